@@ -1,0 +1,21 @@
+"""The errors a user can cause, each with a text that says value, limit and remedy."""
+
+
+class DmftnetError(ValueError):
+    """Base of every error that bad input can raise; scripts print it as one line and exit non-zero."""
+
+
+class InvalidProblemError(DmftnetError):
+    """An impurity problem, grid or spectrum that is unphysical or malformed."""
+
+
+class SpaceTooLargeError(DmftnetError):
+    """A calculation whose estimated memory exceeds the limit; nothing was allocated."""
+
+
+class StoreError(DmftnetError):
+    """A dataset, solution or checkpoint file that cannot be used as it is."""
+
+
+class ConvergenceError(DmftnetError):
+    """A numerical procedure inside one solve that did not reach its tolerance."""

@@ -1,0 +1,117 @@
+"""The two kinds of answer behind the `ImpuritySolution` protocol: poles, or a curve."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from dmftnet.errors import InvalidProblemError
+from dmftnet.physics.contour import rotation_kernel
+from dmftnet.physics.grid import FrequencyGrid
+from dmftnet.physics.impurity import ImpurityProblem
+from dmftnet.physics.observables import double_occupancy_from_curves, filling_from_spectrum
+from dmftnet.physics.poles import ResponsePoles
+from dmftnet.physics.self_energy import (
+    dyson_self_energy,
+    dyson_spectrum,
+    improved_self_energy,
+    ratio_self_energy,
+)
+
+
+@dataclass(frozen=True, eq=False)
+class PoleSolution:
+    """A solution known as poles: exact diagonalisation in whatever space.
+
+    The self-energy comes from the broadened poles by the symmetric improved estimator; the
+    spectrum then follows from Dyson's equation with the *continuous* hybridization, so that the
+    comb of the discretised bath does not show (docs/physics, labels).
+
+    Parameters
+    ----------
+    broadening : (eta, slope)
+        Gaussian width ``eta + slope |E|`` of the poles in the self-energy, in D.
+    estimator : {"improved", "ratio", "dyson"}
+        See `dmftnet.physics.self_energy`.
+    bath_hybridization : callable, optional
+        ``omega -> (n_w,)`` Gaussian-broadened Delta of the discrete bath, used by "dyson" alone.
+    """
+
+    problem: ImpurityProblem
+    greens: tuple[ResponsePoles, ...]
+    filling: float
+    double_occupancy: float
+    broadening: tuple[float, float]
+    estimator: str = "improved"
+    bath_hybridization: Any = None
+    diagnostics: dict[str, Any] = field(default_factory=dict)
+
+    def self_energy(self, grid: FrequencyGrid | None = None) -> np.ndarray:
+        omega = (grid or self.problem.grid).omega
+        return np.stack(
+            [self._orbital_self_energy(orb, omega) for orb in range(self.problem.n_orb)]
+        )
+
+    def _orbital_self_energy(self, orb: int, omega: np.ndarray) -> np.ndarray:
+        eta, slope = self.broadening
+        poles = self.greens[orb]
+        if self.estimator == "improved":
+            hartree = self.problem.U * self.filling / (2 * self.problem.n_orb)
+            return improved_self_energy(poles, omega, hartree, eta, slope)
+        if self.estimator == "ratio":
+            return ratio_self_energy(poles, omega, eta, slope)
+        if self.estimator == "dyson":
+            G = poles.G.gaussian_greens(omega, eta, slope)
+            return omega - self.problem.eps_d[orb] - self.bath_hybridization(omega) - 1 / G
+        raise InvalidProblemError(
+            f"self-energy estimator '{self.estimator}' is unknown; use improved, ratio or dyson"
+        )
+
+    def spectrum(self, grid: FrequencyGrid | None = None, angle: float = 0.0) -> np.ndarray:
+        fine = self.problem.grid
+        A = dyson_spectrum(self.problem, self.self_energy())
+        if angle == 0 and (grid is None or grid == fine):
+            return A
+        return A @ rotation_kernel(fine, angle, grid or fine).T
+
+
+@dataclass(frozen=True, eq=False)
+class CurveSolution:
+    """A solution known as a spectrum on the problem's grid: a network, or a cheap approximation.
+
+    The self-energy follows from Dyson's equation, with Kramers-Kronig for the real part of G;
+    filling and double occupancy from the curves. Where Dyson's equation gives ``Im Sigma > 0`` it
+    is set to zero, and `diagnostics` says how much was clipped.
+
+    Parameters
+    ----------
+    curve : (n_orb, n_w) float64, in 1/D
+        Non-negative spectral function on ``problem.grid``.
+    """
+
+    problem: ImpurityProblem
+    curve: np.ndarray
+    diagnostics: dict[str, Any] = field(default_factory=dict)
+    greens: None = None
+
+    @property
+    def filling(self) -> float:
+        return float(sum(filling_from_spectrum(self.problem.grid, A) for A in self.curve))
+
+    @property
+    def double_occupancy(self) -> float:
+        return double_occupancy_from_curves(self.problem, self.curve)
+
+    def self_energy(self, grid: FrequencyGrid | None = None) -> np.ndarray:
+        sigma, clipped = dyson_self_energy(self.problem, self.curve)
+        self.diagnostics["clipped_self_energy"] = clipped
+        if grid is None or grid == self.problem.grid:
+            return sigma
+        return self.problem.grid.interpolate(sigma, grid.omega)
+
+    def spectrum(self, grid: FrequencyGrid | None = None, angle: float = 0.0) -> np.ndarray:
+        if angle == 0 and (grid is None or grid == self.problem.grid):
+            return np.asarray(self.curve)
+        return self.curve @ rotation_kernel(self.problem.grid, angle, grid).T

@@ -1,0 +1,225 @@
+"""Ground state and response of a large sparse Hamiltonian by Krylov methods.
+
+* `ground_state`: restarted Lanczos. General packages orthogonalise every vector against all others,
+  which here costs several times the product with H; the plain three-term recursion does not need it
+  for the lowest state alone.
+* `response_poles`: block Lanczos from ``(d+|gs>, q+|gs>)``. The block-tridiagonal matrix's
+  eigenvectors give poles and amplitudes of G, F and I at once (docs/physics, self-energy). No
+  reorthogonalisation: copies of converged poles share their weight and change no spectrum.
+
+Cost: one product with H and four passes over the vectors a step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numba
+import numpy as np
+from scipy.linalg import eig_banded, eigh, eigh_tridiagonal
+
+from dmftnet.errors import ConvergenceError
+
+N_STORED = 60  # Lanczos vectors kept between restarts of the ground-state search
+
+
+def ground_state(
+    apply: Callable[[np.ndarray], np.ndarray],
+    start: np.ndarray,
+    tolerance: float,
+    symmetrise: Callable[[np.ndarray], np.ndarray] | None = None,
+    max_restarts: int = 40,
+) -> tuple[float, np.ndarray, float]:
+    """Lowest eigenpair in the Krylov space of `start`.
+
+    Parameters
+    ----------
+    apply : callable
+        ``x (n,) -> H x (n,)``, in D.
+    start : (n,) float64
+    tolerance : float, in D
+        Residual norm ``|H v - E v|``; the energy's error is its square over the gap.
+    symmetrise : callable, optional
+        Projection onto a symmetry of H that the start vector has; removes rounding at restarts.
+    max_restarts : int
+
+    Returns
+    -------
+    energy : float, in D
+    vector : (n,) float64, normalised
+    residual : float, in D
+
+    Raises
+    ------
+    ConvergenceError
+    """
+    symmetrise = symmetrise or (lambda x: x)
+    vector = symmetrise(start)
+    vector = vector / np.linalg.norm(vector)
+    basis = np.empty((min(N_STORED, vector.size), vector.size))
+    for _ in range(max_restarts):
+        vector = symmetrise(_lanczos_sweep(apply, vector, basis, 0.5 * tolerance))
+        vector /= np.linalg.norm(vector)
+        image = apply(vector)
+        energy = float(vector @ image)
+        residual = float(np.linalg.norm(image - energy * vector))
+        if residual <= tolerance:
+            return energy, vector, residual
+    raise ConvergenceError(
+        f"the ground state of {vector.size:,} determinants stopped at the residual "
+        f"{residual:.1e} D after {max_restarts} restarts, above {tolerance:g} D; raise "
+        "solver.ground_state_tolerance"
+    )
+
+
+def _lanczos_sweep(apply, vector: np.ndarray, basis: np.ndarray, tolerance: float) -> np.ndarray:
+    """Lowest Ritz vector of one Lanczos run; ends at the tolerance or when `basis` is full."""
+    alphas, betas = [], []
+    basis[0] = vector
+    for k in range(len(basis)):
+        image = apply(basis[k])
+        alphas.append(basis[k] @ image)
+        image -= alphas[-1] * basis[k]
+        if k:
+            image -= betas[-1] * basis[k - 1]
+        beta = np.linalg.norm(image)
+        full = k + 1 == len(basis) or beta <= 1e-3 * tolerance
+        if full or k % 5 == 4:
+            _, ritz = eigh_tridiagonal(alphas, betas, select="i", select_range=(0, 0))
+            if full or beta * abs(ritz[-1, 0]) <= tolerance:
+                break
+        betas.append(beta)
+        np.divide(image, beta, out=basis[k + 1])
+    return ritz[:, 0] @ basis[: len(alphas)]
+
+
+def response_poles(
+    apply: Callable[[np.ndarray], np.ndarray],
+    start: np.ndarray,
+    n_steps: int,
+    deflation: float = 1e-10,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Ritz values and start-vector amplitudes of a block Lanczos run.
+
+    Parameters
+    ----------
+    apply : callable
+        ``X (n, k) -> H X (n, k)``, k <= 2.
+    start : (n, 2) float64
+        The vectors whose mutual response is wanted; not necessarily independent.
+    n_steps : int
+        Block steps; the run ends earlier where the Krylov space is exhausted.
+    deflation : float
+        Directions of a new block shorter than this fraction of the largest seen are dropped.
+
+    Returns
+    -------
+    energies : (n_ritz,) float64
+    amplitudes : (n_ritz, 2) float64
+        ``<n|start_i>``: ``sum_n a_ni a_nj f(E_n)`` approximates ``<start_i| f(H) |start_j>``, and is
+        exact for polynomials up to degree ``2 n_steps - 1``.
+    """
+    block, overlap = _orthonormalise(start, start.T @ start, deflation * np.linalg.norm(start))
+    if block.shape[1] == 0:
+        return np.empty(0), np.empty((0, start.shape[1]))
+    previous, back = np.zeros_like(block), np.zeros((block.shape[1],) * 2)
+    diagonals, couplings, scale = [], [], 0.0
+    for step in range(n_steps):
+        image = apply(block)
+        alpha = block.T @ image
+        diagonals.append(0.5 * (alpha + alpha.T))
+        if step == n_steps - 1:
+            break
+        gram = _subtract(image, block, alpha, previous, np.ascontiguousarray(back.T))
+        scale = max(scale, np.linalg.norm(alpha), np.sqrt(np.trace(gram)))
+        new, beta = _orthonormalise(image, gram, deflation * scale)
+        if new.shape[1] == 0:
+            break
+        couplings.append(beta)
+        previous, back, block = block, beta, new
+    energies, vectors = _block_tridiagonal_eigh(diagonals, couplings)
+    return energies, vectors[: overlap.shape[0]].T @ overlap
+
+
+@numba.njit(cache=True)
+def _subtract(image, block, alpha, previous, back):
+    """``image -= block alpha + previous back`` in place; returns ``image^T image``."""
+    k, m, p = image.shape[1], block.shape[1], previous.shape[1]
+    gram = np.zeros((k, k))
+    if k == 2 and m == 2 and p == 2:
+        for i in range(image.shape[0]):
+            x, y, u, v = block[i, 0], block[i, 1], previous[i, 0], previous[i, 1]
+            a = image[i, 0] - x * alpha[0, 0] - y * alpha[1, 0] - u * back[0, 0] - v * back[1, 0]
+            b = image[i, 1] - x * alpha[0, 1] - y * alpha[1, 1] - u * back[0, 1] - v * back[1, 1]
+            image[i, 0], image[i, 1] = a, b
+            gram[0, 0] += a * a
+            gram[0, 1] += a * b
+            gram[1, 1] += b * b
+        gram[1, 0] = gram[0, 1]
+        return gram
+    for i in range(image.shape[0]):
+        for j in range(k):
+            for n in range(m):
+                image[i, j] -= block[i, n] * alpha[n, j]
+            for n in range(p):
+                image[i, j] -= previous[i, n] * back[n, j]
+        for j in range(k):
+            for n in range(k):
+                gram[j, n] += image[i, j] * image[i, n]
+    return gram
+
+
+def _orthonormalise(
+    block: np.ndarray, gram: np.ndarray, cutoff: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """``block = Q R`` with directions shorter than `cutoff` dropped; Q (n, r), R (r, k).
+
+    From the small Gram matrix; a second sweep where the directions differ so much in length that
+    one leaves Q less than orthonormal.
+    """
+    values, vectors = eigh(gram)
+    keep = values > max(cutoff**2, 1e-15 * values[-1], 1e-300)
+    if not keep.any():
+        return block[:, :0], np.zeros((0, block.shape[1]))
+    length = np.sqrt(values[keep])
+    R = length[:, None] * vectors[:, keep].T
+    Q = _times(block, vectors[:, keep] / length)
+    if values[keep][0] < 1e-6 * values[-1]:
+        correction, vectors = eigh(Q.T @ Q)
+        length = np.sqrt(correction)
+        Q = _times(Q, vectors / length)
+        R = (length[:, None] * vectors.T) @ R
+    return Q, R
+
+
+@numba.njit(cache=True)
+def _times(block, matrix):
+    """``block @ matrix`` for a tall block, without the overhead of a general product."""
+    out = np.empty((block.shape[0], matrix.shape[1]))
+    for i in range(block.shape[0]):
+        for j in range(matrix.shape[1]):
+            total = 0.0
+            for n in range(block.shape[1]):
+                total += block[i, n] * matrix[n, j]
+            out[i, j] = total
+    return out
+
+
+def _block_tridiagonal_eigh(diagonals, couplings):
+    sizes = [d.shape[0] for d in diagonals]
+    offsets = np.concatenate([[0], np.cumsum(sizes)])
+    width = 2 * max(sizes)
+    n = offsets[-1]
+    band = np.zeros((width, n))
+    for k, alpha in enumerate(diagonals):
+        _fill_lower_band(band, alpha, offsets[k], offsets[k])
+        if k < len(couplings):
+            _fill_lower_band(band, couplings[k], offsets[k + 1], offsets[k])
+    return eig_banded(band, lower=True)
+
+
+def _fill_lower_band(band: np.ndarray, block: np.ndarray, row: int, column: int) -> None:
+    for i in range(block.shape[0]):
+        for j in range(block.shape[1]):
+            if row + i >= column + j:
+                band[row + i - column - j, column + j] = block[i, j]
