@@ -1,8 +1,8 @@
 """From a hybridization spectrum to a discrete bath, and the bath's star, chain and natural forms.
 
 Discretisation cuts the frequency axis into intervals; interval k becomes one bath site with
-``V_k^2 = integral_k Gamma`` and ``eps_k`` its centroid, ``Gamma = -Im Delta/pi``. The interval edges
-are equal, or finer near zero (sinh, geometric), where a Kondo resonance needs them. The window
+``V_k^2 = integral_k Gamma`` and ``eps_k`` its centroid, ``Gamma = -Im Delta/pi``. The edges are
+equal, or finer near zero (sinh, geometric), where a Kondo resonance needs them. The window
 follows the bulk of the hybridization's weight on either side of zero; what lies beyond it goes to
 the outermost interval, so the total weight is kept exactly.
 
@@ -27,9 +27,15 @@ from scipy.optimize import brentq
 from dmftnet.errors import InvalidProblemError
 from dmftnet.physics.grid import FrequencyGrid
 
-# A site in a gap carries no weight, yet fixes the particle number of a local moment: it sits at
-# zero energy with this coupling (in D), whose square is far below any weight that matters.
+# A site in a gap carries no weight, yet fixes the particle number of a local moment: this
+# "spectator" sits at zero energy with this coupling (in D), far below any weight that matters.
 SPECTATOR_COUPLING = 1e-4
+# An interval with less than this fraction of the weight gives no site.
+NEGLIGIBLE = 1e-6
+# A central interval with less counts as a gap: a resonance pinned at its metallic height would be
+# over ten times narrower than the interval, far below what the bath resolves. Without this, traces
+# of weight at zero would grow in a DMFT loop and turn every Mott insulator into a metal.
+GAPPED = 1e-4
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,10 +47,13 @@ class StarBath:
     energies : (n_bath,) float64, in D
     couplings : (n_bath,) float64, in D
         ``V_k >= 0``.
+    spectator : bool
+        Whether one site stands in a gap at zero energy, there only to fix the particle number.
     """
 
     energies: np.ndarray
     couplings: np.ndarray
+    spectator: bool = False
 
     @property
     def n_bath(self) -> int:
@@ -248,7 +257,8 @@ def discretise(
     cuts = np.concatenate([[grid.omega[0]], edges[1:-1], [grid.omega[-1]]])
     weight = np.diff(grid.cumulative(hybridization, cuts))
     first = np.diff(_cumulative_first_moment(grid, hybridization, cuts))
-    negligible = weight < 1e-9 * total
+    negligible = weight < NEGLIGIBLE * total
+    negligible[centre] = weight[centre] < GAPPED * total
     energies = np.where(
         negligible, 0.5 * (edges[1:] + edges[:-1]), first / np.where(negligible, 1.0, weight)
     )
@@ -256,7 +266,7 @@ def discretise(
     keep = ~negligible
     if negligible[centre]:
         energies[centre], couplings[centre], keep[centre] = 0.0, SPECTATOR_COUPLING, True
-    return StarBath(energies[keep], couplings[keep])
+    return StarBath(energies[keep], couplings[keep], bool(negligible[centre]))
 
 
 def _cumulative_first_moment(grid: FrequencyGrid, values: np.ndarray, at: np.ndarray) -> np.ndarray:
@@ -351,7 +361,7 @@ def natural_orbitals(
     n_pairs = state.n_pairs
     if not 1 <= n_pairs <= bath.n_bath:
         raise InvalidProblemError(
-            f"n_pairs = {n_pairs}: a bath of {bath.n_bath} sites needs 1 <= n_pairs <= {bath.n_bath}"
+            f"n_pairs = {n_pairs}: {bath.n_bath} bath sites need 1 <= n_pairs <= {bath.n_bath}"
         )
     filled, empty = C[0, :n_pairs], C[0, n_pairs:]
     n_d = float(filled @ filled)

@@ -116,11 +116,21 @@ def smoothing_kernel(
 ) -> np.ndarray:
     """Gaussian resolution of width ``eta + slope |E|`` as a matrix (n_target, n_source).
 
-    Each source point's weight is spread by a Gaussian that is normalised on the target grid, so
-    the norm of a spectrum that ends inside both grids is kept to rounding.
+    On the source grid the kernel is a symmetric Gaussian, of width ``eta + slope (|w| + |E|)/2``,
+    balanced so that it keeps both the norm of every spectrum and a constant one: a flat metal keeps
+    its A(0). (A width that depends on E alone would raise it by ``2 slope / sqrt(2 pi)``.) Another
+    target then reads the smoothed curve off, with each source point's norm kept again; its points
+    should be closer than 1.5 widths.
     """
     target = target or source
-    width = (eta + slope * np.abs(source.omega))[None, :]
-    shape = np.exp(-0.5 * ((target.omega[:, None] - source.omega[None, :]) / width) ** 2)
-    norm = target.weights @ shape
-    return shape / np.where(norm > 0, norm, 1.0) * source.weights
+    w = source.omega
+    width = eta + 0.5 * slope * (np.abs(w)[:, None] + np.abs(w)[None, :])
+    shape = np.exp(-0.5 * ((w[:, None] - w[None, :]) / width) ** 2)
+    balance = np.ones(source.n_w)
+    for _ in range(100):  # symmetric Sinkhorn scaling: rows, and so columns, integrate to one
+        before = balance
+        balance = np.sqrt(balance / (shape @ (source.weights * balance)))
+        if np.allclose(balance, before, rtol=1e-12, atol=0):
+            break
+    smooth = balance[:, None] * shape * (balance * source.weights)[None, :]
+    return smooth if target == source else source.interpolate(smooth.T, target.omega).T

@@ -53,8 +53,8 @@ class FrequencyGrid:
         if np.any(step <= 0):
             bad = int(np.flatnonzero(step <= 0)[0])
             raise InvalidProblemError(
-                f"the frequency grid must increase strictly, but omega[{bad}] = {omega[bad]:.6g} is "
-                f"followed by omega[{bad + 1}] = {omega[bad + 1]:.6g}; sort it and drop duplicates"
+                f"the frequency grid must increase strictly, but omega[{bad}] = {omega[bad]:.6g} "
+                f"is followed by omega[{bad + 1}] = {omega[bad + 1]:.6g}; sort and drop duplicates"
             )
         weights = np.zeros_like(omega)
         weights[:-1] += 0.5 * step
@@ -117,7 +117,7 @@ class FrequencyGrid:
         return np.array([self.cumulative(row, np.zeros(1))[0] for row in np.eye(self.n_w)])
 
     def interpolate(self, values: np.ndarray, at: np.ndarray) -> np.ndarray:
-        """Piecewise-linear values at other frequencies, zero outside; ``(..., n_w) -> (..., n)``."""
+        """Piecewise-linear values elsewhere, zero outside the grid; ``(..., n_w) -> (..., n)``."""
         values = np.asarray(values)
         at = np.asarray(at, dtype=np.float64)
         cell = np.clip(np.searchsorted(self.omega, at, side="right") - 1, 0, self.n_w - 2)

@@ -73,8 +73,8 @@ class ImpurityProblem:
         if np.any(hybridization < 0):
             orb, i = np.unravel_index(np.argmin(hybridization), hybridization.shape)
             raise InvalidProblemError(
-                f"hybridization spectrum of orbital {orb} is {hybridization[orb, i]:.6g} at omega = "
-                f"{self.grid.omega[i]:.6g}; -Im Delta/pi must be >= 0 (check the sign convention)"
+                f"hybridization spectrum of orbital {orb} is {hybridization[orb, i]:.6g} at omega "
+                f"= {self.grid.omega[i]:.6g}; -Im Delta/pi must be >= 0 (check the sign convention)"
             )
         if self.filling is not None and not 0 < float(self.filling) < 2 * eps_d.size:
             raise InvalidProblemError(
@@ -105,7 +105,7 @@ class ImpurityProblem:
 
     def is_particle_hole_symmetric(self, tolerance: float = 1e-9) -> bool:
         """Half-filled by symmetry: ``eps_d = -U/2`` and an even hybridization on an even grid."""
-        return (
+        return bool(
             self.n_orb == 1
             and self.grid.is_symmetric
             and abs(self.eps_d[0] + self.U / 2) <= tolerance
@@ -169,7 +169,7 @@ class ImpuritySolver(Protocol):
         """Solve one problem."""
 
     def solve_batch(self, problems: Sequence[ImpurityProblem]) -> list[ImpuritySolution]:
-        """Solve several problems, in order; a solver that gains from it overrides the plain loop."""
+        """Solve several problems, in order; a solver that gains from it overrides this."""
 
 
 class SerialBatch:

@@ -79,7 +79,7 @@ class PoleSpectrum:
         return self.energies * np.exp(-1j * angle * np.sign(self.energies))
 
     def gaussian_greens(self, omega: np.ndarray, eta: float, slope: float) -> np.ndarray:
-        """Retarded G with each pole replaced by a Gaussian of standard deviation ``eta + slope |E|``.
+        """Retarded G with each pole a Gaussian of standard deviation ``eta + slope |E|``.
 
         Returns
         -------

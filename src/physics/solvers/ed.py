@@ -84,7 +84,7 @@ class SmallImpurity:
         if largest > MAX_DETERMINANTS:
             raise SpaceTooLargeError(
                 f"exact diagonalisation of {bath.n_bath} bath sites needs {largest:,} determinants "
-                f"in one sector, more than {MAX_DETERMINANTS:,}; use at most 10 sites, or solver=ras"
+                f"in one sector, more than {MAX_DETERMINANTS:,}; use <= 10 sites, or solver=ras"
             )
 
     @cached_property

@@ -116,8 +116,8 @@ def response_poles(
     -------
     energies : (n_ritz,) float64
     amplitudes : (n_ritz, 2) float64
-        ``<n|start_i>``: ``sum_n a_ni a_nj f(E_n)`` approximates ``<start_i| f(H) |start_j>``, and is
-        exact for polynomials up to degree ``2 n_steps - 1``.
+        ``<n|start_i>``: ``sum_n a_ni a_nj f(E_n)`` approximates ``<start_i| f(H) |start_j>``, and
+        is exact for polynomials up to degree ``2 n_steps - 1``.
     """
     block, overlap = _orthonormalise(start, start.T @ start, deflation * np.linalg.norm(start))
     if block.shape[1] == 0:

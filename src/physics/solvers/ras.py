@@ -14,7 +14,8 @@ Range
     exact with one excitation; the full space of a small bath is exact diagonalisation.
 Cost
     Linear in the bath for a bounded second depth, quadratic for an open one; hardly depends on U.
-    ``("all", 12, 3, 1)`` and 59 sites: about a second a half-filled solve.
+    ``("all", 8, 6, 1)`` and 59 sites: a second a half-filled solve, twice that a doped one;
+    benchmarks/ras.py prints the table.
 Otherwise
     Several orbitals or a second witness: ``mps``. A few bath sites: ``ed``.
 """
@@ -28,6 +29,7 @@ import numpy as np
 
 from dmftnet.errors import InvalidProblemError
 from dmftnet.physics.bath import (
+    SPECTATOR_COUPLING,
     NaturalOrbitalBath,
     StarBath,
     discretise,
@@ -47,10 +49,12 @@ from dmftnet.physics.solvers.ras_space import (
     spin_strings,
 )
 
-# A greater pole this far below zero (in D), or a lesser pole above it, with weight above the
-# second figure, means that a neighbouring particle number has the lower ground-state energy.
-SECTOR_TOLERANCE = 1e-7
-SECTOR_WEIGHT = 1e-9
+# A greater pole below zero by more than this (in D), or a lesser one above, with more than this
+# weight says that a neighbouring particle number has the lower ground-state energy. Sectors closer
+# than that are degenerate for a restricted space (a spectator site, a local moment), and the
+# spectra differ by less than the resolution.
+SECTOR_TOLERANCE = 5e-4
+SECTOR_WEIGHT = 1e-6
 
 
 @dataclass(frozen=True)
@@ -78,13 +82,13 @@ class RasSolver(SerialBatch):
     max_memory : float, in GiB
     """
 
-    depths: tuple = ("all", 12, 3, 1)
+    depths: tuple = ("all", 8, 6, 1)
     n_bath: int = 59
     spacing: str = "sinh"
     stretch: float = 4.5
     shift: float = 0.0
     window_quantile: float = 0.999
-    n_lanczos: int = 150
+    n_lanczos: int = 120
     ground_state_tolerance: float = 1e-5
     broadening: tuple = (2e-3, 0.05)
     estimator: str = "improved"
@@ -101,7 +105,7 @@ class RasSolver(SerialBatch):
         if not 1 <= len(depths) <= 7 or not good:
             raise InvalidProblemError(
                 f'solver.depths = {depths}: give 1 to 7 entries, each "all" or an integer >= 1, '
-                'for example ["all", 12, 3, 1]'
+                'for example ["all", 8, 6, 1]'
             )
         if self.n_lanczos < 1:
             raise InvalidProblemError(f"solver.n_lanczos = {self.n_lanczos} must be >= 1")
@@ -122,7 +126,7 @@ class RasSolver(SerialBatch):
 
         return PoleSolution(
             problem=problem,
-            greens=(state.poles,),
+            greens=(_without_spectator(state.poles) if bath.spectator else state.poles,),
             filling=state.filling,
             double_occupancy=state.double_occupancy,
             broadening=self.broadening,
@@ -149,7 +153,8 @@ class RasSolver(SerialBatch):
         n_up = n_down = mean.n_pairs
         tried: dict[tuple[int, int], ImpurityState] = {}
         while (n_up, n_down) not in tried:
-            state = self._solve_sector(sector, n_up, n_down, symmetric)
+            own_mirror = symmetric and n_up == n_down == mean.n_pairs
+            state = self._solve_sector(sector, n_up, n_down, own_mirror)
             tried[n_up, n_down] = state
             addition, removal = state.wrong_weight
             if addition > max(removal, SECTOR_WEIGHT):  # a further particle lowers the energy
@@ -329,6 +334,15 @@ def _mirrored(energies: np.ndarray, amplitudes: np.ndarray, U: float):
         return -energies, amplitudes
     a_d, a_q = amplitudes.T
     return -energies, np.stack([a_d, U * a_d - a_q], axis=1)
+
+
+def _without_spectator(poles: ResponsePoles) -> ResponsePoles:
+    """Without the traces (weight about V^2) that a spectator site leaves at zero energy."""
+    weight = poles.amplitudes[:, 0] ** 2
+    trace = (np.abs(poles.energies) < 10 * SPECTATOR_COUPLING) & (
+        weight < 1e3 * SPECTATOR_COUPLING**2
+    )
+    return ResponsePoles(poles.energies[~trace], poles.amplitudes[~trace])
 
 
 def _is_symmetric(bath: StarBath) -> bool:
