@@ -2,7 +2,7 @@
 
 
 class DmftnetError(ValueError):
-    """Base of every error that bad input can raise; scripts print it as one line and exit non-zero."""
+    """Base of every error that bad input can raise; scripts print one line and exit with 2."""
 
 
 class InvalidProblemError(DmftnetError):

@@ -1,0 +1,62 @@
+# make test   set up .venv, run the test suite          (what .ci/run calls)
+# make demo   set up .venv, train, close the DMFT loop, write a report
+# make lint   ruff's checks and format;  make format   apply both;  make clean   remove what runs left
+#
+# Variables: PYTHON (3.11 or later), JOBS (parallel tests), PIP_FLAGS, handed to pip install
+
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+JOBS ?= 2
+PIP_FLAGS ?=
+U_VALUES ?= 1.0 2.0 3.2 4.0
+DEMO := outputs/demo
+
+VENV := .venv
+READY := $(VENV)/.installed
+SWEEPS := .venv-sweeps
+SWEEPS_READY := $(SWEEPS)/.installed
+PY := $(VENV)/bin/python
+
+export OMP_NUM_THREADS ?= $(JOBS)
+export WANDB_MODE ?= offline
+export MPLBACKEND := Agg
+
+.PHONY: demo test lint format clean
+
+$(READY): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "error: no Python 3.11 or later found; install one or set PYTHON=..." >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install -q $(PIP_FLAGS) -c constraints.txt -e ".[dev]"
+	@touch $@
+
+$(SWEEPS_READY): requirements-sweeps.txt
+	@test -n "$(PYTHON)" || { echo "error: no Python 3.11 or later found; install one or set PYTHON=..." >&2; exit 2; }
+	$(PYTHON) -m venv $(SWEEPS)
+	$(SWEEPS)/bin/python -m pip install -q $(PIP_FLAGS) -r requirements-sweeps.txt
+	$(SWEEPS)/bin/python -m pip install -q $(PIP_FLAGS) --no-deps sweeps==0.3.0
+	@touch $@
+
+test: $(READY) $(SWEEPS_READY)
+	OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(PY) -m pytest -n $(JOBS) --dist loadfile
+
+demo: $(READY)
+	rm -rf $(DEMO)
+	$(PY) train.py model=crossquery hydra.run.dir=$(DEMO)/train
+	for U in $(U_VALUES); do \
+		$(PY) dmft.py solver=network solver.checkpoint=$(DEMO)/train problem.U=$$U \
+			hydra.run.dir=$(DEMO)/dmft_U$$U || [ $$? -eq 1 ] || exit 2; \
+	done  # 1 is a loop that did not converge, which the report shows
+	$(PY) evaluate.py 'checkpoints=[$(DEMO)/train]' hydra.run.dir=$(DEMO)/report
+	@echo "report: $(DEMO)/report/report.html"
+
+lint: $(READY)
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+
+format: $(READY)
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+clean:
+	rm -rf outputs multirun wandb lightning_logs build .pytest_cache .ruff_cache .hypothesis
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
