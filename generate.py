@@ -1,0 +1,89 @@
+"""Exact impurity data: sampling -> solver on an executor -> one HDF5 file.
+
+    python generate.py                                   the dataset that ships, data/bethe_small.h5
+    python generate.py dataset=bethe solver=ras          the full-size one, data/bethe.h5
+    python generate.py executor=dask executor.n_workers=4
+    python generate.py dataset=bethe_reference           converged loops for the closure callback
+
+Killed or interrupted, the same command goes on where it stopped; every finished trajectory is on
+disk at once. A finished file is never overwritten.
+"""
+
+from __future__ import annotations
+
+import time
+
+import hydra
+import numpy as np
+import yaml
+from omegaconf import DictConfig
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from dmftnet.config import entry_point, instantiate, to_plain
+from dmftnet.data.generation import generate, open_journal, recipe_hash
+from dmftnet.provenance import provenance
+
+RECIPE = ("grid", "lattice", "solver", "sampling")
+"""Parts of the config that decide the content of a job."""
+
+
+def file_attributes(cfg: DictConfig) -> dict:
+    """What the file says about its origin."""
+    recipe = {key: to_plain(cfg[key]) for key in RECIPE}
+    config = {"seed": cfg.seed, "path": cfg.dataset.path, **recipe}
+    record = provenance(config)
+    return {
+        "recipe": recipe_hash(recipe),
+        "solver": str(cfg.solver.get("_target_", "")),
+        "seed": int(cfg.seed),
+        "config": record.pop("config"),
+        "command": record.pop("command"),
+        "provenance": yaml.safe_dump(record, sort_keys=False),
+    }
+
+
+def progress_bar(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[rate]}"),
+        console=console,
+    )
+
+
+@hydra.main(config_path="conf", config_name="generate", version_base="1.3")
+@entry_point
+def main(cfg: DictConfig) -> None:
+    plan, solver, lattice, grid = (
+        instantiate(cfg[key]) for key in ("sampling", "solver", "lattice", "grid")
+    )
+    journal = open_journal(cfg.dataset.path, plan, grid, file_attributes(cfg))
+    console = Console()
+    found = len(journal.jobs)
+    if found:
+        console.print(f"{journal.path}: {found} of {plan.n_jobs} jobs are there already")
+    started, solves = time.monotonic(), 0
+    try:
+        with instantiate(cfg.executor) as executor, progress_bar(console) as bar:
+            task = bar.add_task("jobs", total=plan.n_jobs, completed=found, rate="")
+            run = generate(plan, solver, lattice, grid, executor, journal, cfg.max_in_flight)
+            for job, columns in run:
+                n_solves, remark = plan.describe(columns)
+                solves += n_solves
+                rate = f"{solves * 3600 / (time.monotonic() - started):.0f} solves/h"
+                bar.update(task, advance=1, rate=rate)
+                if remark:
+                    console.print(f"job {job} {remark}")
+        journal.finish()
+    finally:
+        journal.close()
+    total = np.array([plan.describe(columns)[0] for columns in journal.jobs.values()]).sum()
+    size = journal.path.stat().st_size / 2**20
+    console.print(f"{journal.path}: {plan.n_jobs} jobs, {total} solves, {size:.1f} MiB")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,219 @@
+"""The dataset as Lightning sees it: all samples in memory, batches cut from arrays.
+
+Batches are dicts of tensors (float32 unless said otherwise), B samples:
+
+==============  =====================  ====================================================
+key             shape                  meaning
+==============  =====================  ====================================================
+hybridization   (B, n_w)               input, ``-Im Delta / pi`` at the data's resolution, in D
+params          (B, 2)                 input, U and eps_d, in D
+spectrum        (B, n_w)               A(w, 0), for validation and test only, in 1/D
+rotated         (B, n_angle, n_w)      label, A(w, alpha), in 1/D
+derivative      (B, n_angle, n_w)      label, dA(w, alpha)/dalpha, in 1/D
+filling         (B,)                   exact, both spins
+trajectory      (B,) int64             id of the DMFT trajectory
+iteration       (B,) int64             number of the DMFT iteration
+==============  =====================  ====================================================
+
+The order of training samples and which of them are particle-hole mirrored follow from (seed,
+epoch) alone, so a resumed training sees what an uninterrupted one would. No worker processes: a
+batch is one indexing operation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import fields
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from lightning import LightningDataModule
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from dmftnet.data.labels import SpectralArrays, cached_labels, make_labels
+from dmftnet.data.sampling import SPLITS
+from dmftnet.data.store import SpectralStore
+from dmftnet.errors import DmftnetError, StoreError
+from dmftnet.physics.grid import FrequencyGrid
+from dmftnet.provenance import sha256
+
+
+class SpectralDataset(Dataset):
+    """Samples as tensors; index ``n + i`` is the particle-hole mirror of sample i.
+
+    Parameters
+    ----------
+    arrays : SpectralArrays
+        n samples.
+    mirrored : bool
+        Make the mirrored samples available.
+    """
+
+    def __init__(self, arrays: SpectralArrays, mirrored: bool = False):
+        self.n_samples = len(arrays)
+        parts = (arrays, arrays.particle_hole()) if mirrored else (arrays,)
+        self.tensors = {
+            f.name: torch.from_numpy(np.concatenate([getattr(part, f.name) for part in parts]))
+            for f in fields(arrays)
+        }
+
+    def __len__(self) -> int:
+        return self.n_samples
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        return {name: tensor[index] for name, tensor in self.tensors.items()}
+
+    def __getitems__(self, indices: list[int]) -> dict[str, torch.Tensor]:
+        """A whole batch at once, which is what the loader asks for."""
+        chosen = torch.as_tensor(indices)
+        return {name: tensor[chosen] for name, tensor in self.tensors.items()}
+
+
+class EpochSampler(Sampler):
+    """A random order, and random mirrors, that follow from (seed, epoch).
+
+    Parameters
+    ----------
+    n_samples : int
+    seed : int
+    mirror : bool
+        Yield ``n_samples + i`` in place of i for half of the samples.
+    """
+
+    def __init__(self, n_samples: int, seed: int, mirror: bool):
+        self.n_samples, self.seed, self.mirror = n_samples, seed, mirror
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by Lightning before each training epoch, after a resume too."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.n_samples
+
+    def __iter__(self) -> Iterator[int]:
+        rng = np.random.default_rng([self.seed, self.epoch])
+        order = rng.permutation(self.n_samples)
+        if self.mirror:
+            order = order + self.n_samples * rng.integers(0, 2, self.n_samples)
+        return iter(order.tolist())
+
+
+def _batch(items: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The dataset makes batches itself; nothing is left to collate."""
+    return items
+
+
+class SpectralDataModule(LightningDataModule):
+    """Training, validation and test batches of a spectral dataset.
+
+    Parameters
+    ----------
+    path : str
+        Of the HDF5 file that generate.py wrote.
+    grid : dict
+        ``w_min, w_max, n_w`` of the network's symmetric geometric grid, in D.
+    angles : list of float, in radians
+        Complex-time angles of the labels, in (0, pi/2).
+    resolution : (eta, slope)
+        Gaussian width ``eta + slope |w|`` of every spectrum, in D.
+    batch_size : int
+    particle_hole_augmentation : bool
+        Mirror a random half of the training samples in each epoch.
+    seed : int
+    cache : bool
+        Keep the labels in ``.labels/`` beside the dataset.
+
+    Attributes
+    ----------
+    grid : FrequencyGrid
+    angles : tuple of float
+    resolution : tuple of float
+
+    Raises
+    ------
+    StoreError
+        If the file cannot be used; see `SpectralStore.open`.
+    """
+
+    def __init__(
+        self,
+        path: str = "data/bethe_small.h5",
+        grid: dict | None = None,
+        angles: tuple[float, ...] = (0.1, 0.15, 0.2),
+        resolution: tuple[float, float] = (0.003, 0.03),
+        batch_size: int = 32,
+        particle_hole_augmentation: bool = True,
+        seed: int = 0,
+        cache: bool = True,
+    ):
+        super().__init__()
+        self.path = Path(path)
+        self.grid = FrequencyGrid.geometric(**(grid or {"w_min": 3e-3, "w_max": 6.0, "n_w": 160}))
+        self.angles = tuple(float(a) for a in angles)
+        self.resolution = tuple(float(r) for r in resolution)
+        self.batch_size = int(batch_size)
+        self.particle_hole_augmentation = bool(particle_hole_augmentation)
+        self.seed = int(seed)
+        self.cache = bool(cache)
+        self._check()
+
+    def _check(self) -> None:
+        if not self.angles or not all(0 < a < np.pi / 2 for a in self.angles):
+            raise DmftnetError(
+                f"dataset.angles = {list(self.angles)}: give at least one angle in (0, pi/2)"
+            )
+        if len(self.resolution) != 2 or self.resolution[0] <= 0 or self.resolution[1] < 0:
+            raise DmftnetError(
+                f"dataset.resolution = {list(self.resolution)}: give [eta, slope] with eta > 0 and "
+                "slope >= 0, in D"
+            )
+        if self.batch_size < 1:
+            raise DmftnetError(f"dataset.batch_size = {self.batch_size} must be at least 1")
+
+    @cached_property
+    def store(self) -> SpectralStore:
+        """The dataset's file, read at first use."""
+        return SpectralStore.open(self.path)
+
+    @cached_property
+    def data_hash(self) -> str:
+        """SHA-256 of the dataset's file, for the provenance of checkpoints and reports."""
+        return sha256(self.path)
+
+    @cached_property
+    def _all(self) -> SpectralArrays:
+        make = cached_labels if self.cache else make_labels
+        return make(self.store, self.grid, self.angles, self.resolution)
+
+    def arrays(self, split: str) -> SpectralArrays:
+        """All samples of "train", "val" or "test" as numpy arrays, never mirrored."""
+        chosen = self.store.indices(split)
+        if chosen.size == 0:
+            raise StoreError(
+                f"file {self.path} has no {split} sample; raise sampling.n_trajectories and run "
+                "generate.py again"
+            )
+        return self._all.take(chosen)
+
+    def setup(self, stage: str | None = None) -> None:
+        """Read the file and make the labels, whatever the stage."""
+        for split in SPLITS:
+            self.arrays(split)
+
+    def train_dataloader(self) -> DataLoader:
+        mirror = self.particle_hole_augmentation
+        data = SpectralDataset(self.arrays("train"), mirrored=mirror)
+        sampler = EpochSampler(len(data), self.seed, mirror)
+        return DataLoader(data, self.batch_size, sampler=sampler, collate_fn=_batch)
+
+    def val_dataloader(self) -> DataLoader:
+        return self._loader("val")
+
+    def test_dataloader(self) -> DataLoader:
+        return self._loader("test")
+
+    def _loader(self, split: str) -> DataLoader:
+        return DataLoader(SpectralDataset(self.arrays(split)), self.batch_size, collate_fn=_batch)

@@ -1,0 +1,281 @@
+"""Run independent jobs on an executor and write what they give, one writer, job by job.
+
+A *plan* says what the jobs are: `TrajectoryPlan` makes the training data (each iteration of a DMFT
+trajectory is one sample), `dmftnet.data.references.ReferencePlan` the converged solutions that the
+closure callback compares with. `generate` runs any plan on any `concurrent.futures.Executor`, with
+a bounded number of jobs in flight, and goes on where an interrupted run stopped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, wait
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from dmftnet.data.jobfile import Columns, JobJournal
+from dmftnet.data.sampling import SPLITS, STARTS, Trajectory, TrajectorySampler
+from dmftnet.data.store import SCHEMA, STATUS, VERSION
+from dmftnet.errors import DmftnetError
+from dmftnet.physics.dmft import DMFTLoop, Iteration
+from dmftnet.physics.grid import FrequencyGrid
+from dmftnet.physics.impurity import ImpurityProblem, ImpuritySolution, ImpuritySolver
+from dmftnet.physics.lattice import Lattice
+from dmftnet.physics.mixing import LinearMixing
+
+NORM_TOLERANCE = 0.02
+"""Largest error of the norm of G (poles, and curve on the grid), and of the filling."""
+
+
+class Plan(Protocol):
+    """What is to be made.
+
+    Attributes
+    ----------
+    schema, version
+        Of the file.
+    n_jobs : int
+        Jobs have the ids 0 .. n_jobs - 1.
+    """
+
+    schema: str
+    version: int
+    n_jobs: int
+
+    def run(
+        self, job: int, solver: ImpuritySolver, lattice: Lattice, grid: FrequencyGrid
+    ) -> Columns:
+        """The tables of one job; a function of the arguments alone, called in a worker."""
+
+    def describe(self, columns: Columns) -> tuple[int, str | None]:
+        """Number of solves in a finished job, and a remark if something went wrong in it."""
+
+
+def recipe_hash(config: Mapping[str, Any]) -> str:
+    """Hash of everything that decides the content of a job.
+
+    The number of trajectories is left out: each is a function of its id, so a dataset can grow.
+    """
+    config = json.loads(json.dumps(config))
+    config["sampling"].pop("n_trajectories", None)
+    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
+
+
+def generate(
+    plan: Plan,
+    solver: ImpuritySolver,
+    lattice: Lattice,
+    grid: FrequencyGrid,
+    executor: Executor,
+    journal: JobJournal,
+    max_in_flight: int = 64,
+) -> Iterator[tuple[int, Columns]]:
+    """Run the jobs that the journal does not have yet; yields each after it is on disk.
+
+    The caller ends with ``journal.finish()``. An error in a job that is no `DmftnetError` ends the
+    run; all jobs that were finished are kept.
+    """
+    todo = iter([job for job in range(plan.n_jobs) if job not in journal.jobs])
+    running: dict = {}
+    try:
+        while True:
+            while len(running) < max_in_flight and (job := next(todo, None)) is not None:
+                running[executor.submit(plan.run, job, solver, lattice, grid)] = job
+            if not running:
+                return
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                job = running.pop(future)
+                journal.add(job, future.result())
+                yield job, journal.jobs[job]
+    except BrokenExecutor as error:
+        raise DmftnetError(
+            f"a worker process died ({str(error).splitlines()[0]}), perhaps for want of memory; "
+            "lower executor.n_workers and run the same command again, finished jobs are kept"
+        ) from error
+    finally:
+        for future in running:
+            future.cancel()
+
+
+def open_journal(path: str | Path, plan: Plan, grid: FrequencyGrid, attributes) -> JobJournal:
+    """The journal of a plan's file.
+
+    Parameters
+    ----------
+    attributes : mapping
+        ``recipe`` and whatever else the file should say about its origin.
+    """
+    own = {"schema": plan.schema, "schema_version": plan.version}
+    journal = JobJournal(path, {**attributes, **own}, grid.omega)
+    surplus = [job for job in journal.jobs if job >= plan.n_jobs]
+    if surplus:
+        journal.close()
+        raise DmftnetError(
+            f"{path} already holds job {max(surplus)}, but only {plan.n_jobs} are asked for; raise "
+            "sampling.n_trajectories or choose another dataset.path"
+        )
+    return journal
+
+
+class _Dropped(Exception):
+    """Ends a trajectory whose next solve is not good enough to keep."""
+
+
+class TrajectoryPlan:
+    """The training data: one job is one DMFT trajectory, one row each of its iterations.
+
+    Parameters
+    ----------
+    sampler : TrajectorySampler
+    n_trajectories, n_iterations : int
+    tolerance : float
+        A trajectory also ends when the KL of its hybridization stays below this in two
+        iterations, as more samples would only repeat the last one.
+    """
+
+    schema = SCHEMA
+    version = VERSION
+
+    def __init__(
+        self,
+        sampler: TrajectorySampler,
+        n_trajectories: int,
+        n_iterations: int = 6,
+        tolerance: float = 1e-5,
+    ):
+        if n_trajectories < 1 or n_iterations < 1:
+            raise DmftnetError(
+                f"sampling: n_trajectories = {n_trajectories} and n_iterations = {n_iterations} "
+                "must be at least 1"
+            )
+        self.sampler = sampler
+        self.n_jobs = int(n_trajectories)
+        self.n_iterations = int(n_iterations)
+        self.tolerance = float(tolerance)
+
+    def run(
+        self, job: int, solver: ImpuritySolver, lattice: Lattice, grid: FrequencyGrid
+    ) -> Columns:
+        """Iterate one trajectory; see `dmftnet.data.store` for the columns."""
+        trajectory = self.sampler.trajectory(job)
+        samples: list[dict] = []
+        status, message = "finished", ""
+
+        def record(iteration: Iteration) -> None:
+            nonlocal status
+            status = quality(iteration.problem, iteration.solution)
+            if status != "finished":
+                raise _Dropped
+            samples.append(_sample(trajectory, len(samples), iteration))
+
+        loop = DMFTLoop(
+            solver,
+            lattice,
+            mixing=LinearMixing(trajectory.mixing),
+            tolerance=self.tolerance,
+            max_iterations=self.n_iterations,
+            on_iteration=record,
+        )
+        try:
+            start = trajectory.starting_hybridization(lattice, grid)
+            loop.run_one(ImpurityProblem(trajectory.U, trajectory.eps_d, grid, start))
+        except _Dropped:
+            pass  # the file's status column says so
+        except NoPolesError:
+            raise
+        except (DmftnetError, np.linalg.LinAlgError) as error:
+            status, message = "failed", str(error).splitlines()[0]
+        return _columns(trajectory, status, message, samples, grid.n_w)
+
+    def describe(self, columns: Columns) -> tuple[int, str | None]:
+        status = STATUS[int(columns["trajectories/status"][0])]
+        n_samples = int(columns["trajectories/n_samples"][0])
+        if status == "finished":
+            return n_samples, None
+        message = str(columns["trajectories/message"][0])
+        return n_samples, f"ended after {n_samples} samples: {status} {message}".strip()
+
+
+class NoPolesError(DmftnetError):
+    """The solver gives curves, from which no dataset can be made."""
+
+
+def quality(problem: ImpurityProblem, solution: ImpuritySolution) -> str:
+    """The entry of `STATUS` that a solve deserves; "finished" if it is fit for the dataset."""
+    if solution.greens is None:
+        raise NoPolesError(
+            "the chosen solver returns a curve, a dataset stores poles; use solver=ras or ed"
+        )
+    if not solution.diagnostics.get("sector_verified", True):
+        return "sector"
+    G = solution.greens[0].G
+    curve_norm = float(problem.grid.integrate(solution.spectrum()[0]))
+    if not max(abs(G.weights.sum() - 1), abs(curve_norm - 1)) <= NORM_TOLERANCE:
+        return "norm"
+    if not abs(2 * G.occupied_weight - solution.filling) <= NORM_TOLERANCE:
+        return "filling"
+    return "finished"
+
+
+def _sample(trajectory: Trajectory, number: int, iteration: Iteration) -> dict:
+    """One row of each sample column, and the poles."""
+    problem, solution = iteration.problem, iteration.solution
+    poles = solution.greens[0].compressed()
+    return {
+        "trajectory": np.int32(trajectory.id),
+        "iteration": np.int32(number),
+        "U": np.float64(problem.U),
+        "eps_d": np.float64(problem.eps_d[0]),
+        "filling": np.float64(solution.filling),
+        "double_occupancy": np.float64(solution.double_occupancy),
+        "start": np.int32(STARTS.index(trajectory.start)),
+        "broadening": np.array(solution.broadening, dtype=np.float64),
+        "hybridization": problem.hybridization[0].astype(np.float32),
+        "n_poles": np.int64(poles.energies.size),
+        "poles": poles,
+    }
+
+
+def _columns(
+    trajectory: Trajectory, status: str, message: str, samples: list[dict], n_w: int
+) -> Columns:
+    """The tables of a trajectory; the types also hold where it gave no sample."""
+    i4, i8, f4, f8 = np.int32, np.int64, np.float32, np.float64
+    kinds = {
+        "trajectory": ((), i4),
+        "iteration": ((), i4),
+        "U": ((), f8),
+        "eps_d": ((), f8),
+        "filling": ((), f8),
+        "double_occupancy": ((), f8),
+        "start": ((), i4),
+        "broadening": ((2,), f8),
+        "hybridization": ((n_w,), f4),
+        "n_poles": ((), i8),
+    }
+    columns: Columns = {
+        f"samples/{name}": np.array([s[name] for s in samples], kind).reshape(-1, *shape)
+        for name, (shape, kind) in kinds.items()
+    }
+    energies = [s["poles"].energies for s in samples]
+    amplitudes = [s["poles"].amplitudes for s in samples]
+    columns["poles/energies"] = np.concatenate([np.empty(0), *energies]).astype(f4)
+    columns["poles/amplitudes"] = np.concatenate([np.empty((0, 2)), *amplitudes]).astype(f4)
+    row = {
+        "id": (trajectory.id, i4),
+        "split": (SPLITS.index(trajectory.split), i4),
+        "status": (STATUS.index(status), i4),
+        "start": (STARTS.index(trajectory.start), i4),
+        "U": (trajectory.U, f8),
+        "eps_d": (trajectory.eps_d, f8),
+        "mixing": (trajectory.mixing, f8),
+        "n_samples": (len(samples), i4),
+    }
+    for name, (value, kind) in row.items():
+        columns[f"trajectories/{name}"] = np.array([value], kind)
+    columns["trajectories/message"] = np.array([message])
+    return columns

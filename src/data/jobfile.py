@@ -1,0 +1,245 @@
+"""One HDF5 file made by many independent jobs: durable job by job, resumable, never damaged.
+
+A dataset is a set of jobs (DMFT trajectories, reference loops), each known by an integer id and
+each giving a few tables (groups of columns with equal row counts). While it is made,
+
+* every finished job is at once a small file of its own in ``<file>.part/``, written under a
+  temporary name, synced and renamed;
+* from time to time, and at the end, all finished jobs are written sorted by id into one new file
+  that replaces the old one by a rename. Until the last job is in, its attribute ``complete`` is
+  False.
+
+A rename either happened or not, so a killed process leaves a file that opens and loses no finished
+job; a job that is found twice is taken once. The content depends on the jobs alone, not on their
+order or on how often the run was interrupted. HDF5's own appending needs neither trust nor repair.
+Cost: a job is rewritten O(log n_jobs) times; all jobs of the file are held in memory.
+
+Layout: ``/<group>/<column>`` concatenated over jobs in the order of ids, ``/rows/id`` the ids,
+``/rows/<group>`` the number of rows each job has in a group, ``/grid/omega`` the frequencies of all
+curves; attributes hold schema, version, the config and the provenance.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from filelock import FileLock, Timeout
+
+from dmftnet.errors import StoreError
+
+Columns = dict[str, np.ndarray]
+"""Columns of one job, or of all jobs in the order of ids, by their name ``group/column``."""
+
+OFFSETS = {"samples/n_poles": "samples/pole_offsets"}
+"""Columns of counts, and the columns of offsets into the flat arrays that follow from them."""
+
+
+def write_jobs(
+    path: Path, attributes: Mapping[str, Any], omega: np.ndarray, jobs: Mapping[int, Columns]
+) -> None:
+    """Write all jobs, sorted by id and compressed, and put the file in place by a rename.
+
+    Parameters
+    ----------
+    omega : (n_w,) float64, in D
+        Frequencies of every curve in the file; stored as ``grid/omega``.
+    jobs : mapping of id to columns
+        The same columns in each; columns of one group have equal row counts within a job.
+    """
+    ids = sorted(jobs)
+    columns: Columns = {"grid/omega": omega, "rows/id": np.array(ids, dtype=np.int64)}
+    for name in jobs[ids[0]] if ids else ():
+        columns[name] = np.concatenate([jobs[i][name] for i in ids])
+        rows = np.array([len(jobs[i][name]) for i in ids], dtype=np.int64)
+        group_rows = columns.setdefault(f"rows/{name.split('/')[0]}", rows)
+        if not np.array_equal(group_rows, rows):
+            raise StoreError(f"column {name} has another number of rows than its group")
+    for count, offsets in OFFSETS.items():
+        if count in columns:
+            columns[offsets] = np.concatenate([[0], np.cumsum(columns[count])]).astype(np.int64)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
+    with h5py.File(temporary, "w") as file:
+        file.attrs.update(attributes)
+        file.attrs["n_jobs"] = len(ids)
+        for name, values in columns.items():
+            _write_column(file, name, values)
+    with open(temporary, "rb") as handle:
+        os.fsync(handle.fileno())
+    os.replace(temporary, path)
+
+
+def _write_column(file: h5py.File, name: str, values: np.ndarray) -> None:
+    if values.dtype.kind == "U":
+        values = values.astype(h5py.string_dtype())
+    large = values.nbytes > 4096
+    packing = {"compression": "gzip", "compression_opts": 6, "shuffle": True} if large else {}
+    file.create_dataset(name, data=values, **packing)
+
+
+def read_jobs(path: Path, schema: str, version: int, remedy: str) -> tuple[dict, Columns]:
+    """Attributes and columns of a file that `write_jobs` wrote.
+
+    Parameters
+    ----------
+    remedy : str
+        What the user should do if the file cannot be used; ends the error text.
+
+    Raises
+    ------
+    StoreError
+        If the file is missing, truncated, not HDF5, or of another schema or version.
+    """
+    if not path.is_file():
+        raise StoreError(f"file {path} does not exist; {remedy}")
+    try:
+        with h5py.File(path, "r") as file:
+            attributes = dict(file.attrs)
+            found = (attributes.get("schema"), attributes.get("schema_version"))
+            if found != (schema, version):
+                raise StoreError(
+                    f"file {path} has schema {found[0]} version {found[1]}, this program reads "
+                    f"{schema} version {version}; {remedy}"
+                )
+            columns: Columns = {}
+            file.visititems(lambda name, node: _read_column(columns, name, node))
+    except (OSError, RuntimeError, KeyError) as error:  # what h5py raises on damaged files
+        reason = str(error).splitlines()[0]
+        raise StoreError(
+            f"file {path} is truncated, damaged or not HDF5 ({reason}); {remedy}"
+        ) from error
+    return attributes, columns
+
+
+def _read_column(columns: Columns, name: str, node) -> None:
+    if isinstance(node, h5py.Dataset):
+        columns[name] = node.asstr()[()].astype(str) if node.dtype.kind == "O" else node[()]
+
+
+def split_jobs(columns: Columns) -> dict[int, Columns]:
+    """The inverse of the concatenation: columns of each job by id."""
+    ids = columns["rows/id"]
+    jobs: dict[int, Columns] = {int(i): {} for i in ids}
+    for name, values in columns.items():
+        group = name.split("/")[0]
+        if group in ("rows", "grid") or name in OFFSETS.values():
+            continue
+        ends = np.cumsum(columns[f"rows/{group}"])
+        for i, part in zip(ids, np.split(values, ends[:-1]), strict=True):
+            jobs[int(i)][name] = part
+    return jobs
+
+
+def content_hash(path: str | Path) -> str:
+    """SHA-256 over names, types, shapes and bytes of all columns, whatever the attributes say."""
+    digest = hashlib.sha256()
+    columns: Columns = {}
+    with h5py.File(path, "r") as file:
+        file.visititems(lambda name, node: _read_column(columns, name, node))
+    for name in sorted(columns):
+        values = np.ascontiguousarray(columns[name])
+        digest.update(f"{name} {values.dtype.str} {values.shape}".encode())
+        digest.update(values.tobytes())
+    return digest.hexdigest()
+
+
+class JobJournal:
+    """The one writer of a job file, resumable.
+
+    Parameters
+    ----------
+    path : Path
+        The file to make. An existing one is continued if it came from the same recipe.
+    attributes : mapping
+        Needs ``schema``, ``schema_version`` and ``recipe``, the hash of everything that decides
+        the content of a job.
+    omega : (n_w,) float64, in D
+        See `write_jobs`.
+
+    Raises
+    ------
+    StoreError
+        If the file exists and comes from another recipe or schema, or if another process is
+        writing it. Nothing is changed then.
+    """
+
+    def __init__(self, path: str | Path, attributes: Mapping[str, Any], omega: np.ndarray):
+        self.path = Path(path)
+        self.folder = self.path.with_name(self.path.name + ".part")
+        self.attributes = dict(attributes)
+        self.omega = omega
+        self.jobs: dict[int, Columns] = {}
+        self._loose: list[int] = []
+        previous = self._read(self.path) if self.path.exists() else None
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._lock = FileLock(self.folder / "lock")
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout as error:
+            raise StoreError(
+                f"another process is writing {self.path}; wait for it, or choose another "
+                "dataset.path"
+            ) from error
+        self._complete = bool(previous and previous[0]["complete"])
+        if previous:
+            self.jobs.update(split_jobs(previous[1]))
+        self._collect_shards()
+        if not self._complete:
+            self._write(complete=False)  # so that a file exists, and opens, from the start
+
+    def add(self, job: int, columns: Columns) -> None:
+        """Make one finished job durable."""
+        attributes = self.attributes | {"complete": False}
+        write_jobs(self._shard(job), attributes, self.omega, {job: columns})
+        self.jobs[job] = columns
+        self._loose.append(job)
+        if len(self._loose) >= max(4, len(self.jobs) // 8):
+            self._write(complete=False)
+
+    def finish(self) -> None:
+        """Write the final file, marked complete, and remove the working folder."""
+        if self._loose or not self._complete:
+            self._write(complete=True)
+        self.close()
+        for rest in self.folder.iterdir():
+            rest.unlink()
+        self.folder.rmdir()
+
+    def close(self) -> None:
+        """Give up the lock; the run can be continued later."""
+        self._lock.release()
+
+    def _collect_shards(self) -> None:
+        for stale in self.path.parent.glob(f"{self.path.name}.*.part"):
+            stale.unlink()  # a file that was being written when its process was killed
+        for stale in self.folder.glob("*.h5.*.part"):
+            stale.unlink()
+        for shard in sorted(self.folder.glob("*.h5")):
+            for job, columns in split_jobs(self._read(shard)[1]).items():
+                self.jobs.setdefault(job, columns)
+                self._loose.append(job)
+
+    def _read(self, path: Path) -> tuple[dict, Columns]:
+        remedy = "choose another dataset.path, or move the file away to start anew"
+        attributes, columns = read_jobs(
+            path, self.attributes["schema"], self.attributes["schema_version"], remedy
+        )
+        if attributes["recipe"] != self.attributes["recipe"]:
+            raise StoreError(f"{path} was made with another configuration; {remedy}")
+        return attributes, columns
+
+    def _shard(self, job: int) -> Path:
+        return self.folder / f"{job:08d}.h5"
+
+    def _write(self, complete: bool) -> None:
+        attributes = self.attributes | {"complete": complete}
+        write_jobs(self.path, attributes, self.omega, self.jobs)
+        self._complete = complete
+        for job in self._loose:
+            self._shard(job).unlink()
+        self._loose.clear()

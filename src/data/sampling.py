@@ -1,0 +1,214 @@
+"""What to solve: DMFT trajectories spread over U, filling and starting hybridizations.
+
+A trajectory is one run of the DMFT iteration; each of its iterations becomes a sample. Its
+parameters are a function of (seed, trajectory id) alone, so neither the number of workers nor an
+interruption can change the data, and a dataset grows by raising the number of trajectories.
+
+* U and the doping follow a scrambled Halton sequence, of which any first part covers the ranges
+  evenly. U is drawn more densely where the Mott transition is.
+* About half the trajectories are exactly half filled. In the others eps_d lies between ``-U/2`` and
+  the level where the band is nearly empty (or full, mirrored): fillings of about 0.4 to 1.6, gapped
+  or not.
+* Starts are the non-interacting metal, the atomic insulator, or a random causal hybridization that
+  knows no lattice: bands of any place, width, weight and shape.
+* Training, validation and test sets are whole trajectories: of each `block` consecutive ids one is
+  for validation and one for the test, at places that the seed decides.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import qmc
+
+from dmftnet.errors import InvalidProblemError
+from dmftnet.physics.grid import FrequencyGrid
+from dmftnet.physics.lattice import Lattice, semicircle
+from dmftnet.physics.starts import starting_hybridization
+
+SPLITS = ("train", "val", "test")
+"""Names by the integer code that files store."""
+
+STARTS = ("metal", "insulator", "random")
+"""Kinds of starting hybridization by the integer code that files store."""
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """Everything that decides one trajectory.
+
+    Parameters
+    ----------
+    id : int
+    U, eps_d : float, in D
+    start : str
+        One of `STARTS`.
+    mixing : float
+        Fraction of the new hybridization in linear mixing.
+    split : str
+        One of `SPLITS`.
+    seed : int
+        Of the whole sampling; the random starts depend on (seed, id).
+    """
+
+    id: int
+    U: float
+    eps_d: float
+    start: str
+    mixing: float
+    split: str
+    seed: int
+
+    @property
+    def half_filled(self) -> bool:
+        return self.eps_d == -self.U / 2
+
+    def starting_hybridization(self, lattice: Lattice, grid: FrequencyGrid) -> np.ndarray:
+        """(n_w,) first hybridization spectrum, in D."""
+        if self.start != "random":
+            return starting_hybridization(lattice, grid, self.U, self.eps_d, self.start)
+        weight = grid.integrate(lattice.bare_hybridization(grid))
+        rng = np.random.default_rng([self.seed, self.id])
+        return random_hybridization(rng, grid, weight, symmetric=self.half_filled)
+
+
+def random_hybridization(
+    rng: np.random.Generator, grid: FrequencyGrid, weight: float, symmetric: bool
+) -> np.ndarray:
+    """A causal hybridization spectrum without a lattice behind it.
+
+    Parameters
+    ----------
+    weight : float, in D^2
+        The integral comes out between 0.6 and 1.6 times this.
+    symmetric : bool
+        Make it even in frequency.
+
+    Returns
+    -------
+    (n_w,) float64, in D
+    """
+    n_bands = rng.integers(1, 5)
+    total = np.zeros(grid.n_w)
+    for share in rng.dirichlet(np.ones(n_bands)):
+        centre = rng.uniform(-2.2, 2.2)
+        width = np.exp(rng.uniform(np.log(0.15), np.log(1.2)))
+        if rng.random() < 0.5:
+            total += semicircle(grid, centre, width, share)
+        else:
+            shape = np.exp(-2 * ((grid.omega - centre) / width) ** 2)
+            total += share / grid.integrate(shape) * shape
+    if symmetric:
+        total = 0.5 * (total + total[::-1])
+    return weight * rng.uniform(0.6, 1.6) * total
+
+
+class TrajectorySampler:
+    """Draws the parameters of trajectories.
+
+    Parameters
+    ----------
+    seed : int
+    U_max : float, in D
+        U lies in [0, U_max].
+    U_dense : (low, high), in D
+        Range that gets the share `dense_fraction` of all trajectories on top of its even share.
+    dense_fraction, half_filled_fraction : float
+    start_fractions : (metal, insulator, random)
+        Shares that sum to 1.
+    mixing : (low, high)
+        Range of the mixing fraction, in (0, 1].
+    block : int
+        One validation and one test trajectory in each `block` (at least 3) consecutive ids.
+
+    Raises
+    ------
+    InvalidProblemError
+        If a range or a share is out of its limits.
+    """
+
+    def __init__(
+        self,
+        seed: int = 0,
+        U_max: float = 4.0,
+        U_dense: tuple[float, float] = (2.2, 3.2),
+        dense_fraction: float = 0.3,
+        half_filled_fraction: float = 0.5,
+        start_fractions: tuple[float, float, float] = (0.4, 0.3, 0.3),
+        mixing: tuple[float, float] = (0.4, 1.0),
+        block: int = 8,
+    ):
+        self.seed = int(seed)
+        self.U_max, self.U_dense = float(U_max), tuple(map(float, U_dense))
+        self.dense_fraction = float(dense_fraction)
+        self.half_filled_fraction = float(half_filled_fraction)
+        self.start_fractions = np.array(start_fractions, dtype=np.float64)
+        self.mixing = tuple(map(float, mixing))
+        self.block = int(block)
+        self._check()
+
+    def _check(self) -> None:
+        low, high = self.U_dense
+        if not 0 <= low < high <= self.U_max:
+            raise InvalidProblemError(
+                f"sampling: U_dense = [{low}, {high}] must lie inside [0, U_max = {self.U_max}]"
+            )
+        shares = (self.dense_fraction, self.half_filled_fraction, *self.start_fractions)
+        if min(shares) < 0 or max(shares) > 1 or abs(self.start_fractions.sum() - 1) > 1e-9:
+            raise InvalidProblemError(
+                f"sampling: fractions {[float(s) for s in shares]} must lie in [0, 1], and the "
+                "three start_fractions must sum to 1"
+            )
+        if not 0 < self.mixing[0] <= self.mixing[1] <= 1:
+            raise InvalidProblemError(f"sampling: mixing = {self.mixing} must lie in (0, 1]")
+        if self.block < 3:
+            raise InvalidProblemError(
+                f"sampling: block = {self.block}; a block needs at least 3 trajectories, one for "
+                "each of training, validation and test"
+            )
+
+    def trajectory(self, id: int) -> Trajectory:
+        """The trajectory with this id, always the same one."""
+        halton = qmc.Halton(4, scramble=True, rng=np.random.default_rng(self.seed))
+        u_U, u_doping, u_start, u_mixing = halton.fast_forward(id).random(1)[0]
+        U = float(self._draw_U(u_U))
+        low, high = self.mixing
+        return Trajectory(
+            id=int(id),
+            U=U,
+            eps_d=float(-U / 2 + self._draw_shift(u_doping, U)),
+            start=STARTS[int(np.searchsorted(np.cumsum(self.start_fractions)[:-1], u_start))],
+            mixing=float(low + (high - low) * u_mixing),
+            split=self._split(id),
+            seed=self.seed,
+        )
+
+    def _draw_U(self, u: float) -> float:
+        """Inverse of the piecewise-linear cumulative distribution of U."""
+        low, high = self.U_dense
+        nodes = np.array([0.0, low, high, self.U_max])
+        even = nodes / self.U_max
+        extra = np.array([0.0, 0.0, 1.0, 1.0])
+        cumulative = (1 - self.dense_fraction) * even + self.dense_fraction * extra
+        return np.interp(u, cumulative, nodes)
+
+    def _draw_shift(self, u: float, U: float) -> float:
+        """``eps_d + U/2``: zero, or up to the level at which about 0.4 electrons are left.
+
+        There eps_d is about 0.5 D whatever U: the lower Hubbard band's bottom stays near the
+        level. The square root favours large shifts, because for U in the insulator small ones end
+        inside the gap.
+        """
+        doped = (u - self.half_filled_fraction) / max(1 - self.half_filled_fraction, 1e-12)
+        if doped < 0:
+            return 0.0
+        signed = 2 * doped - 1
+        return np.sign(signed) * (0.5 + U / 2) * np.sqrt(abs(signed))
+
+    def _split(self, id: int) -> str:
+        block, place = divmod(id, self.block)
+        roles = np.zeros(self.block, dtype=int)
+        roles[:2] = SPLITS.index("val"), SPLITS.index("test")
+        rng = np.random.default_rng([self.seed, block, 1])  # the third number: another stream
+        return SPLITS[rng.permutation(roles)[place]]
