@@ -1,0 +1,207 @@
+"""Trained models on disk: ``model.safetensors`` (weights) and ``model.yaml`` (everything else).
+
+Nothing is unpickled, and a checkpoint can only name classes of `dmftnet.models`. ``model.yaml``
+says how to build the model (network, head, grid, angles), what its data were (resolution, hash,
+ranges), how good it was, and where it came from.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from dmftnet.errors import DmftnetError, StoreError
+from dmftnet.models.heads import Head, SpectralModel
+from dmftnet.models.kernel_ridge import Baseline
+from dmftnet.models.layers import SpectralNetwork
+from dmftnet.provenance import provenance, sha256
+
+SCHEMA = "dmftnet-model"
+SCHEMA_VERSION = 1
+WEIGHTS, DESCRIPTION = "model.safetensors", "model.yaml"
+PACKAGE = "dmftnet.models."
+REQUIRED = ("model", "head", "grid", "angles", "resolution")
+
+
+def build_model(
+    model: Mapping[str, Any],
+    head: Mapping[str, Any] | None,
+    grid: Mapping[str, float],
+    angles: Sequence[float],
+) -> SpectralModel:
+    """Build an untrained model from plain configs.
+
+    Parameters
+    ----------
+    model : mapping
+        ``_target_`` (a network, or a baseline) and its arguments.
+    head : mapping
+        ``_target_`` and arguments; baselines need none.
+    grid, angles : see `SpectralModel`
+
+    Raises
+    ------
+    DmftnetError
+        If a target is no class of `dmftnet.models` or does not take the arguments.
+    """
+    cls = _model_class(model["_target_"])
+    arguments = {key: value for key, value in model.items() if key != "_target_"}
+    if issubclass(cls, Baseline):
+        return _build(cls, grid=grid, angles=angles, **arguments)
+    head_cls = _model_class((head or {}).get("_target_", "none"))
+    if not (issubclass(cls, SpectralNetwork) and issubclass(head_cls, Head)):
+        raise DmftnetError(
+            f"model {cls.__name__} with head {head_cls.__name__} is no pair of a network and a "
+            "head; choose one of conf/model and one of conf/head"
+        )
+    arguments = {"n_params": head_cls.n_params, **arguments}
+    net = _build(cls, grid=grid, **arguments)
+    options = {key: value for key, value in head.items() if key != "_target_"}
+    return _build(head_cls, net=net, grid=grid, angles=angles, **options)
+
+
+def _model_class(target: str) -> type:
+    module, _, name = str(target).rpartition(".")
+    if not f"{module}.".startswith(PACKAGE):
+        raise DmftnetError(
+            f"model class '{target}' is not part of {PACKAGE[:-1]}; name one that is"
+        )
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError):
+        raise DmftnetError(
+            f"model class '{target}' does not exist; see conf/model and conf/head for what does"
+        ) from None
+
+
+def _build(cls: type, **arguments) -> Any:
+    try:
+        return cls(**arguments)
+    except TypeError as exc:
+        raise DmftnetError(f"{cls.__name__} cannot be built: {exc}; check its config") from None
+
+
+def describe_data(datamodule, dataset: Mapping[str, Any]) -> dict[str, Any]:
+    """What a checkpoint records of its training data: grid, angles, resolution, hash, ranges.
+
+    ``ranges`` are those of U and of ``|eps_d + U/2|`` (mirror images included) in training, in D.
+    """
+    U, eps_d = datamodule.arrays("train").params.T.astype(float)
+    shift = abs(eps_d + U / 2)
+    path = Path(dataset.get("path", ""))
+    return {
+        "grid": dict(dataset["grid"]),
+        "angles": list(dataset["angles"]),
+        "resolution": list(dataset["resolution"]),
+        "data": {"file": path.name, "sha256": sha256(path) if path.is_file() else "not a file"},
+        "ranges": {
+            name: [round(float(values.min()), 6), round(float(values.max()), 6)]
+            for name, values in (("U", U), ("shift", shift))
+        },
+    }
+
+
+def save_model(directory: str | Path, model: SpectralModel, record: Mapping[str, Any]) -> Path:
+    """Write a model's weights and description; each file appears complete or not at all.
+
+    Parameters
+    ----------
+    directory : path
+        Created if need be.
+    model : SpectralModel
+    record : mapping of plain values
+        ``model, head, grid, angles, resolution`` as `build_model` takes them; further keys (data
+        hash, ranges, metrics) are kept as they are.
+    """
+    missing = [key for key in REQUIRED if key not in record]
+    if missing:
+        raise StoreError(f"a model's description lacks {missing}; give all of {list(REQUIRED)}")
+    directory = Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    description = {"schema": SCHEMA, "schema_version": SCHEMA_VERSION, **record}
+    description["provenance"] = provenance()
+    weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    temporary = directory / f"{WEIGHTS}.part"
+    save_file(weights, temporary)
+    os.replace(temporary, directory / WEIGHTS)
+    temporary = directory / f"{DESCRIPTION}.part"
+    temporary.write_text(yaml.safe_dump(description, sort_keys=False))
+    os.replace(temporary, directory / DESCRIPTION)
+    return directory
+
+
+def read_record(directory: str | Path) -> dict[str, Any]:
+    """The checked content of a checkpoint's ``model.yaml``."""
+    path = Path(directory) / DESCRIPTION
+    if not path.is_file():
+        raise StoreError(
+            f"no checkpoint at '{directory}': it has no {DESCRIPTION}; give the run folder of "
+            "train.py"
+        )
+    try:
+        record = yaml.safe_load(path.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError):
+        record = None
+    if not isinstance(record, dict) or record.get("schema") != SCHEMA:
+        raise StoreError(f"'{path}' is no model description; give the run folder of train.py")
+    if record.get("schema_version") != SCHEMA_VERSION:
+        raise StoreError(
+            f"'{path}' has schema version {record.get('schema_version')}, this dmftnet reads "
+            f"{SCHEMA_VERSION}; train again, or use the dmftnet that wrote it"
+        )
+    missing = [key for key in REQUIRED if key not in record]
+    if missing:
+        raise StoreError(f"'{path}' lacks {missing}; the file is incomplete, train again")
+    return record
+
+
+def load_model(directory: str | Path) -> SpectralModel:
+    """Rebuild a trained model, in evaluation mode, with its description as ``model.record``.
+
+    Raises
+    ------
+    StoreError
+        If files are missing or damaged, or the weights belong to another model.
+    """
+    directory = Path(directory)
+    record = read_record(directory)
+    path = directory / WEIGHTS
+    try:
+        state = load_file(path)
+    except FileNotFoundError:
+        raise StoreError(f"'{path}' is missing; copy it beside {DESCRIPTION}, or train") from None
+    except SafetensorError as exc:
+        raise StoreError(
+            f"'{path}' is damaged or truncated ({exc}); copy it anew, or train"
+        ) from None
+    model = build_model(record["model"], record["head"], record["grid"], record["angles"])
+    if isinstance(model, Baseline):
+        model.prepare(state)
+    _check_weights(path, model, state, record)
+    model.load_state_dict(state)
+    model.record = record
+    return model.eval()
+
+
+def _check_weights(
+    path: Path, model: SpectralModel, state: dict[str, torch.Tensor], record: dict[str, Any]
+) -> None:
+    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    found = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    architecture = record["model"]["_target_"].rpartition(".")[2]
+    remedy = f"{DESCRIPTION} and {WEIGHTS} must come from the same run"
+    for name in sorted(expected.keys() | found.keys()):
+        if expected.get(name) == found.get(name):
+            continue
+        raise StoreError(
+            f"'{path}' does not fit {architecture}: {name} has shape "
+            f"{found.get(name, 'none')}, the model wants {expected.get(name, 'none')}; {remedy}"
+        )

@@ -1,0 +1,84 @@
+"""`crossattn`: the seed architecture, as far as it is public (arXiv:2511.14505).
+
+Parameters ``[U, eps_d, alpha]`` go through a 5-layer feed-forward net and are spread over the
+frequency tokens; ``Delta(w)`` goes through 4 Fourier Analysis layers; both get a learnable
+positional encoding. In two cross-attention blocks query and key come from the parameters and the
+value from the hybridization, so that attention is a parameter-conditioned mixing matrix over
+frequencies; the first block's output is the value of the second. Then a projection to one number
+a frequency, made positive by the head. Width, heads, FAN share and normalisation are our choice.
+
+Cost: O(B n_w^2 width) a block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import pairwise
+
+import torch
+from torch import nn
+
+from dmftnet.models.layers import (
+    FAN,
+    AttentionBlock,
+    HybridizationInput,
+    ParameterInput,
+    SpectralNetwork,
+    feed_forward,
+)
+
+
+class CrossAttention(SpectralNetwork):
+    """Parameters query, hybridization answers.
+
+    Parameters
+    ----------
+    grid : mapping
+        ``w_min, w_max, n_w`` of the network grid.
+    n_params : int
+        2 or 3 (with the angle).
+    width, n_heads : int
+        Channels a token and attention heads.
+    n_blocks : int
+        Cross-attention blocks, 2 in the paper.
+    periodic : float
+        Share of cosines (and of sines) in a FAN layer.
+    dropout : float
+    log_residual : bool
+        See `SpectralNetwork`; the paper has none.
+    """
+
+    def __init__(
+        self,
+        grid: Mapping,
+        n_params: int = 3,
+        width: int = 64,
+        n_heads: int = 4,
+        n_blocks: int = 2,
+        periodic: float = 0.25,
+        dropout: float = 0.02,
+        log_residual: bool = False,
+    ):
+        super().__init__(grid, n_params, log_residual)
+        self.parameter_input = ParameterInput(n_params)
+        self.hybridization_input = HybridizationInput(grid)
+        self.parameter_net = feed_forward(n_params, width, width, 5)
+        sizes = [self.hybridization_input.n_features] + [width] * 4
+        self.hybridization_net = nn.Sequential(*(FAN(a, b, periodic) for a, b in pairwise(sizes)))
+        self.parameter_position = nn.Parameter(0.5 * torch.randn(self.n_w, width))
+        self.hybridization_position = nn.Parameter(0.5 * torch.randn(self.n_w, width))
+        self.blocks = nn.ModuleList(
+            AttentionBlock(width, n_heads, dropout, carried="value") for _ in range(n_blocks)
+        )
+        self.norm = nn.LayerNorm(width)
+        self.projection = nn.Linear(width, 1)
+
+    def embed(self, hybridization: torch.Tensor, params: torch.Tensor) -> torch.Tensor:
+        """(B, n_w), (B, n_params) -> (B, n_w, width)."""
+        parameters = self.parameter_net(self.parameter_input(params))  # (B, d)
+        parameters = parameters[:, None, :] + self.parameter_position  # (B, n_w, d)
+        value = self.hybridization_net(self.hybridization_input(hybridization))
+        value = value + self.hybridization_position  # (B, n_w, d)
+        for block in self.blocks:
+            value = block(value, parameters)
+        return self.norm(value)

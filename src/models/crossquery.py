@@ -1,0 +1,87 @@
+"""`crossquery`: frequency tokens query, parameter tokens are key and value.
+
+The mirror image of `crossattn`: each frequency asks the parameters what to do with it. A block is
+self-attention over the frequencies, which mixes them, followed by cross-attention to a handful of
+parameter tokens, which conditions them. By option the output is the logarithm of the ratio to the
+input hybridization, in itself a good guess late in a DMFT loop.
+
+Cost: O(B n_w^2 width) a block, about that of `crossattn` at equal width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import nn
+
+from dmftnet.models.layers import (
+    FAN,
+    AttentionBlock,
+    HybridizationInput,
+    ParameterInput,
+    SpectralNetwork,
+    feed_forward,
+)
+
+
+class CrossQuery(SpectralNetwork):
+    """Frequencies query, parameters answer.
+
+    Parameters
+    ----------
+    grid : mapping
+        ``w_min, w_max, n_w`` of the network grid.
+    n_params : int
+        2 or 3 (with the angle).
+    width, n_heads : int
+        Channels a token and attention heads.
+    n_blocks : int
+        Pairs of self- and cross-attention.
+    n_tokens : int
+        Parameter tokens.
+    periodic, dropout : float
+        Share of cosines in the FAN layers; dropout.
+    log_residual, resonant_levels : bool
+        See `SpectralNetwork`.
+    """
+
+    def __init__(
+        self,
+        grid: Mapping,
+        n_params: int = 2,
+        width: int = 48,
+        n_heads: int = 4,
+        n_blocks: int = 2,
+        n_tokens: int = 8,
+        periodic: float = 0.25,
+        dropout: float = 0.02,
+        log_residual: bool = True,
+        resonant_levels: bool = True,
+    ):
+        super().__init__(grid, n_params, log_residual, resonant_levels)
+        self.n_tokens = n_tokens
+        self.parameter_input = ParameterInput(n_params)
+        self.hybridization_input = HybridizationInput(grid, logarithm=True)
+        self.parameter_net = feed_forward(n_params, 2 * width, n_tokens * width, 3)
+        self.hybridization_net = nn.Sequential(
+            FAN(self.n_features, width, periodic), FAN(width, width, periodic)
+        )
+        self.position = nn.Parameter(0.5 * torch.randn(self.n_w, width))
+        self.mixing = nn.ModuleList(
+            AttentionBlock(width, n_heads, dropout, carried="self") for _ in range(n_blocks)
+        )
+        self.conditioning = nn.ModuleList(
+            AttentionBlock(width, n_heads, dropout, carried="query") for _ in range(n_blocks)
+        )
+        self.norm = nn.LayerNorm(width)
+        self.projection = nn.Linear(width, 1)
+
+    def embed(self, hybridization: torch.Tensor, params: torch.Tensor) -> torch.Tensor:
+        """(B, n_w), (B, n_params) -> (B, n_w, width)."""
+        parameters = self.parameter_net(self.parameter_input(params))
+        parameters = parameters.unflatten(-1, (self.n_tokens, -1))  # (B, n_tokens, d)
+        x = self.hybridization_net(self.tokens(hybridization, params)) + self.position
+        for condition, mix in zip(self.conditioning, self.mixing, strict=True):
+            x = mix(condition(x, parameters))  # (B, n_w, d)
+        return self.norm(x)

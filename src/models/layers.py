@@ -1,0 +1,294 @@
+"""Building blocks shared by the architectures: inputs, FAN layers, explicit attention.
+
+Shapes are for a batch: B samples, T tokens, d channels, h heads. Attention is written out instead
+of calling a fused kernel, because the loss differentiates through a forward-mode derivative
+(`torch.func.jvp`), which the fused kernels do not support. Everything is float32.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from itertools import pairwise
+
+import torch
+from torch import nn
+
+from dmftnet.errors import DmftnetError
+from dmftnet.physics.grid import FrequencyGrid
+
+# U runs to 4 D, the shift from half filling to about 2 D and angles to about 0.3: inputs of order 1
+PARAMETER_SCALES = (0.5, 1.0, 5.0)
+
+
+class ParameterInput(nn.Module):
+    """Physical parameters as numbers of order one, odd under particle-hole mirroring where exact.
+
+    ``[U, eps_d] -> [U/2 - 1, eps_d + U/2]``, and ``5 alpha`` where the angle is an input.
+    """
+
+    def __init__(self, n_params: int):
+        super().__init__()
+        if n_params not in (2, 3):
+            raise DmftnetError(
+                f"n_params = {n_params}: parameters are [U, eps_d] (rotated head) or "
+                "[U, eps_d, alpha] (direct head); use 2 or 3"
+            )
+        self.n_params = n_params
+
+    def forward(self, params: torch.Tensor) -> torch.Tensor:
+        """(B, n_params) in D (and radians) -> (B, n_params) dimensionless."""
+        if params.shape[-1] != self.n_params:
+            raise DmftnetError(
+                f"the network takes {self.n_params} parameters, got {params.shape[-1]}; the direct "
+                "head needs [U, eps_d, alpha], the rotated head [U, eps_d]"
+            )
+        U, eps_d = params[:, 0], params[:, 1]
+        columns = [PARAMETER_SCALES[0] * U - 1.0, PARAMETER_SCALES[1] * (eps_d + 0.5 * U)]
+        if self.n_params == 3:
+            columns.append(PARAMETER_SCALES[2] * params[:, 2])
+        return torch.stack(columns, dim=-1)
+
+
+class HybridizationInput(nn.Module):
+    """Features of each frequency token from the hybridization spectrum.
+
+    The complex function ``Delta(w)`` as ``[-4 Im Delta / pi, 4 Re Delta]`` (the real part by
+    Kramers-Kronig; 4 because the weight of a Bethe bath is 1/4), on request also
+    ``log10(-Im Delta / pi)``, in which a pseudogap and a gap differ.
+
+    Parameters
+    ----------
+    grid : mapping
+        ``w_min, w_max, n_w`` of `FrequencyGrid.geometric`.
+    logarithm : bool
+    """
+
+    LOG_FLOOR = 1e-5
+
+    def __init__(self, grid: Mapping, logarithm: bool = False):
+        super().__init__()
+        frequencies = FrequencyGrid.geometric(**grid)
+        self.logarithm = logarithm
+        hilbert = torch.tensor(frequencies.hilbert, dtype=torch.float32)
+        self.register_buffer("hilbert", hilbert, persistent=False)
+
+    @property
+    def n_features(self) -> int:
+        """Number of features a token."""
+        return 3 if self.logarithm else 2
+
+    def forward(self, hybridization: torch.Tensor) -> torch.Tensor:
+        """(B, n_w) -> (B, n_w, n_features)."""
+        features = [4.0 * hybridization, 4.0 * hybridization @ self.hilbert.T]
+        if self.logarithm:
+            features.append(0.4 * torch.log10(hybridization.clamp_min(self.LOG_FLOOR)) + 1.0)
+        return torch.stack(features, dim=-1)
+
+
+class ResonantLevels(nn.Module):
+    """Three cheap guesses of the spectrum: resonant levels in the given bath.
+
+    ``A_j = -Im 1/(w + i eta(w) - eps_j - Delta) / pi`` with ``eps_j = eps_d + U (0, 1/2, 1)``
+    (the other spin absent, half there, there), each divided by its norm. All three are exact at
+    U = 0; their first and last are the Hubbard bands, bound states included, where U is large.
+
+    Parameters
+    ----------
+    grid : mapping
+        ``w_min, w_max, n_w`` of the network grid.
+    """
+
+    ETA, SLOPE = 0.003, 0.05  # eta(w) = ETA + SLOPE |w| in D: about one step of the grid
+    LOG_FLOOR = 1e-4
+
+    def __init__(self, grid: Mapping):
+        super().__init__()
+        frequencies = FrequencyGrid.geometric(**grid)
+        for name, values in (
+            ("omega", frequencies.omega),
+            ("weights", frequencies.weights),
+            ("hilbert", frequencies.hilbert),
+            ("eta", self.ETA + self.SLOPE * abs(frequencies.omega)),
+            ("occupation", [0.0, 0.5, 1.0]),
+        ):
+            self.register_buffer(name, torch.tensor(values, dtype=torch.float32), persistent=False)
+
+    def forward(self, hybridization: torch.Tensor, params: torch.Tensor) -> torch.Tensor:
+        """(B, n_w), (B, >= 2) -> (B, 3, n_w), in 1/D, integral one."""
+        level = params[:, 1:2] + params[:, :1] * self.occupation  # (B, 3)
+        real = self.omega - level[..., None] - (hybridization @ self.hilbert.T)[:, None, :]
+        width = (self.eta + math.pi * hybridization)[:, None, :]
+        A = width / (real**2 + width**2)
+        return A / (A @ self.weights)[..., None]
+
+    def features(self, hybridization: torch.Tensor, params: torch.Tensor) -> torch.Tensor:
+        """(B, n_w, 3) logarithms of order one."""
+        A = self(hybridization, params).clamp_min(self.LOG_FLOOR)
+        return 0.4 * torch.log10(A).transpose(1, 2) + 0.4
+
+
+class FAN(nn.Module):
+    """Fourier Analysis Network layer ``[cos(W_p x) | sin(W_p x) | GELU(W_g x + b)]``.
+
+    Parameters
+    ----------
+    n_in, n_out : int
+    periodic : float
+        Share of the outputs in each of the cosine and the sine part, below 1/2.
+    """
+
+    def __init__(self, n_in: int, n_out: int, periodic: float = 0.25):
+        super().__init__()
+        n_periodic = int(periodic * n_out)
+        if not 0 < 2 * n_periodic < n_out:
+            raise DmftnetError(
+                f"FAN share periodic = {periodic} of width {n_out} leaves no room for one of its "
+                "parts; use a share between 1/width and 1/2"
+            )
+        self.periodic = nn.Linear(n_in, n_periodic, bias=False)
+        self.gated = nn.Linear(n_in, n_out - 2 * n_periodic)
+        self.activation = nn.GELU()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(..., n_in) -> (..., n_out)."""
+        phase = self.periodic(x)
+        gated = self.activation(self.gated(x))
+        return torch.cat([torch.cos(phase), torch.sin(phase), gated], dim=-1)
+
+
+def feed_forward(n_in: int, width: int, n_out: int, n_layers: int) -> nn.Sequential:
+    """`n_layers` linear layers with GELU between them."""
+    sizes = [n_in] + [width] * (n_layers - 1) + [n_out]
+    layers: list[nn.Module] = []
+    for a, b in pairwise(sizes):
+        layers += [nn.Linear(a, b), nn.GELU()]
+    return nn.Sequential(*layers[:-1])
+
+
+class Attention(nn.Module):
+    """Multi-head attention with query, key and value from any three sequences.
+
+    ``softmax(Q K^T / sqrt(d/h)) V``; query and key lengths may differ, key and value lengths not.
+    No dropout on the scores: drawing B h T^2 random numbers would cost more than all the rest.
+    """
+
+    def __init__(self, width: int, n_heads: int):
+        super().__init__()
+        if width % n_heads:
+            raise DmftnetError(
+                f"width = {width} is no multiple of n_heads = {n_heads}; choose one that is"
+            )
+        self.n_heads = n_heads
+        self.query = nn.Linear(width, width)
+        self.key = nn.Linear(width, width)
+        self.value = nn.Linear(width, width)
+        self.output = nn.Linear(width, width)
+
+    def forward(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+        """(B, T_q, d), (B, T_k, d), (B, T_k, d) -> (B, T_q, d)."""
+        q, k, v = (
+            self._split(layer(x))
+            for layer, x in ((self.query, query), (self.key, key), (self.value, value))
+        )  # (B, h, T, d/h)
+        scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)  # (B, h, T_q, T_k)
+        mixed = torch.softmax(scores, dim=-1) @ v  # (B, h, T_q, d/h)
+        return self.output(mixed.transpose(1, 2).flatten(-2))
+
+    def _split(self, x: torch.Tensor) -> torch.Tensor:
+        return x.unflatten(-1, (self.n_heads, -1)).transpose(1, 2)
+
+
+class AttentionBlock(nn.Module):
+    """Attention and a two-layer feed-forward net, both residual, with dropout.
+
+    Parameters
+    ----------
+    width, n_heads : int
+    dropout : float
+    carried : {"self", "query", "value"}
+        The part that the carried (residual) sequence plays: all three; the query, with key and
+        value from another sequence; or the value, with query and key from another sequence of the
+        same length (the seed architecture, where those are the parameters).
+    """
+
+    def __init__(self, width: int, n_heads: int, dropout: float, carried: str):
+        super().__init__()
+        self.carried = carried
+        self.attention = Attention(width, n_heads)
+        self.norm_carried = nn.LayerNorm(width)
+        self.norm_other = nn.Identity() if carried == "self" else nn.LayerNorm(width)
+        self.norm_forward = nn.LayerNorm(width)
+        self.forward_net = feed_forward(width, 2 * width, width, 2)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: torch.Tensor, other: torch.Tensor | None = None) -> torch.Tensor:
+        """(B, T, d) carried and (B, T', d) other sequence -> (B, T, d)."""
+        mine = self.norm_carried(x)
+        theirs = mine if self.carried == "self" else self.norm_other(other)
+        if self.carried == "value":
+            mixed = self.attention(theirs, theirs, mine)
+        else:
+            mixed = self.attention(mine, theirs, theirs)
+        x = x + self.dropout(mixed)
+        return x + self.dropout(self.forward_net(self.norm_forward(x)))
+
+
+class SpectralNetwork(nn.Module, ABC):
+    """Base of the architectures: hybridization and parameters in, one raw number a frequency out.
+
+    Parameters
+    ----------
+    grid : mapping
+        ``w_min, w_max, n_w`` of the network grid.
+    n_params : int
+        2 for ``[U, eps_d]``, 3 where the angle is an input.
+    log_residual : bool
+        The output is meant as ``log(A / reference)`` with the input hybridization as reference;
+        the head (`dmftnet.models.heads`) reads this.
+    resonant_levels : bool
+        `ResonantLevels` are features of the frequency tokens.
+
+    Notes
+    -----
+    A subclass implements ``embed(hybridization, params) -> (B, n_w, d) or (B, d)``, the last hidden
+    layer, and ``project`` from there to (B, n_w); it owns a ``hybridization_input``.
+    """
+
+    def __init__(
+        self, grid: Mapping, n_params: int, log_residual: bool, resonant_levels: bool = False
+    ):
+        super().__init__()
+        self.n_w = int(grid["n_w"])
+        self.n_params = n_params
+        self.log_residual = log_residual
+        self.levels = ResonantLevels(grid) if resonant_levels else None
+
+    @abstractmethod
+    def embed(self, hybridization: torch.Tensor, params: torch.Tensor) -> torch.Tensor:
+        """(B, n_w), (B, n_params) -> (B, n_w, d) or (B, d), the last hidden layer."""
+
+    def tokens(self, hybridization: torch.Tensor, params: torch.Tensor) -> torch.Tensor:
+        """(B, n_w, n_features) features of the frequencies."""
+        features = self.hybridization_input(hybridization)
+        if self.levels is None:
+            return features
+        return torch.cat([features, self.levels.features(hybridization, params)], dim=-1)
+
+    @property
+    def n_features(self) -> int:
+        """Number of features a frequency token."""
+        return self.hybridization_input.n_features + (0 if self.levels is None else 3)
+
+    def project(self, embedding: torch.Tensor) -> torch.Tensor:
+        """(B, n_w, d) -> (B, n_w); per token unless a subclass says otherwise."""
+        return self.projection(embedding).squeeze(-1)
+
+    def forward(self, hybridization: torch.Tensor, params: torch.Tensor) -> torch.Tensor:
+        """(B, n_w) hybridization spectrum in D, (B, n_params) -> (B, n_w) raw output."""
+        return self.project(self.embed(hybridization, params))
+
+    def latent(self, hybridization: torch.Tensor, params: torch.Tensor) -> torch.Tensor:
+        """(B, d') representation of a problem: the last hidden layer, tokens side by side."""
+        return self.embed(hybridization, params).flatten(1)

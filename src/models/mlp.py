@@ -1,0 +1,75 @@
+"""`mlp`: a residual multilayer perceptron on the whole hybridization at once.
+
+The plain reference among the networks: no tokens, no attention. Cost O(B width (n_w + width)) a
+layer, an order of magnitude below the attention networks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import nn
+
+from dmftnet.models.layers import (
+    HybridizationInput,
+    ParameterInput,
+    SpectralNetwork,
+    feed_forward,
+)
+
+
+class MLP(SpectralNetwork):
+    """All frequencies and parameters in one vector.
+
+    Parameters
+    ----------
+    grid : mapping
+        ``w_min, w_max, n_w`` of the network grid.
+    n_params : int
+        2 or 3 (with the angle).
+    width : int
+        Channels of the hidden layers.
+    n_blocks : int
+        Residual blocks of two layers.
+    dropout : float
+    log_residual, resonant_levels : bool
+        See `SpectralNetwork`.
+    """
+
+    def __init__(
+        self,
+        grid: Mapping,
+        n_params: int = 2,
+        width: int = 256,
+        n_blocks: int = 3,
+        dropout: float = 0.02,
+        log_residual: bool = False,
+        resonant_levels: bool = False,
+    ):
+        super().__init__(grid, n_params, log_residual, resonant_levels)
+        self.parameter_input = ParameterInput(n_params)
+        self.hybridization_input = HybridizationInput(grid, logarithm=True)
+        n_in = self.n_features * self.n_w
+        self.hybridization_net = nn.Linear(n_in, width)
+        self.parameter_net = feed_forward(n_params, width, width, 3)
+        self.blocks = nn.ModuleList(
+            nn.Sequential(
+                nn.LayerNorm(width), feed_forward(width, width, width, 2), nn.Dropout(dropout)
+            )
+            for _ in range(n_blocks)
+        )
+        self.norm = nn.LayerNorm(width)
+        self.projection = nn.Linear(width, self.n_w)
+
+    def embed(self, hybridization: torch.Tensor, params: torch.Tensor) -> torch.Tensor:
+        """(B, n_w), (B, n_params) -> (B, width)."""
+        x = self.hybridization_net(self.tokens(hybridization, params).flatten(1))
+        x = x + self.parameter_net(self.parameter_input(params))
+        for block in self.blocks:
+            x = x + block(x)
+        return self.norm(x)
+
+    def project(self, embedding: torch.Tensor) -> torch.Tensor:
+        """(B, width) -> (B, n_w)."""
+        return self.projection(embedding)

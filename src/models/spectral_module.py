@@ -1,0 +1,164 @@
+"""Training of any spectral model: optimizer, schedule, metrics, exact resume.
+
+`SpectralModule` is the Lightning side of a `SpectralModel`: it draws the angles of a step, applies
+the loss, and scores the *real-axis* spectrum, which no training sample shows, by KL divergence in
+float64.
+
+A run that was stopped at the end of an epoch and resumed from its checkpoint continues bit for bit:
+the datamodule's order depends on (seed, epoch), and everything random inside a step (dropout, the
+angles) on (seed, step), never on how often a generator was called before.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+
+import lightning
+import numpy as np
+import torch
+from torch import nn
+
+from dmftnet.errors import ConvergenceError
+from dmftnet.models.heads import SpectralModel, select
+from dmftnet.models.scoring import kl_summary
+from dmftnet.physics.observables import kl_divergence
+
+
+class SpectralModule(lightning.LightningModule):
+    """A spectral model and how it is trained.
+
+    Parameters
+    ----------
+    model : SpectralModel
+        A head with its network.
+    loss : nn.Module
+        ``loss(prediction, target, weights) -> {"loss": ..., name: term}``.
+    optimizer : callable
+        ``parameters -> torch.optim.Optimizer``, learning rate and weight decay bound.
+    warmup_fraction : float
+        Share of the steps in which the learning rate rises linearly; a cosine to zero follows.
+    angles_per_step : int
+        Angles drawn for each sample and step where every angle costs a pass through the network
+        (direct head); 0 takes all of them.
+    seed : int
+    hyperparameters : mapping of plain values
+        The run's config, for the loggers and the checkpoint.
+
+    Notes
+    -----
+    Batches are dicts (`dmftnet.data.datamodule`): ``hybridization`` (B, n_w), ``params`` (B, 2),
+    ``spectrum`` (B, n_w), ``rotated`` and ``derivative`` (B, n_angle, n_w).
+    """
+
+    def __init__(
+        self,
+        model: SpectralModel,
+        loss: nn.Module,
+        optimizer: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer],
+        warmup_fraction: float = 0.05,
+        angles_per_step: int = 1,
+        seed: int = 0,
+        hyperparameters: Mapping | None = None,
+    ):
+        super().__init__()
+        self.save_hyperparameters(dict(hyperparameters or {}))
+        self.model = model
+        self.loss = loss
+        self.make_optimizer = optimizer
+        self.warmup_fraction = warmup_fraction
+        self.angles_per_step = angles_per_step
+        self.seed = seed
+        self.kl: list[np.ndarray] = []
+
+    # --- what callbacks and solvers ask for -------------------------------------------------
+
+    @property
+    def frequency_grid(self):
+        """The network grid."""
+        return self.model.frequency_grid
+
+    def real_axis(self, hybridization: torch.Tensor, params: torch.Tensor) -> torch.Tensor:
+        """See `SpectralModel.real_axis`."""
+        return self.model.real_axis(hybridization, params)
+
+    def latent(self, hybridization: torch.Tensor, params: torch.Tensor) -> torch.Tensor:
+        """See `SpectralModel.latent`."""
+        return self.model.latent(hybridization, params)
+
+    # --- training ---------------------------------------------------------------------------
+
+    def on_train_batch_start(self, batch, batch_idx: int) -> None:
+        torch.manual_seed(self.seed * 1_000_003 + self.global_step)
+
+    def training_step(self, batch: dict[str, torch.Tensor], batch_idx: int) -> torch.Tensor:
+        terms = self._terms(batch, self._draw_angles(batch))
+        if not torch.isfinite(terms["loss"]):
+            raise ConvergenceError(
+                f"training loss is {terms['loss'].item()} at step {self.global_step}; "
+                "lower optimizer.lr or raise warmup_fraction"
+            )
+        size = len(batch["params"])
+        for name, value in terms.items():
+            self.log(f"train/{name}", value, on_step=False, on_epoch=True, batch_size=size)
+        return terms["loss"]
+
+    def _draw_angles(self, batch) -> torch.Tensor | None:
+        n_angle = batch["rotated"].shape[1]
+        if self.model.angles_are_free or not 0 < self.angles_per_step < n_angle:
+            return None
+        order = torch.rand(len(batch["params"]), n_angle, device=self.device).argsort(dim=1)
+        return order[:, : self.angles_per_step]
+
+    def _terms(self, batch, index: torch.Tensor | None) -> dict[str, torch.Tensor]:
+        prediction = self.model.spectrum(batch["hybridization"], batch["params"], index)
+        target = (batch["rotated"], batch["derivative"])
+        if index is not None:
+            target = (select(target[0], index), select(target[1], index))
+        return self.loss(prediction, target, self.model.weights)
+
+    def configure_optimizers(self):
+        optimizer = self.make_optimizer(self.parameters())
+        total = max(1, int(self.trainer.estimated_stepping_batches))
+        warmup = max(1, round(self.warmup_fraction * total))
+
+        def factor(step: int) -> float:
+            if step < warmup:
+                return (step + 1) / warmup
+            return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / (total - warmup + 1))))
+
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
+        }
+
+    # --- scores -----------------------------------------------------------------------------
+
+    def on_validation_epoch_start(self) -> None:
+        self.kl = []
+
+    def on_test_epoch_start(self) -> None:
+        self.kl = []
+
+    def validation_step(self, batch: dict[str, torch.Tensor], batch_idx: int) -> None:
+        terms = self._terms(batch, None)
+        for name, value in terms.items():
+            self.log(f"val/{name}", value, batch_size=len(batch["params"]))
+        self.kl.append(self._real_axis_kl(batch))
+
+    def test_step(self, batch: dict[str, torch.Tensor], batch_idx: int) -> None:
+        self.kl.append(self._real_axis_kl(batch))
+
+    def _real_axis_kl(self, batch) -> np.ndarray:
+        A = self.real_axis(batch["hybridization"], batch["params"])
+        reference = batch["spectrum"].cpu().numpy().astype(np.float64)
+        return kl_divergence(self.frequency_grid, reference, A.cpu().numpy().astype(np.float64))
+
+    def on_validation_epoch_end(self) -> None:
+        scores = kl_summary(np.concatenate(self.kl))
+        self.log_dict({f"val/{name}": value for name, value in scores.items()}, prog_bar=False)
+
+    def on_test_epoch_end(self) -> None:
+        scores = kl_summary(np.concatenate(self.kl))
+        self.log_dict({f"test/{name}": value for name, value in scores.items()})

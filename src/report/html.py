@@ -1,0 +1,93 @@
+"""The report: sections of text, tables and figures as one self-contained HTML page.
+
+Figures are embedded as base64 PNG, so the page can be mailed; the same PNGs lie beside it.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+from matplotlib.figure import Figure
+
+from dmftnet.report.figures import to_png
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Column names and rows of plain values; floats are shown with three digits."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class Section:
+    """One heading of the report.
+
+    Parameters
+    ----------
+    title : str
+    text : str
+        What is shown and how to read it.
+    tables : sequence of Table
+    figures : dict of str to Figure
+        By file name without ending; the PNG beside the page has this name.
+    """
+
+    title: str
+    text: str
+    tables: Sequence[Table] = ()
+    figures: Mapping[str, Figure] | None = None
+
+
+def write_report(
+    folder: str | Path,
+    title: str,
+    sections: Sequence[Section],
+    provenance: Mapping[str, str],
+) -> Path:
+    """Write ``report.html`` and its PNGs into a folder; returns the page's path."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    rendered = []
+    for section in sections:
+        images = []
+        for name, figure in (section.figures or {}).items():
+            png = to_png(figure)
+            (folder / f"{name}.png").write_bytes(png)
+            images.append((name, base64.b64encode(png).decode("ascii")))
+        rendered.append({"section": section, "images": images})
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("dmftnet.report", "."),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["cell"] = cell
+    page = environment.get_template("report.html.j2").render(
+        title=title, sections=rendered, provenance=dict(provenance)
+    )
+    path = folder / "report.html"
+    path.write_text(page, encoding="utf-8")
+    return path
+
+
+def cell(value: Any) -> str:
+    """A table cell's text: yes/no, a dash for nothing, three significant digits."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool | np.bool_):
+        return "yes" if value else "no"
+    if isinstance(value, float | np.floating):
+        if not np.isfinite(value):
+            return "–"
+        small = value != 0 and not 1e-2 <= abs(value) < 1e5
+        return f"{value:.1e}" if small else f"{value:.3g}" if abs(value) < 100 else f"{value:.0f}"
+    return str(value)

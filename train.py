@@ -1,0 +1,143 @@
+"""Train a network on complex-time spectra: HDF5 in, checkpoint, W&B run and a table of scores out.
+
+    python train.py model=crossattn loss.lam=0.1
+    python train.py model=crossquery head=direct
+    python train.py -m loss.lam=0,0.1,1
+
+The run folder (``hydra.run.dir=...``) then holds ``model.safetensors`` and ``model.yaml``, what
+``python dmft.py solver=network`` loads, and ``checkpoints/last.ckpt`` to resume from.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import hydra
+import lightning
+import torch
+import wandb
+from hydra.core.hydra_config import HydraConfig
+from lightning.pytorch.callbacks import ModelCheckpoint
+from rich.console import Console
+from rich.table import Table
+
+from dmftnet.config import entry_point, instantiate, to_plain
+from dmftnet.errors import StoreError
+from dmftnet.models.checkpoint import build_model, describe_data, save_model
+from dmftnet.models.heads import SpectralModel
+from dmftnet.models.kernel_ridge import Baseline, KernelRidgeRegression, NearestNeighbour
+from dmftnet.models.scoring import hybridization_kl, kl_summary, real_axis_kl
+from dmftnet.models.spectral_module import SpectralModule
+
+COLUMNS = {"kl_median": "median", "kl_90": "90 %", "kl_worst": "worst"}
+
+
+def train_network(
+    config, plain: dict[str, Any], model: SpectralModel, datamodule, loggers, run_dir: Path
+) -> None:
+    """Fit with Lightning, then put the best checkpoint's weights into `model`."""
+    module = SpectralModule(
+        model,
+        instantiate(config.loss),
+        instantiate(config.optimizer),
+        seed=config.seed,
+        hyperparameters=plain,
+        **plain["module"],
+    )
+    best = ModelCheckpoint(
+        dirpath=run_dir / "checkpoints",
+        filename="best",
+        monitor=config.monitor,
+        save_last=True,
+        every_n_epochs=config.trainer.check_val_every_n_epoch,
+        save_on_train_epoch_end=True,  # after validation, with the epoch complete: exact resume
+        auto_insert_metric_name=False,
+        enable_version_counter=False,
+    )
+    callbacks = [instantiate(node) for node in (config.get("callbacks") or {}).values()]
+    trainer = instantiate(
+        config.trainer, logger=loggers, callbacks=[*callbacks, best], default_root_dir=run_dir
+    )
+    if config.resume is not None and not Path(config.resume).is_file():
+        raise StoreError(f"resume: no file '{config.resume}'; give a run's checkpoints/last.ckpt")
+    trainer.fit(module, datamodule, ckpt_path=config.resume, weights_only=True)
+    if best.best_model_path:
+        state = torch.load(best.best_model_path, weights_only=True)["state_dict"]
+        module.load_state_dict(state)
+    trainer.test(module, datamodule, verbose=False)
+
+
+def score(name: str, model: SpectralModel, datamodule, config) -> dict[str, dict]:
+    """Test scores of the model and, beside it, of what needs no network."""
+    test = datamodule.arrays("test")
+    scores = {name: kl_summary(real_axis_kl(model, test))}
+    if config.baselines:
+        for label, cls in (
+            ("nearest neighbour", NearestNeighbour),
+            ("kernel ridge", KernelRidgeRegression),
+        ):
+            baseline = cls(config.dataset.grid, config.dataset.angles)
+            baseline.fit(datamodule.arrays("train"), datamodule.arrays("val"))
+            scores[label] = kl_summary(real_axis_kl(baseline, test))
+    scores["input hybridization"] = kl_summary(hybridization_kl(model.frequency_grid, test))
+    return scores
+
+
+def print_scores(scores: dict[str, dict]) -> None:
+    """The test table, one row a model."""
+    table = Table(title="KL(A_ref || A) on the real axis, test trajectories")
+    table.add_column("model")
+    for title in COLUMNS.values():
+        table.add_column(title, justify="right")
+    for name, values in scores.items():
+        table.add_row(name, *(f"{values[key]:.2e}" for key in COLUMNS))
+    Console().print(table)
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="train")
+@entry_point
+def main(config) -> float:
+    plain = to_plain(config)
+    run_dir = Path(HydraConfig.get().runtime.output_dir)
+    lightning.seed_everything(config.seed, workers=True, verbose=False)
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    datamodule = instantiate(config.dataset)
+    datamodule.setup("fit")
+    dataset = plain["dataset"]
+    model = build_model(plain["model"], plain["head"], dataset["grid"], dataset["angles"])
+    loggers = [
+        instantiate(node, save_dir=run_dir) for node in (config.get("logger") or {}).values()
+    ]
+    name = HydraConfig.get().runtime.choices["model"]
+    try:
+        if isinstance(model, Baseline):
+            model.fit(datamodule.arrays("train"), datamodule.arrays("val"))
+        else:
+            name = f"{name}, {HydraConfig.get().runtime.choices['head']} head"
+            train_network(config, plain, model, datamodule, loggers, run_dir)
+        model.eval()
+        scores = score(name, model, datamodule, config)
+        validation = kl_summary(real_axis_kl(model, datamodule.arrays("val")))
+        record = {key: plain[key] for key in ("model", "head", "loss", "optimizer", "seed")}
+        save_model(
+            run_dir,
+            model,
+            {**record, **describe_data(datamodule, dataset), "test": scores, "val": validation},
+        )
+        others = {row.replace(" ", "_"): r for row, r in scores.items() if row != name}
+        for logger in loggers:
+            logger.log_metrics(
+                {f"test/{row}/{key}": v for row, r in others.items() for key, v in r.items()}
+            )
+            logger.save()
+    finally:
+        wandb.finish()  # else the next run in this process is merged into this one
+    print_scores(scores)
+    print(f"model written to {run_dir}")
+    return validation[config.monitor.removeprefix("val/")]
+
+
+if __name__ == "__main__":
+    main()
