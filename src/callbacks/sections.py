@@ -91,13 +91,15 @@ def self_energy_section(assessments: Sequence[Assessment], shown_U: Sequence[flo
         reference = assessments[0].closures[index].reference
         curves = {label: closures[index].self_energy for label, closures in loops.items()}
         failed = frozenset(k for k, closures in loops.items() if not closures[index].converged)
-        exact = reference.grid.interpolate(reference.self_energy, grid.omega)
-        panels.append(Panel(f"U = {reference.U:g}, {reference.start} start", exact, curves, failed))
+        title = f"U = {reference.U:g}, {reference.start} start"
+        fine = reference.fine_grid.omega
+        panels.append(Panel(title, reference.self_energy, curves, failed, fine))
     return Section(
         "Self-energies",
         "From the closed loops by Dyson's equation, which a spectrum must satisfy on all "
         "frequencies at once and which magnifies small errors of A; low energies in the insets. "
-        "The exact curves come from the improved estimator.",
+        "The exact curves come from the improved estimator on a fine grid; a Mott insulator's pole "
+        "at zero frequency has no width there and shows in the real part alone.",
         (),
         _drawn("self_energies", figures.self_energies, grid, panels),
     )
@@ -178,8 +180,8 @@ def latent_section(assessments: Sequence[Assessment]) -> Section:
     return Section(
         "Latent map",
         "Latent vectors of the validation and test samples by PCA (50 components) and UMAP (2). "
-        "R2: how well five neighbours in the map predict A(0), which tells metal from insulator, "
-        "and the filling.",
+        "R2: how well five neighbours in the map predict the rank of A(0), which tells metal from "
+        "insulator, and that of the filling.",
         [Table(("model", "R2 of A(0)", "R2 of filling", "variance in two components"), rows)],
         {"latent_map": figures.latent_map(maps)},
     )

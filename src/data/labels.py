@@ -25,6 +25,7 @@ import json
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +36,7 @@ from dmftnet.physics.contour import rotation_kernel, rotation_kernel_derivative,
 from dmftnet.physics.grid import FrequencyGrid
 from dmftnet.provenance import sha256
 
-LABEL_VERSION = 1
+LABEL_VERSION = 2
 """Part of the cache's key: to be raised whenever this module computes something else."""
 
 
@@ -95,6 +96,9 @@ def network_spectrum(
 ) -> np.ndarray:
     """Curves on the network's grid at the data's resolution, norm kept.
 
+    Smoothed on their own grid, read off at the network's points (which should be closer than 1.5
+    widths), divided by what that costs in norm: below 1 %.
+
     Parameters
     ----------
     resolution : (eta, slope)
@@ -105,7 +109,16 @@ def network_spectrum(
     -------
     (..., n_target) float64
     """
-    return curve @ smoothing_kernel(fine, *resolution, target).T
+    smooth = fine.interpolate(curve @ _smoothing(fine, tuple(resolution)).T, target.omega)
+    norm = target.integrate(smooth)
+    kept = np.divide(fine.integrate(curve), norm, out=np.ones_like(norm), where=norm > 0)
+    return smooth * kept[..., None]
+
+
+@lru_cache(maxsize=4)
+def _smoothing(fine: FrequencyGrid, resolution: tuple[float, float]) -> np.ndarray:
+    """(n_fine, n_fine) `smoothing_kernel`, made once a grid."""
+    return smoothing_kernel(fine, *resolution)
 
 
 def fine_spectra(store: SpectralStore) -> np.ndarray:
@@ -139,7 +152,7 @@ def make_labels(
     """
     fine = store.grid
     spectra = fine_spectra(store)
-    smooth = spectra @ smoothing_kernel(fine, *resolution).T
+    smooth = spectra @ _smoothing(fine, tuple(resolution)).T
     rotated = [smooth @ rotation_kernel(fine, a, grid).T for a in angles]
     derivative = [smooth @ rotation_kernel_derivative(fine, a, grid).T for a in angles]
     f4 = np.float32
