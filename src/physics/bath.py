@@ -365,10 +365,16 @@ def natural_orbitals(
         )
     filled, empty = C[0, :n_pairs], C[0, n_pairs:]
     n_d = float(filled @ filled)
-    v_diag, v_off = _tridiagonalise(levels[:n_pairs], filled / np.sqrt(n_d))
-    c_diag, c_off = _tridiagonalise(levels[n_pairs:], empty / np.sqrt(1 - n_d))
+    root, coroot = np.sqrt(n_d), np.linalg.norm(empty)  # 1 - n_d would lose a nearly full impurity
+    if root == 0 or coroot == 0:
+        states = "filled" if root == 0 else "empty"
+        raise InvalidProblemError(
+            f"the impurity is decoupled from the bath's {states} states in the mean field; give the "
+            "bath sites a finite coupling"
+        )
+    v_diag, v_off = _tridiagonalise(levels[:n_pairs], filled / root)
+    c_diag, c_off = _tridiagonalise(levels[n_pairs:], empty / coroot)
     eps_B, eps_A = v_diag[0], c_diag[0]
-    root, coroot = np.sqrt(n_d), np.sqrt(1 - n_d)
     t_v = v_off[1] if v_diag.size > 1 else 0.0
     t_c = c_off[1] if c_diag.size > 1 else 0.0
     return NaturalOrbitalBath(

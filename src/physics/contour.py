@@ -117,10 +117,10 @@ def smoothing_kernel(
     """Gaussian resolution of width ``eta + slope |E|`` as a matrix (n_target, n_source).
 
     On the source grid the kernel is a symmetric Gaussian, of width ``eta + slope (|w| + |E|)/2``,
-    balanced so that it keeps both the norm of every spectrum and a constant one: a flat metal keeps
-    its A(0). (A width that depends on E alone would raise it by ``2 slope / sqrt(2 pi)``.) Another
-    target then reads the smoothed curve off, with each source point's norm kept again; its points
-    should be closer than 1.5 widths.
+    balanced so that it keeps the norm of every spectrum and a constant one too: a flat metal keeps
+    its A(0). (A width that depends on E alone would raise it by a factor of about
+    ``1 + 0.8 slope``.) Another target then reads the smoothed curve off at its points, which keeps
+    norms to 1 % where the points are closer than 1.5 widths.
     """
     target = target or source
     w = source.omega
@@ -130,7 +130,7 @@ def smoothing_kernel(
     for _ in range(100):  # symmetric Sinkhorn scaling: rows, and so columns, integrate to one
         before = balance
         balance = np.sqrt(balance / (shape @ (source.weights * balance)))
-        if np.allclose(balance, before, rtol=1e-12, atol=0):
+        if np.allclose(balance, before, rtol=1e-13, atol=0):
             break
     smooth = balance[:, None] * shape * (balance * source.weights)[None, :]
     return smooth if target == source else source.interpolate(smooth.T, target.omega).T

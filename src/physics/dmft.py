@@ -106,6 +106,7 @@ class DMFTLoop:
         solver: ImpuritySolver,
         lattice: Lattice,
         mixing: Mixing | None = None,
+        *,
         tolerance: float = 1e-5,
         zero_tolerance: float = 2e-3,
         max_iterations: int = 60,

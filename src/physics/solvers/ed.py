@@ -14,6 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations, product
+from math import comb
 
 import numpy as np
 import scipy.sparse as sp
@@ -80,7 +81,7 @@ class SmallImpurity:
     def __init__(self, bath: StarBath, eps_d: float, U: float):
         self.h, self.U = bath.one_body(eps_d), float(U)
         self.n_orbitals = bath.n_bath + 1
-        largest = max(len(self.strings(n)) for n in range(self.n_orbitals + 1)) ** 2
+        largest = comb(self.n_orbitals, self.n_orbitals // 2) ** 2
         if largest > MAX_DETERMINANTS:
             raise SpaceTooLargeError(
                 f"exact diagonalisation of {bath.n_bath} bath sites needs {largest:,} determinants "

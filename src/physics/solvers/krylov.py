@@ -119,7 +119,7 @@ def response_poles(
         ``<n|start_i>``: ``sum_n a_ni a_nj f(E_n)`` approximates ``<start_i| f(H) |start_j>``, and
         is exact for polynomials up to degree ``2 n_steps - 1``.
     """
-    block, overlap = _orthonormalise(start, start.T @ start, deflation * np.linalg.norm(start))
+    block, overlap = _orthonormalise(start, start.T @ start, np.linalg.norm(start), deflation)
     if block.shape[1] == 0:
         return np.empty(0), np.empty((0, start.shape[1]))
     previous, back = np.zeros_like(block), np.zeros((block.shape[1],) * 2)
@@ -132,7 +132,7 @@ def response_poles(
             break
         gram = _subtract(image, block, alpha, previous, np.ascontiguousarray(back.T))
         scale = max(scale, np.linalg.norm(alpha), np.sqrt(np.trace(gram)))
-        new, beta = _orthonormalise(image, gram, deflation * scale)
+        new, beta = _orthonormalise(image, gram, scale, deflation, (block, previous))
         if new.shape[1] == 0:
             break
         couplings.append(beta)
@@ -170,21 +170,29 @@ def _subtract(image, block, alpha, previous, back):
 
 
 def _orthonormalise(
-    block: np.ndarray, gram: np.ndarray, cutoff: float
+    block: np.ndarray,
+    gram: np.ndarray,
+    scale: float,
+    deflation: float,
+    neighbours: tuple[np.ndarray, ...] = (),
 ) -> tuple[np.ndarray, np.ndarray]:
-    """``block = Q R`` with directions shorter than `cutoff` dropped; Q (n, r), R (r, k).
+    """``block = Q R``, directions shorter than `deflation` of `scale` dropped; Q (n, r), R (r, k).
 
-    From the small Gram matrix; a second sweep where the directions differ so much in length that
-    one leaves Q less than orthonormal.
+    From the small Gram matrix; a second sweep where a direction is short, because then one leaves
+    Q less than orthonormal. That sweep also removes what rounding left of the two blocks before:
+    divided by a short length it would be rounding no more, and the recursion needs its neighbours
+    orthogonal (it can do without the rest).
     """
     values, vectors = eigh(gram)
-    keep = values > max(cutoff**2, 1e-15 * values[-1], 1e-300)
+    keep = values > max((deflation * scale) ** 2, 1e-15 * values[-1], 1e-300)
     if not keep.any():
         return block[:, :0], np.zeros((0, block.shape[1]))
     length = np.sqrt(values[keep])
     R = length[:, None] * vectors[:, keep].T
     Q = _times(block, vectors[:, keep] / length)
-    if values[keep][0] < 1e-6 * values[-1]:
+    if length[0] < 1e-3 * scale:
+        for other in neighbours:
+            Q -= other @ (other.T @ Q)
         correction, vectors = eigh(Q.T @ Q)
         length = np.sqrt(correction)
         Q = _times(Q, vectors / length)

@@ -240,7 +240,9 @@ class Sector:
     def strings(self, n_electrons: int):
         """Strings of one spin, made once."""
         if n_electrons not in self._strings:
-            self._strings[n_electrons] = spin_strings(self.bath, self.depths, n_electrons)
+            self._strings[n_electrons] = spin_strings(
+                self.bath, self.depths, n_electrons, self.max_memory
+            )
         return self._strings[n_electrons]
 
     def space(self, n_up: int, n_down: int) -> DeterminantSpace:
@@ -257,7 +259,8 @@ class Sector:
         H = self.hamiltonian(space)
         up, down = space.pairs()
         start = self._start_weights(space.up)[up] * self._start_weights(space.down)[down]
-        start += 1e-3 * np.random.default_rng(0).random(start.size) / np.sqrt(start.size)
+        if self.U:  # not blind to any state; without interaction the start is already exact
+            start += 1e-3 * np.random.default_rng(0).random(start.size) / np.sqrt(start.size)
         flip = None
         if n_up == n_down:
             swapped = space.index(down, up)

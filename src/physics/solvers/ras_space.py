@@ -21,10 +21,11 @@ from dataclasses import dataclass
 import numba
 import numpy as np
 
-from dmftnet.errors import SpaceTooLargeError
+from dmftnet.errors import InvalidProblemError, SpaceTooLargeError
 from dmftnet.physics.bath import NaturalOrbitalBath
 
 ACTIVE = np.array([[0, 0], [1, 0], [0, 1], [1, 1]])  # (n_d, n_b) of the four active states
+DEEPEST = 127  # a string's key has eight bits an excitation
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,17 +76,27 @@ class SpinStrings:
 def resolve_depths(depths, bath: NaturalOrbitalBath) -> tuple[int, ...]:
     """Depths with "all" replaced by the longest chain and capped there."""
     longest = max(bath.valence.size, bath.conduction.size, 1)
-    return tuple(longest if d == "all" else min(int(d), longest) for d in depths)
+    resolved = tuple(longest if d == "all" else min(int(d), longest) for d in depths)
+    if max(resolved) > DEEPEST:
+        raise InvalidProblemError(
+            f"solver.depths = {tuple(depths)} reach site {max(resolved)} of a chain, the limit is "
+            f"{DEEPEST}; use fewer bath sites or bound the first depth"
+        )
+    return resolved
 
 
 def spin_strings(
-    bath: NaturalOrbitalBath, depths: tuple[int, ...], n_electrons: int
+    bath: NaturalOrbitalBath, depths: tuple[int, ...], n_electrons: int, max_memory: float
 ) -> SpinStrings:
-    """Every string of one spin with `n_electrons` that obeys the restriction on its own."""
+    """Every string of one spin with `n_electrons` that obeys the restriction on its own.
+
+    Refused like a Hamiltonian (`check_memory`) before more than `max_memory` GiB are listed.
+    """
     n_max = len(depths)
+    chains = bath.valence.size, bath.conduction.size
     levels = [np.zeros((1, n_max), dtype=np.int64)]
     for j, depth in enumerate(depths):
-        levels.append(_extend(levels[-1], j, depth, bath.valence.size, bath.conduction.size))
+        levels.append(_extend(levels[-1], j, depth, *chains, max_memory))
     codes = np.concatenate(levels)
     n_particles = (codes % 2 == 1).sum(axis=1)
     n_holes = ((codes > 0) & (codes % 2 == 0)).sum(axis=1)
@@ -105,13 +116,17 @@ def spin_strings(
     return SpinStrings(codes, active, keys, np.argsort(keys), class_start, signatures)
 
 
-def _extend(codes: np.ndarray, j: int, depth: int, n_v: int, n_c: int) -> np.ndarray:
+def _extend(
+    codes: np.ndarray, j: int, depth: int, n_v: int, n_c: int, max_memory: float
+) -> np.ndarray:
     """Append a j-th excitation, no deeper than `depth` and below the last one, in every way."""
     candidates = [2 * k for k in range(1, min(depth, n_v) + 1)]
     candidates += [2 * k + 1 for k in range(1, min(depth, n_c) + 1)]
     candidates = np.sort(np.array(candidates, dtype=np.int64))
     last = codes[:, j - 1] if j else np.full(len(codes), np.iinfo(np.int64).max)
     n_children = np.searchsorted(candidates, last)
+    # ten arrays like the codes: the strings, their classes and hops, and copies on the way
+    check_memory(int(n_children.sum()), max_memory, "strings of one spin", 80 * codes.shape[1])
     parent = np.repeat(np.arange(len(codes)), n_children)
     rank = np.arange(parent.size) - np.repeat(np.cumsum(n_children) - n_children, n_children)
     out = codes[parent].copy()
@@ -352,15 +367,19 @@ def hamiltonian(
     return SparseHamiltonian(start, target, amplitude, diagonal)
 
 
-def check_memory(n_determinants: int, max_memory: float) -> None:
-    """Raise if the Hamiltonian and the Krylov vectors would not fit into `max_memory` GiB."""
-    per_determinant = 14 * 12 + 30 * 8  # about 14 hops (index, amplitude), 30 vectors
-    estimate = n_determinants * per_determinant / 2**30
+def check_memory(
+    count: int, max_memory: float, what: str = "determinants", bytes_each: int = 14 * 12 + 30 * 8
+) -> None:
+    """Raise if a space would not fit into `max_memory` GiB.
+
+    By default the Hamiltonian, about 14 hops (index, amplitude) a row, and 30 Krylov vectors.
+    """
+    estimate = count * bytes_each / 2**30
     if estimate > max_memory:
         raise SpaceTooLargeError(
-            f"the restricted space has {n_determinants:,} determinants and needs about "
-            f"{estimate:.1f} GiB, more than max_memory = {max_memory:g} GiB; use smaller depths, "
-            "fewer bath sites, or raise solver.max_memory"
+            f"the restricted space has {count:,} {what} and needs about {estimate:.2g} GiB, more "
+            f"than max_memory = {max_memory:g} GiB; use smaller depths, fewer bath sites, or raise "
+            "solver.max_memory"
         )
 
 
