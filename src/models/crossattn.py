@@ -25,6 +25,7 @@ from dmftnet.models.layers import (
     ParameterInput,
     SpectralNetwork,
     feed_forward,
+    positional_encoding,
 )
 
 
@@ -65,8 +66,8 @@ class CrossAttention(SpectralNetwork):
         self.parameter_net = feed_forward(n_params, width, width, 5)
         sizes = [self.hybridization_input.n_features] + [width] * 4
         self.hybridization_net = nn.Sequential(*(FAN(a, b, periodic) for a, b in pairwise(sizes)))
-        self.parameter_position = nn.Parameter(0.5 * torch.randn(self.n_w, width))
-        self.hybridization_position = nn.Parameter(0.5 * torch.randn(self.n_w, width))
+        self.parameter_position = positional_encoding(grid, width)
+        self.hybridization_position = positional_encoding(grid, width)
         self.blocks = nn.ModuleList(
             AttentionBlock(width, n_heads, dropout, carried="value") for _ in range(n_blocks)
         )

@@ -22,6 +22,7 @@ from dmftnet.models.layers import (
     ParameterInput,
     SpectralNetwork,
     feed_forward,
+    positional_encoding,
 )
 
 
@@ -56,7 +57,7 @@ class CrossQuery(SpectralNetwork):
         n_tokens: int = 8,
         periodic: float = 0.25,
         dropout: float = 0.02,
-        log_residual: bool = True,
+        log_residual: bool = False,
         resonant_levels: bool = True,
     ):
         super().__init__(grid, n_params, log_residual, resonant_levels)
@@ -67,7 +68,7 @@ class CrossQuery(SpectralNetwork):
         self.hybridization_net = nn.Sequential(
             FAN(self.n_features, width, periodic), FAN(width, width, periodic)
         )
-        self.position = nn.Parameter(0.5 * torch.randn(self.n_w, width))
+        self.position = positional_encoding(grid, width)
         self.mixing = nn.ModuleList(
             AttentionBlock(width, n_heads, dropout, carried="self") for _ in range(n_blocks)
         )

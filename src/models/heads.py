@@ -192,7 +192,8 @@ class RotatedHead(Head):
         Built for ``n_params = 2``.
     grid, angles : see `SpectralModel`
     eta, slope : float
-        The output is smoothed by a Gaussian of width ``eta + slope |w|``, in D.
+        The output is smoothed by a Gaussian of width ``eta + slope |w|``, in D; best the resolution
+        of the data, no more than which can be learnt.
     """
 
     n_params = 2
@@ -202,8 +203,8 @@ class RotatedHead(Head):
         net: SpectralNetwork,
         grid: Mapping,
         angles: Sequence[float],
-        eta: float = 0.003,
-        slope: float = 0.04,
+        eta: float = 0.006,
+        slope: float = 0.06,
     ):
         super().__init__(net, grid, angles)
         self._constant("smoothing", smoothing_kernel(self.frequency_grid, eta, slope))

@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from itertools import pairwise
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -156,6 +157,19 @@ class FAN(nn.Module):
         phase = self.periodic(x)
         gated = self.activation(self.gated(x))
         return torch.cat([torch.cos(phase), torch.sin(phase), gated], dim=-1)
+
+
+def positional_encoding(grid: Mapping, width: int) -> nn.Parameter:
+    """(n_w, width) learnable encoding of the frequencies that starts smooth.
+
+    Sines and cosines of ``asinh(w / w_min)``, in which a geometric grid is nearly even, so that
+    neighbouring tokens begin alike and the spectrum without teeth.
+    """
+    w = FrequencyGrid.geometric(**grid).omega
+    x = np.arcsinh(w / w[w > 0].min())
+    harmonics = np.pi * np.arange(1, (width + 1) // 2 + 1) * (x / x.max())[:, None]
+    waves = np.concatenate([np.sin(harmonics), np.cos(harmonics)], axis=1)[:, :width]
+    return nn.Parameter(torch.tensor(0.5 * waves, dtype=torch.float32))
 
 
 def feed_forward(n_in: int, width: int, n_out: int, n_layers: int) -> nn.Sequential:

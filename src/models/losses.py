@@ -26,7 +26,7 @@ class DerivativeLoss(nn.Module):
         gives the low energies of a geometric grid more say.
     """
 
-    def __init__(self, lam: float = 1.0, weight_power: float = 0.5):
+    def __init__(self, lam: float = 1.0, weight_power: float = 0.75):
         super().__init__()
         if lam < 0:
             raise DmftnetError(f"loss.lam = {lam}: the derivative's weight must be >= 0")

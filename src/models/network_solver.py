@@ -14,11 +14,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from dmftnet.data.labels import network_spectrum
 from dmftnet.models.checkpoint import load_model
 from dmftnet.models.heads import SpectralModel
+from dmftnet.models.scoring import predict_real_axis
 from dmftnet.physics.grid import FrequencyGrid
 from dmftnet.physics.impurity import ImpurityProblem, ImpuritySolution, require_one_orbital
 from dmftnet.physics.solution import CurveSolution
@@ -54,7 +54,7 @@ class NetworkSolver:
 
         Parameters
         ----------
-        model : SpectralModel, or a module with its ``real_axis`` and ``frequency_grid``
+        model : SpectralModel
         resolution : (eta, slope), in D
             Gaussian resolution of the model's training data.
         label : str
@@ -82,12 +82,7 @@ class NetworkSolver:
             require_one_orbital(problem, self.name)
         inputs = np.stack([self._to_network(problem) for problem in problems])
         params = np.array([[problem.U, problem.eps_d[0]] for problem in problems])
-        with torch.inference_mode():
-            curves = self.model.real_axis(
-                torch.as_tensor(inputs, dtype=torch.float32),
-                torch.as_tensor(params, dtype=torch.float32),
-            )
-        curves = curves.cpu().numpy().astype(np.float64)
+        curves = predict_real_axis(self.model, inputs, params)  # on the model's own device
         return [self._solution(*pair) for pair in zip(problems, curves, strict=True)]
 
     def _to_network(self, problem: ImpurityProblem) -> np.ndarray:

@@ -49,12 +49,15 @@ class Panel:
         One curve a model, by label.
     dashed : set of str
         Labels of loops that did not converge.
+    reference_omega : (n,) array, optional
+        Frequencies of the exact curve, where they are not those of the models.
     """
 
     title: str
     reference: np.ndarray | None
     predictions: Mapping[str, np.ndarray]
     dashed: frozenset[str] = frozenset()
+    reference_omega: np.ndarray | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -226,15 +229,20 @@ def latent_map(maps: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]]) ->
         figure = Figure(figsize=(WIDTH * 0.82, 3.0 * max(len(maps), 1)), layout="constrained")
         axes = figure.subplots(max(len(maps), 1), 2, squeeze=False)
         for row, (label, (embedding, A0, filling)) in zip(axes, maps.items(), strict=True):
-            looks = ((A0, r"$A(0)\,D$", "magma", None), (filling, "filling $n$", "coolwarm", 1.0))
-            for axis, (colour, name, cmap, centre) in zip(row, looks, strict=True):
-                limits = {}
-                if centre is not None:  # a diverging map has its middle at half filling
-                    reach = max(np.abs(colour - centre).max(), 1e-3)
-                    limits = {"vmin": centre - reach, "vmax": centre + reach}
-                dots = axis.scatter(*embedding.T, c=colour, s=11, cmap=cmap, lw=0, **limits)
+            top = max(np.quantile(A0, 0.95), 1e-3)  # a few first iterations lie far above the rest
+            reach = max(
+                np.abs(filling - 1).max(), 1e-3
+            )  # half filling is the diverging map's middle
+            looks = (
+                (A0, r"$A(0)\,D$", "magma", (0.0, top)),
+                (filling, "filling $n$", "coolwarm", (1 - reach, 1 + reach)),
+            )
+            for axis, (colour, name, cmap, (low, high)) in zip(row, looks, strict=True):
+                look = {"s": 11, "cmap": cmap, "lw": 0, "vmin": low, "vmax": high}
+                dots = axis.scatter(*embedding.T, c=colour, **look)
                 axis.set(xticks=[], yticks=[], xlabel="UMAP 1", ylabel="UMAP 2", title=label)
-                figure.colorbar(dots, ax=axis, label=name)
+                extend = "max" if colour.max() > high else "neither"
+                figure.colorbar(dots, ax=axis, label=name, extend=extend)
     return figure
 
 
@@ -291,36 +299,36 @@ def _real(sigma: np.ndarray) -> np.ndarray:
 
 def _self_energy_axis(axis: Axes, omega, panel: Panel, part, colours, w_limit: float) -> None:
     """Main curves and the low-energy inset of one part of the self-energy."""
-    curves = {label: part(sigma) for label, sigma in panel.predictions.items()}
-    exact = None if panel.reference is None else part(panel.reference)
-    leading = list(curves.values()) if exact is None else [exact]
+    curves = [(omega, part(sigma)) for sigma in panel.predictions.values()]
+    looks = [{"color": colours[k], "ls": _dash(panel, k)} for k in panel.predictions]
+    if panel.reference is not None:
+        at = omega if panel.reference_omega is None else panel.reference_omega
+        curves.insert(0, (at, part(panel.reference)))
+        looks.insert(0, EXACT)
     inset = axis.inset_axes((0.58, 0.65, 0.41, 0.34))
-    for target in (axis, inset):
-        if exact is not None:
-            target.plot(omega, exact, **EXACT)
-        for label, curve in curves.items():
-            target.plot(omega, curve, color=colours[label], ls=_dash(panel, label))
-    w = np.abs(omega)
-    low, high = _limits(leading, (w > CUT) & (w <= w_limit))
+    for (at, curve), look in zip(curves, looks, strict=True):
+        axis.plot(at, curve, **look)
+        inset.plot(at, curve, **look)
+    low, high = _limits(curves[:1], CUT, w_limit)
     bottom, top = low - 0.3 * (high - low), high + 0.3 * (high - low)
     axis.set(xlim=(-w_limit, w_limit), ylim=(bottom, top + 1.0 * (top - bottom)))  # inset's room
     axis.set_yticks([t for t in MaxNLocator(4).tick_values(bottom, top) if bottom <= t <= top])
-    low, high = _limits(leading, w <= INSET)
+    low, high = _limits(curves, 0.0, INSET)
     inset.set(xlim=(-INSET, INSET), ylim=(low - 0.15 * (high - low), high + 0.15 * (high - low)))
     inset.tick_params(labelsize=6.5, length=2)
     inset.xaxis.set_major_locator(MaxNLocator(3))
     inset.yaxis.set_major_locator(MaxNLocator(3))
     bottom, top = axis.get_ylim()
-    drawn = np.stack([*leading, *curves.values()])[:, w <= w_limit]
-    if drawn.max() > top or drawn.min() < bottom:
-        axis.text(
-            0.02, 0.96, "axis cut", transform=axis.transAxes, fontsize=7, color="0.4", va="top"
-        )
+    low, high = _limits(curves, 0.0, w_limit)
+    if high > top or low < bottom:
+        note = {"transform": axis.transAxes, "fontsize": 7, "color": "0.4", "va": "top"}
+        axis.text(0.02, 0.96, "axis cut", **note)
 
 
-def _limits(curves: Sequence[np.ndarray], where: np.ndarray) -> tuple[float, float]:
-    """Smallest and largest value of the curves in a range, never equal."""
-    low, high = min(c[where].min() for c in curves), max(c[where].max() for c in curves)
+def _limits(curves, inner: float, outer: float) -> tuple[float, float]:
+    """Smallest and largest value of (omega, curve) pairs at inner < |w| <= outer, never equal."""
+    inside = [c[(np.abs(w) > inner) & (np.abs(w) <= outer)] for w, c in curves]
+    low, high = min(c.min() for c in inside), max(c.max() for c in inside)
     return low, max(high, low + 1e-3)
 
 
