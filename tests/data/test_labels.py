@@ -1,0 +1,143 @@
+import dataclasses
+
+import numpy as np
+import pytest
+from scipy.integrate import quad
+from toy_dataset import make_file
+from toy_solver import ToySolver
+
+from dmftnet.data.generation import TrajectoryPlan
+from dmftnet.data.labels import cached_labels, fine_spectra, make_labels, network_spectrum
+from dmftnet.data.sampling import Trajectory
+from dmftnet.data.store import SpectralStore
+from dmftnet.physics.contour import rotation_kernel
+from dmftnet.physics.grid import FrequencyGrid
+from dmftnet.physics.observables import kl_divergence
+
+GRID = FrequencyGrid.geometric(3e-3, 6.0, 160)
+ANGLES = (0.1, 0.2)
+RESOLUTION = (0.003, 0.03)
+
+
+class _OnePoint:
+    """A sampler with a single problem: U = 0 on the Bethe lattice, whose solution is known."""
+
+    def trajectory(self, id):
+        return Trajectory(id, 0.0, 0.0, "metal", 1.0, "train", 0)
+
+
+@pytest.fixture(scope="module")
+def free(tmp_path_factory):
+    path = tmp_path_factory.mktemp("free") / "free.h5"
+    make_file(path, TrajectoryPlan(_OnePoint(), 1, 1), ToySolver(n_bath=21), n_w=1200)
+    return SpectralStore.open(path)
+
+
+@pytest.fixture(scope="module")
+def store(dataset):
+    return SpectralStore.open(dataset)
+
+
+@pytest.fixture(scope="module")
+def labels(store):
+    return make_labels(store, GRID, ANGLES, RESOLUTION)
+
+
+def semicircle(E):
+    return 2 / np.pi * np.sqrt(max(1 - E * E, 0.0))
+
+
+def test_the_spectrum_comes_from_the_continuous_bath(free):
+    """21 poles are stored, the label is the semicircle: A = (2/pi) sqrt(1 - w^2)."""
+    A = fine_spectra(free)[0]
+    inside = np.abs(free.grid.omega) < 0.95
+    exact = np.array([semicircle(w) for w in free.grid.omega])
+    np.testing.assert_allclose(A[inside], exact[inside], atol=3e-3)
+
+
+def test_rotated_label_and_derivative_against_direct_integration(free):
+    arrays = make_labels(free, GRID, ANGLES, (1e-4, 1e-3))  # hardly smoothed
+    for i, angle in enumerate(ANGLES):
+        for k in (20, 70, 90, 130):
+            w = GRID.omega[k]
+
+            def rotated(alpha, w=w):
+                def integrand(E):
+                    s = abs(E) * np.sin(alpha)
+                    return semicircle(E) * s / ((w - E * np.cos(alpha)) ** 2 + s * s) / np.pi
+
+                points = sorted({0.0, float(np.clip(w, -0.99, 0.99))})
+                return quad(integrand, -1, 1, points=points, limit=200, epsabs=1e-10)[0]
+
+            slope = (rotated(angle + 1e-3) - rotated(angle - 1e-3)) / 2e-3
+            assert arrays.rotated[0, i, k] == pytest.approx(rotated(angle), abs=3e-3)
+            assert arrays.derivative[0, i, k] == pytest.approx(slope, abs=2e-2)
+
+
+def test_labels_are_normalised_causal_and_finite(labels, store):
+    assert len(labels) == len(store)
+    for field in dataclasses.fields(labels):
+        values = getattr(labels, field.name)
+        assert np.all(np.isfinite(values))
+        assert values.dtype in (np.float32, np.int64)
+    assert np.all(labels.spectrum >= 0) and np.all(labels.rotated >= 0)
+    np.testing.assert_allclose(GRID.integrate(labels.spectrum), 1, atol=1e-5)
+    # a rotated pole has Lorentzian tails, of which a part lies outside the grid, and a bound state
+    # at zero (one toy sample) is as narrow as the distance of the central points
+    np.testing.assert_allclose(GRID.integrate(labels.rotated), 1, atol=0.1)
+    assert np.abs(np.median(GRID.integrate(labels.rotated)) - 1) < 0.01
+    np.testing.assert_allclose(GRID.integrate(labels.derivative), 0, atol=0.3)
+
+
+def test_the_network_grid_carries_the_rotation(labels):
+    """K_alpha on the coarse grid, applied to the real-axis label, gives the rotated label."""
+    for i, angle in enumerate(ANGLES):
+        from_coarse = labels.spectrum.astype(float) @ rotation_kernel(GRID, angle).T
+        error = kl_divergence(GRID, labels.rotated[:, i], from_coarse)
+        assert np.median(error) < 1e-3
+
+
+def test_the_derivative_is_the_slope_in_the_angle(store, labels):
+    h = 1e-3
+    near = make_labels(store, GRID, (0.2 - h, 0.2 + h), RESOLUTION).rotated.astype(float)
+    slope = (near[:, 1] - near[:, 0]) / (2 * h)
+    scale = np.abs(slope).max()
+    np.testing.assert_allclose(labels.derivative[:, 1], slope, atol=1e-3 * scale)
+
+
+def test_half_filled_labels_of_an_even_problem_are_even(free):
+    arrays = make_labels(free, GRID, ANGLES, RESOLUTION)
+    for values in (arrays.hybridization, arrays.spectrum, arrays.rotated):
+        np.testing.assert_allclose(values, values[..., ::-1], atol=2e-3)
+
+
+def test_particle_hole_mirroring_is_an_involution(labels):
+    mirrored = labels.particle_hole()
+    U, eps_d = labels.params.T
+    np.testing.assert_allclose(mirrored.params[:, 1] + U / 2, -(eps_d + U / 2), atol=1e-6)
+    np.testing.assert_allclose(mirrored.filling, 2 - labels.filling)
+    assert np.array_equal(mirrored.rotated[:, 1, 0], labels.rotated[:, 1, -1])
+    for field in dataclasses.fields(labels):
+        back = getattr(mirrored.particle_hole(), field.name)
+        np.testing.assert_allclose(back, getattr(labels, field.name), atol=1e-6)
+
+
+def test_the_hybridization_keeps_its_weight(store, labels):
+    before = store.grid.integrate(store["hybridization"])
+    np.testing.assert_allclose(GRID.integrate(labels.hybridization), before, rtol=1e-5)
+    flat = network_spectrum(store.grid, GRID, RESOLUTION, np.ones((2, 3, store.grid.n_w)))
+    assert flat.shape == (2, 3, GRID.n_w)
+
+
+def test_the_cache_gives_the_same_and_knows_what_it_holds(dataset, tmp_path, monkeypatch):
+    path = tmp_path / "toy.h5"
+    path.write_bytes(dataset.read_bytes())
+    store = SpectralStore.open(path)
+    first = cached_labels(store, GRID, ANGLES, RESOLUTION)
+    assert (tmp_path / ".labels" / ".gitignore").read_text() == "*\n"
+    other = cached_labels(store, GRID, (0.3,), RESOLUTION)
+    assert other.rotated.shape[1] == 1
+    monkeypatch.setattr("dmftnet.data.labels.make_labels", None)  # the file alone must do
+    again = cached_labels(store, GRID, ANGLES, RESOLUTION)
+    for field in dataclasses.fields(first):
+        assert np.array_equal(getattr(again, field.name), getattr(first, field.name))

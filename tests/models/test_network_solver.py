@@ -1,0 +1,97 @@
+"""The network behind the solver contract: batches, grids, symmetry, errors."""
+
+import numpy as np
+import pytest
+import torch
+from synthetic import ANGLES
+
+from dmftnet.errors import InvalidProblemError
+from dmftnet.models.checkpoint import build_model, save_model
+from dmftnet.models.network_solver import NetworkSolver
+from dmftnet.physics.grid import FrequencyGrid
+from dmftnet.physics.impurity import ImpurityProblem, ImpuritySolution, ImpuritySolver
+
+GRID = {"w_min": 0.02, "w_max": 6.0, "n_w": 96}  # closer than 1.5 widths of the resolution
+RESOLUTION = (0.02, 0.1)
+MODEL = {"_target_": "dmftnet.models.crossquery.CrossQuery", "width": 8, "n_heads": 2}
+HEAD = {"_target_": "dmftnet.models.heads.RotatedHead"}
+
+
+@pytest.fixture(scope="module")
+def solver(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    torch.manual_seed(1)
+    record = {
+        "model": MODEL,
+        "head": HEAD,
+        "grid": GRID,
+        "angles": list(ANGLES),
+        "resolution": list(RESOLUTION),
+        "ranges": {"U": [0.0, 3.0], "shift": [0.0, 0.5]},
+    }
+    save_model(folder, build_model(MODEL, HEAD, GRID, ANGLES), record)
+    return NetworkSolver(folder)
+
+
+def problem(grid, U=2.0, eps_d=-0.8):
+    return ImpurityProblem(
+        U, eps_d, grid, 0.25 * np.exp(-((grid.omega - 0.2) ** 2)) / np.sqrt(np.pi)
+    )
+
+
+def test_contract(solver):
+    assert isinstance(solver, ImpuritySolver)
+    assert solver.name == "network" and solver.grid == FrequencyGrid.geometric(**GRID)
+    solution = solver.solve(problem(solver.grid))
+    assert isinstance(solution, ImpuritySolution)
+    A = solution.spectrum()
+    assert A.dtype == np.float64 and A.shape == (1, solver.grid.n_w) and np.all(A >= 0)
+    assert solver.grid.integrate(A)[0] == pytest.approx(1, abs=1e-12)
+    assert np.all(solution.self_energy().imag <= 0)
+    assert solution.greens is None and solution.diagnostics["extrapolating"] is False
+
+
+def test_batch_equals_single_solves(solver):
+    """Float32 sums in another order: 1e-5."""
+    problems = [problem(solver.grid, U, -U / 2) for U in (0.0, 1.0, 3.0)]
+    for one, other in zip(map(solver.solve, problems), solver.solve_batch(problems), strict=True):
+        np.testing.assert_allclose(one.curve, other.curve, rtol=1e-5, atol=1e-7)
+    assert solver.solve_batch([]) == []
+
+
+def test_particle_hole(solver):
+    given = problem(solver.grid)
+    A = solver.solve(given).spectrum()
+    B = solver.solve(given.particle_hole()).spectrum()
+    np.testing.assert_allclose(A, B[:, ::-1], rtol=1e-5, atol=1e-6)
+
+
+def test_other_grids_are_projected_and_answered_on_their_own(solver):
+    """The answer on a finer grid is the network's own, up to interpolation: 5 %."""
+    fine = FrequencyGrid.geometric(5e-3, 7.0, 300)
+    solution = solver.solve(problem(fine))
+    assert solution.curve.shape == (1, 300)
+    assert fine.integrate(solution.curve)[0] == pytest.approx(1, abs=1e-12)
+    own = solver.solve(problem(solver.grid)).curve[0]
+    difference = np.abs(fine.interpolate(solution.curve[0], solver.grid.omega) - own)
+    inside = np.abs(solver.grid.omega) < 5  # the network's grid ends at 6
+    assert solver.grid.integrate(difference * inside) < 0.05
+
+
+def test_extrapolation_is_reported(solver):
+    outside = [problem(solver.grid, U=3.5, eps_d=-1.75), problem(solver.grid, U=2.0, eps_d=0.5)]
+    assert all(s.diagnostics["extrapolating"] for s in solver.solve_batch(outside))
+
+
+def test_several_orbitals_are_refused(solver):
+    hybridization = np.full((2, solver.grid.n_w), 0.1)
+    two = ImpurityProblem(1.0, [-0.5, -0.5], solver.grid, hybridization)
+    with pytest.raises(InvalidProblemError, match="one orbital"):
+        solver.solve(two)
+
+
+def test_solver_around_a_model_in_memory():
+    model = build_model(MODEL, HEAD, GRID, ANGLES).eval()
+    solver = NetworkSolver.from_model(model, RESOLUTION)
+    solution = solver.solve(problem(solver.grid))
+    assert solution.diagnostics["checkpoint"] == "model in training"

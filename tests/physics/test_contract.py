@@ -1,0 +1,199 @@
+"""One contract for every impurity solver; the laws that only exact solvers owe come after.
+
+A new solver joins by one line in `SOLVERS`. The network has random weights: what holds here holds
+by construction, whatever it has learned.
+"""
+
+import numpy as np
+import pytest
+import torch
+from physics.properties import assert_causal, assert_particle_hole, assert_sum_rule
+from synthetic import ANGLES, RESOLUTION
+
+from dmftnet.errors import InvalidProblemError
+from dmftnet.models.checkpoint import build_model
+from dmftnet.models.network_solver import NetworkSolver
+from dmftnet.physics.grid import FrequencyGrid
+from dmftnet.physics.impurity import ImpurityProblem, ImpuritySolution, ImpuritySolver
+from dmftnet.physics.lattice import semicircle
+from dmftnet.physics.observables import exact_moments
+from dmftnet.physics.self_energy import dyson_spectrum
+from dmftnet.physics.solvers.ed import EdSolver
+from dmftnet.physics.solvers.ras import RasSolver
+
+NETWORK_GRID = {"w_min": 5e-3, "w_max": 8.0, "n_w": 200}
+GRID = FrequencyGrid.geometric(**NETWORK_GRID)
+
+
+def tiny_network(model, head):
+    """A network solver with random weights, on the grid of the problems."""
+    torch.manual_seed(3)
+    node = {"_target_": f"dmftnet.models.{model}", "width": 8, "n_heads": 2}
+    model = build_model(node, {"_target_": f"dmftnet.models.heads.{head}"}, NETWORK_GRID, ANGLES)
+    return NetworkSolver.from_model(model.eval(), RESOLUTION)
+
+
+# tight ground states: every law below then holds to the tolerance it states
+EXACT = {
+    "ras": lambda: RasSolver(depths=("all", 5, 2), n_bath=13, ground_state_tolerance=1e-8),
+    "ed": lambda: EdSolver(n_bath=3),
+}
+SOLVERS = EXACT | {
+    "network, rotated head": lambda: tiny_network("crossquery.CrossQuery", "RotatedHead"),
+    "network, direct head": lambda: tiny_network("crossattn.CrossAttention", "DirectHead"),
+}
+PROBLEMS = {
+    "metal": (1.0, -0.5, 0.0),
+    "doped": (2.0, -0.4, 0.2),
+    "strong": (4.0, -2.0, 0.0),
+    "free": (0.0, 0.3, -0.1),
+}
+
+
+def make(name, weight=0.25):
+    U, eps_d, centre = PROBLEMS[name]
+    return ImpurityProblem(U, eps_d, GRID, semicircle(GRID, centre, 1.0, weight))
+
+
+@pytest.fixture(scope="module", params=SOLVERS, name="solver")
+def _solver(request):
+    return SOLVERS[request.param]()
+
+
+@pytest.fixture(scope="module", params=EXACT, name="exact")
+def _exact(request):
+    return EXACT[request.param]()
+
+
+# --- every solver ---------------------------------------------------------------------------------
+
+
+def test_protocol(solver):
+    assert isinstance(solver, ImpuritySolver) and solver.name in ("ras", "ed", "network")
+    problem = make("metal")
+    solution = solver.solve(problem)
+    assert isinstance(solution, ImpuritySolution) and solution.problem is problem
+    assert isinstance(solution.filling, float) and isinstance(solution.double_occupancy, float)
+    kinds = {type(value) for value in solution.diagnostics.values()}
+    assert kinds <= {int, float, bool, str, np.float64}
+    coarse = FrequencyGrid.geometric(0.05, 4.0, 20)
+    assert solution.self_energy(coarse).shape == (1, 20)
+    assert solution.spectrum(coarse, angle=0.1).shape == (1, 20)
+
+
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_causality_and_sum_rule(solver, name):
+    """Networks normalise by quadrature. Poles go through Dyson's equation on a grid of 8 % cells,
+
+    where a bound state next to the band edge costs up to 3 % of the norm."""
+    solution = solver.solve(make(name))
+    assert_causal(solution)
+    assert_sum_rule(solution, 1e-12 if solution.greens is None else 3e-2)
+    assert 0 <= solution.filling <= 2
+
+
+@pytest.mark.parametrize("name", ["doped", "strong", "free"])
+def test_particle_hole(solver, name):
+    """Exact solvers mirror term by term; 1e-6 is the ground state's residual and the doped Lanczos
+
+    run's. The network computes in float32, where mirroring changes the order of sums."""
+    assert_particle_hole(solver, make(name), 1e-6 if solver.name != "network" else 2e-5)
+
+
+def test_half_filled_spectra_are_even(solver):
+    """The mirrored problem is the problem itself; the tolerances of `test_particle_hole`."""
+    solution = solver.solve(make("metal"))
+    A = solution.spectrum()[0]
+    tolerance = 1e-6 if solver.name != "network" else 2e-5
+    assert GRID.integrate(np.abs(A - A[::-1])) < tolerance
+    assert solution.filling == pytest.approx(1, abs=tolerance)
+
+
+def test_determinism(solver):
+    """Bit by bit: nothing depends on the clock, on threads or on a global random state."""
+    problem = make("doped")
+    first, second = solver.solve(problem), solver.solve(problem)
+    np.testing.assert_array_equal(first.spectrum(), second.spectrum())
+    assert first.double_occupancy == second.double_occupancy
+
+
+def test_batches_equal_single_solves(solver):
+    """Exact solvers bit by bit; a network's float32 sums depend on the batch: 1e-5."""
+    problems = [make(name) for name in PROBLEMS]
+    together = solver.solve_batch(problems)
+    assert [s.problem for s in together] == problems
+    assert solver.solve_batch([]) == []
+    for one, other in zip(map(solver.solve, problems), together, strict=True):
+        tolerance = 0 if solver.name != "network" else 1e-5
+        np.testing.assert_allclose(one.spectrum(), other.spectrum(), rtol=0, atol=tolerance)
+
+
+def test_two_orbitals_are_refused_in_one_line(solver):
+    two = ImpurityProblem(1.0, [-0.5, -0.5], GRID, np.full((2, GRID.n_w), 0.05))
+    with pytest.raises(InvalidProblemError, match=f"'{solver.name}' treats one orbital") as caught:
+        solver.solve(two)
+    assert "\n" not in str(caught.value)
+
+
+# --- exact solvers --------------------------------------------------------------------------------
+
+
+def test_no_interaction(exact):
+    """Sigma is zero exactly, so the spectrum is Dyson's with the continuous bath, to rounding."""
+    problem = make("free")
+    solution = exact.solve(problem)
+    np.testing.assert_array_equal(solution.self_energy(), 0)
+    expected = dyson_spectrum(problem, np.zeros((1, GRID.n_w), complex))
+    np.testing.assert_allclose(solution.spectrum(), expected, rtol=0, atol=1e-12)
+    assert solution.double_occupancy == pytest.approx((solution.filling / 2) ** 2, abs=1e-9)
+
+
+@pytest.mark.parametrize("U", [2.0, 5.0])
+def test_atomic_limit(exact, U):
+    """A bath of total weight V^2 = 1e-4 shifts levels by V^2/U and weights by (V/U)^2: 1e-3.
+
+    Half filled: levels at +-U/2 of weight 1/2, no double occupancy, ``Sigma = U/2 + U^2/(4w)``.
+    """
+    problem = ImpurityProblem(U, -U / 2, GRID, semicircle(GRID, 0.0, 1.0, 1e-4))
+    solution = exact.solve(problem)
+    G = solution.greens[0].G
+    upper = np.abs(G.energies - U / 2) < 0.05
+    assert G.weights[upper].sum() == pytest.approx(0.5, abs=1e-3)
+    assert G.weights[np.abs(G.energies + U / 2) < 0.05].sum() == pytest.approx(0.5, abs=1e-3)
+    assert solution.filling == pytest.approx(1, abs=1e-6)
+    assert solution.double_occupancy < 1e-3
+    # where the broadening of the poles (0.1 U/2 at most) has died out
+    far = np.abs(GRID.omega) > U / 2 + 5 * (0.1 * U / 2 + 0.02)
+    sigma = solution.self_energy()[0, far]
+    atom = U / 2 + U**2 / 4 / GRID.omega[far]
+    np.testing.assert_allclose(sigma.real, atom, rtol=2e-2)
+
+
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_moments_and_commutators(exact, name):
+    """``<{d, d+}>, <{[d, H], d+}>, <{q, d+}>, <{q, q+}>`` and the lesser weight of F.
+
+    They hold in any restricted space; 1e-6 is U times the residual 1e-8 with room for rounding.
+    """
+    problem = make(name)
+    solution = exact.solve(problem)
+    U, n = problem.U, solution.filling / 2
+    G, F, I = (getattr(solution.greens[0], part) for part in "GFI")
+    np.testing.assert_allclose(
+        G.moments(2), exact_moments(U, problem.eps_d[0], 2 * n), rtol=0, atol=1e-6
+    )
+    assert F.moments(1)[0] == pytest.approx(U * n, abs=1e-6)
+    assert I.moments(1)[0] == pytest.approx(U**2 * n, abs=1e-6)
+    assert G.occupied_weight == pytest.approx(n, abs=1e-6)
+    assert F.weights[F.energies < 0].sum() == pytest.approx(U * solution.double_occupancy, abs=1e-6)
+
+
+def test_double_occupancy_falls_with_the_interaction(exact):
+    """From n^2/4 without interaction, and never below zero."""
+    bath = semicircle(GRID, 0.0, 1.0, 0.25)
+    values = [
+        s.double_occupancy
+        for s in exact.solve_batch([ImpurityProblem(U, -U / 2, GRID, bath) for U in (0, 1, 2, 4)])
+    ]
+    assert values[0] == pytest.approx(0.25, abs=1e-9)
+    assert np.all(np.diff(values) < 0) and values[-1] > 0

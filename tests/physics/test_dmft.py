@@ -1,0 +1,280 @@
+"""The DMFT loop on solvers whose fixed points are known in closed form."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+
+from dmftnet.errors import InvalidProblemError
+from dmftnet.physics.dmft import DMFTLoop, continue_in_U
+from dmftnet.physics.filling import solve_filling
+from dmftnet.physics.grid import FrequencyGrid
+from dmftnet.physics.impurity import ImpurityProblem, SerialBatch
+from dmftnet.physics.lattice import Bethe, DensityOfStates, Fixed, semicircle
+from dmftnet.physics.mixing import BroydenMixing, LinearMixing
+from dmftnet.physics.observables import gap
+from dmftnet.physics.self_energy import dyson_spectrum
+from dmftnet.physics.solution import CurveSolution
+from dmftnet.physics.starts import one_orbital_problem, starting_hybridization
+
+GRID = FrequencyGrid.geometric(1e-3, 8.0, 240)
+
+
+@dataclass
+class GaussianSolver(SerialBatch):
+    """Exact at U = 0."""
+
+    name: str = "gaussian"
+    batches: list = field(default_factory=list)
+
+    def solve(self, problem):
+        return CurveSolution(problem, dyson_spectrum(problem, np.zeros((1, GRID.n_w), complex)))
+
+    def solve_batch(self, problems):
+        self.batches.append(len(problems))
+        return super().solve_batch(problems)
+
+
+@dataclass
+class AtomicSolver(SerialBatch):
+    """The half-filled atom's self-energy: a Mott insulator that moves rigidly with eps_d."""
+
+    name: str = "atomic"
+
+    def solve(self, problem):
+        U = problem.U
+        sigma = U / 2 + U**2 / 4 / (GRID.omega + 1e-3j - problem.eps_d[0] - U / 2)
+        return CurveSolution(problem, dyson_spectrum(problem, sigma[None]))
+
+
+@dataclass
+class CurveSolver(SerialBatch):
+    """Whatever curve the test asks for."""
+
+    curve: object
+    name: str = "curve"
+
+    def solve(self, problem):
+        return CurveSolution(problem, self.curve(problem)[None])
+
+
+def non_interacting(start="insulator", eps_d=0.0):
+    return ImpurityProblem(
+        0.0, eps_d, GRID, starting_hybridization(Bethe(), GRID, 0.0, eps_d, start)
+    )
+
+
+class AsymmetricBethe(Bethe):
+    """A Bethe lattice that does not know its symmetry, so that every search has to search."""
+
+    particle_hole_symmetric = False
+
+
+@pytest.mark.parametrize("mixing", [LinearMixing(0.7), BroydenMixing()], ids=["linear", "broyden"])
+@pytest.mark.parametrize("lattice", [Bethe(), DensityOfStates.semicircle()], ids=["bethe", "dos"])
+def test_non_interacting_loop_ends_at_the_semicircle(mixing, lattice):
+    result = DMFTLoop(GaussianSolver(), lattice, mixing).run_one(non_interacting())
+    assert result.converged, result.reason
+    assert max(result.kl_history[-2:]) <= 1e-5
+    exact = semicircle(GRID, 0.0, 1.0, 1.0)
+    A = result.solution.spectrum()[0]
+    assert GRID.integrate(np.abs(A - exact)) < 0.02  # the band edge between two grid points
+    assert GRID.at_zero(A) == pytest.approx(2 / np.pi, rel=5e-3)
+    assert result.solution.filling == pytest.approx(1.0, abs=2e-3)  # norm of the curve
+
+
+def test_symmetry_is_kept_to_the_last_bit():
+    result = DMFTLoop(GaussianSolver(), Bethe()).run_one(non_interacting())
+    hybridization = result.problem.hybridization[0]
+    assert np.array_equal(hybridization, hybridization[::-1])
+
+
+def test_broyden_needs_fewer_iterations_than_cautious_mixing():
+    counts = [
+        DMFTLoop(GaussianSolver(), Bethe(), mixing).run_one(non_interacting()).iterations
+        for mixing in (LinearMixing(0.3), BroydenMixing(0.3))
+    ]
+    assert counts[1] < counts[0]
+
+
+def test_batch_equals_single_runs_and_finished_problems_leave_it():
+    problems = [non_interacting("metal"), non_interacting("insulator"), non_interacting(eps_d=0.4)]
+    solver = GaussianSolver()
+    seen = []
+    loop = DMFTLoop(solver, Bethe(), on_iteration=lambda step: seen.append(step.index))
+    batch = loop.run(problems)
+    assert solver.batches[0] == 3 and solver.batches[-1] < 3
+    for i, (problem, together) in enumerate(zip(problems, batch, strict=True)):
+        alone = DMFTLoop(GaussianSolver(), Bethe()).run_one(problem)
+        assert np.array_equal(alone.solution.spectrum(), together.solution.spectrum())
+        assert alone.kl_history == together.kl_history
+        assert seen.count(i) == together.iterations == len(together.kl_history)
+
+
+def test_tiny_mixing_cannot_fake_convergence():
+    wandering = CurveSolver(lambda problem: semicircle(GRID, 0.3, 1.0, 1.0))
+    start = ImpurityProblem(1.0, -0.5, GRID, semicircle(GRID, -0.3, 1.0, 0.25))
+    result = DMFTLoop(wandering, Bethe(), LinearMixing(1e-3), max_iterations=6).run_one(start)
+    assert not result.converged
+    assert result.iterations == 6
+    assert "after 6 iterations" in result.reason and "\n" not in result.reason
+
+
+def test_one_lucky_iteration_is_not_convergence():
+    """The output meets the tolerance once, then moves on."""
+    calls = []
+
+    def curve(problem):
+        calls.append(0)
+        centre = 0.0 if len(calls) == 1 else 0.3
+        return semicircle(GRID, centre, 1.0, 1.0)
+
+    start = ImpurityProblem(1.0, -0.4, GRID, semicircle(GRID, 0.0, 1.0, 0.25))
+    result = DMFTLoop(CurveSolver(curve), Bethe()).run_one(start)
+    assert result.kl_history[0] <= 1e-5 < result.kl_history[1]
+    assert result.converged and result.iterations > 3
+
+
+def test_a_spectrum_that_is_not_finite_ends_the_loop_with_a_reason():
+    broken = CurveSolver(lambda problem: np.full(GRID.n_w, np.nan))
+    result = DMFTLoop(broken, Bethe()).run_one(non_interacting())
+    assert not result.converged and result.iterations == 1
+    assert "not finite" in result.reason
+
+
+def test_fixed_lattice_is_one_solve():
+    problem = non_interacting("metal")
+    result = DMFTLoop(GaussianSolver(), Fixed()).run_one(problem)
+    assert result.converged and result.iterations == 1
+    assert result.problem is problem
+
+
+def test_starts_have_the_same_weight_and_only_the_insulator_has_a_gap():
+    for U, eps_d in ((0.0, 0.0), (0.3, -0.1), (2.0, -1.0), (4.0, -2.0), (4.0, 1.0)):
+        metal, insulator = (
+            starting_hybridization(Bethe(), GRID, U, eps_d, kind) for kind in ("metal", "insulator")
+        )
+        assert GRID.integrate(metal) == pytest.approx(0.25, rel=1e-12)
+        assert GRID.integrate(insulator) == pytest.approx(0.25, rel=1e-12)
+        assert gap(GRID, metal) == 0
+        assert gap(GRID, insulator) > 0.1
+
+
+def test_continuation_starts_from_the_solution_before_and_keeps_the_doping():
+    starts = []
+
+    def curve(problem):
+        starts.append(problem.hybridization)
+        return 0.5 * (
+            semicircle(GRID, -1 - problem.U / 2, 1.0, 1.0) + semicircle(GRID, problem.U, 1, 1.0)
+        )
+
+    loop = DMFTLoop(CurveSolver(curve), Bethe(), LinearMixing(1.0))
+    results = continue_in_U(loop, ImpurityProblem(1.0, -0.4, GRID, semicircle(GRID, 0, 1, 0.25)),
+                            [1.0, 1.5, 2.0])  # fmt: skip
+    assert [r.problem.U for r in results] == [1.0, 1.5, 2.0]
+    assert [r.problem.eps_d[0] for r in results] == pytest.approx([-0.4, -0.65, -0.9])
+    assert np.array_equal(starts[results[0].iterations], results[0].problem.hybridization)
+
+
+def occupation_of_the_semicircle(eps_d):
+    x = np.clip(-eps_d, -1, 1)
+    return 1 + 2 / np.pi * (np.arcsin(x) + x * np.sqrt(1 - x**2))
+
+
+@pytest.mark.parametrize("target", [0.4, 0.85, 1.6])
+def test_filling_search_in_a_metal(target):
+    loop = DMFTLoop(GaussianSolver(), Bethe(), BroydenMixing())
+    result = solve_filling(loop, non_interacting("metal"), target)
+    assert result.converged, result.reason
+    assert result.solution.filling == pytest.approx(target, abs=1e-3)
+    assert result.plateau is None
+    # slope of n is at most 4/pi; the rest is the grid's band edge
+    assert occupation_of_the_semicircle(result.problem.eps_d[0]) == pytest.approx(target, abs=6e-3)
+
+
+@pytest.mark.parametrize("offset", [0.5, -0.6, 0.0])
+def test_filling_search_inside_a_gap_returns_the_centre(offset):
+    U = 4.0
+    level = -U / 2 + offset
+    problem = ImpurityProblem(
+        U, level, GRID, starting_hybridization(Bethe(), GRID, U, level, "insulator")
+    )
+    loop = DMFTLoop(AtomicSolver(), AsymmetricBethe(), BroydenMixing(), tolerance=1e-4)
+    result = solve_filling(loop, problem, 1.0)
+    assert result.converged, result.reason
+    low, high = result.plateau
+    assert low < -U / 2 < high
+    # 2 % of the plateau is the search's own limit, the grid's cells at the edges add as much
+    assert result.problem.eps_d[0] == pytest.approx(-U / 2, abs=0.04 * (high - low))
+
+
+def test_filling_search_leaves_a_plateau_for_a_doped_target():
+    U = 4.0
+    problem = ImpurityProblem(
+        U, -U / 2, GRID, starting_hybridization(Bethe(), GRID, U, -U / 2, "insulator")
+    )
+    loop = DMFTLoop(AtomicSolver(), Bethe(), BroydenMixing(), tolerance=1e-4)
+    result = solve_filling(loop, problem, 0.9)
+    assert result.solution.filling == pytest.approx(0.9, abs=1e-3)
+    assert result.problem.eps_d[0] > -U / 2
+
+
+def test_half_filling_of_a_symmetric_lattice_needs_no_search():
+    problem = ImpurityProblem(
+        2.0, -0.2, GRID, starting_hybridization(Bethe(), GRID, 2.0, -1.0, "insulator")
+    )
+    result = solve_filling(DMFTLoop(AtomicSolver(), Bethe(), tolerance=1e-4), problem, 1)
+    assert result.problem.eps_d[0] == -1.0
+
+
+def test_filling_that_jumps_is_reported_not_invented():
+    jump = CurveSolver(
+        lambda problem: semicircle(GRID, 0.35 if problem.eps_d[0] > 0.1 else -0.35, 1.0, 1.0)
+    )
+    problem = non_interacting("metal")
+    result = solve_filling(DMFTLoop(jump, Fixed()), problem, 0.95, max_loops=12)
+    assert not result.converged
+    assert "0.95" in result.reason and "jumps" in result.reason and "\n" not in result.reason
+
+
+def test_half_filling_of_an_asymmetric_lattice_is_searched():
+    lattice = DensityOfStates([-1.0, 0.4, 1.0], [0.0, 1.0, 0.0])
+    problem = one_orbital_problem(GRID, lattice, U=0.0)
+    assert problem.filling == 1.0
+    loop = DMFTLoop(GaussianSolver(), lattice, BroydenMixing())
+    result = solve_filling(loop, problem, problem.filling)
+    assert result.converged, result.reason
+    # the triangle's median -1 + sqrt(1.4), counted from its centroid 0.4/3
+    assert result.problem.eps_d[0] == pytest.approx(1 - np.sqrt(1.4) + 0.4 / 3, abs=5e-3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ({"U": -1.0}, "U = -1"),
+        ({"U": 2.0, "eps_d": 1.0, "filling": 0.9}, "both given"),
+        ({"U": 2.0, "filling": 2.5}, "filling = 2.5"),
+        ({"U": 20.0}, "w_max"),
+        ({"U": 2.0, "start": "absent.h5"}, "absent.h5"),
+        ({"U": float("nan")}, "U = nan"),
+    ],
+)
+def test_bad_problems_are_refused(arguments, text):
+    with pytest.raises(InvalidProblemError, match=text):
+        one_orbital_problem(GRID, Bethe(), **arguments)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: LinearMixing(0.0),
+        lambda: LinearMixing(1.2),
+        lambda: BroydenMixing(memory=0),
+        lambda: DMFTLoop(GaussianSolver(), Bethe(), tolerance=0),
+        lambda: DMFTLoop(GaussianSolver(), Bethe(), max_iterations=0),
+    ],
+)
+def test_bad_settings_are_refused(make):
+    with pytest.raises(InvalidProblemError):
+        make()

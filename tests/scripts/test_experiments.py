@@ -1,0 +1,41 @@
+"""Every experiment takes a step through the real command line, on toy data."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import toy_files
+
+ROOT = Path(__file__).resolve().parents[2]
+EXPERIMENTS = sorted(path.stem for path in (ROOT / "conf" / "experiment").glob("*.yaml"))
+SMALL = (
+    "dataset.grid={w_min: 0.02, w_max: 6.0, n_w: 40}",
+    "dataset.batch_size=4",
+    "trainer.accelerator=cpu",
+    "trainer.max_epochs=1",
+    "trainer.check_val_every_n_epoch=1",
+    "+trainer.limit_train_batches=1",
+    "+trainer.enable_progress_bar=false",
+    "model.width=16",
+    "threads=1",
+    "baselines=false",
+    "callbacks=none",
+    "logger=csv",
+)
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    return toy_files.make_dataset(tmp_path_factory.mktemp("experiments") / "data.h5")
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_experiment_takes_a_step(name, dataset, tmp_path):
+    command = [sys.executable, str(ROOT / "train.py"), f"+experiment={name}", *SMALL]
+    command += [f"dataset.path={dataset}", f"hydra.run.dir={tmp_path}"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "model.safetensors").is_file() and (tmp_path / "model.yaml").is_file()

@@ -1,0 +1,213 @@
+"""train.py through its real command line, on a synthetic dataset and tiny networks."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from hydra import compose, initialize_config_dir
+
+from dmftnet.models.checkpoint import load_model
+from dmftnet.models.network_solver import NetworkSolver
+
+ROOT = Path(__file__).resolve().parents[2]
+SYNTHETIC = (
+    "dataset._target_=synthetic.SyntheticDataModule",
+    "~dataset.path",
+    "~dataset.particle_hole_augmentation",
+    "dataset.grid={w_min: 0.02, w_max: 6.0, n_w: 32}",
+    "dataset.angles=[0.1,0.2]",
+    "dataset.resolution=[0.01,0.05]",
+)
+QUICK = (
+    "callbacks=none",
+    "threads=1",
+    "trainer.max_epochs=2",
+    "trainer.check_val_every_n_epoch=1",
+    "+trainer.enable_progress_bar=false",
+)
+
+
+def train(folder, *arguments, data=SYNTHETIC, multirun=False):
+    """Run the script; (exit status, stdout, stderr)."""
+    place = "hydra.sweep.dir" if multirun else "hydra.run.dir"
+    mode = ["-m"] if multirun else []
+    command = [sys.executable, str(ROOT / "train.py"), *mode, *data, *QUICK, *arguments]
+    command += [f"{place}={folder}"]
+    path = os.pathsep.join([str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")])
+    environment = {
+        **os.environ,
+        "PYTHONPATH": path,
+        "WANDB_MODE": "offline",
+        "WANDB_SILENT": "true",
+        "OMP_NUM_THREADS": "1",
+    }
+    run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    return run.returncode, run.stdout, run.stderr
+
+
+def metrics(folder):
+    """All values of each column of the CSV logger."""
+    with open(folder / "csv" / "metrics.csv") as file:
+        rows = list(csv.DictReader(file))
+    return {key: [row[key] for row in rows if row[key]] for key in rows[0]}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """The command of the design page, with the W&B logger, offline."""
+    folder = tmp_path_factory.mktemp("run")
+    status, out, err = train(folder, "model=crossattn", "loss.lam=0.1", "model.width=8")
+    assert status == 0, err
+    return folder, out
+
+
+def test_checkpoint_becomes_a_solver(run):
+    solver = NetworkSolver(run[0])
+    record = solver.model.record
+    assert record["loss"]["lam"] == 0.1
+    assert record["model"]["_target_"].endswith("CrossAttention")
+    assert solver.grid.n_w == 32 and solver.resolution == (0.01, 0.05)
+    assert set(record["test"]) >= {"nearest neighbour", "kernel ridge", "input hybridization"}
+
+
+def test_table_names_the_model_and_the_baselines(run):
+    for name in ("crossattn, rotated head", "nearest neighbour", "kernel ridge", "90 %"):
+        assert name in run[1]
+
+
+def test_loggers_wrote(run):
+    values = metrics(run[0])
+    assert len(values["val/kl_median"]) == 2 and len(values["train/loss"]) == 2
+    assert values["test/kl_median"] and values["test/kernel_ridge/kl_median"]
+    assert list((run[0] / "wandb").glob("offline-run-*/run-*.wandb"))
+
+
+def test_checkpoints_load_without_unpickling(run):
+    for name in ("best", "last"):
+        torch.load(run[0] / "checkpoints" / f"{name}.ckpt", weights_only=True)
+
+
+def test_run_resumes_from_its_last_checkpoint(run, tmp_path):
+    last = run[0] / "checkpoints" / "last.ckpt"
+    status, _, err = train(
+        tmp_path,
+        "model=crossattn",
+        "model.width=8",
+        "loss.lam=0.1",
+        "logger=csv",
+        "trainer.max_epochs=3",
+        f"resume={last}",
+    )
+    assert status == 0, err
+    assert len(metrics(tmp_path)["train/loss"]) == 1  # epochs 0 and 1 were not run again
+
+
+def test_hydra_multirun(tmp_path):
+    status, _, err = train(
+        tmp_path, "loss.lam=0,1", "model=mlp", "head=direct", "model.width=8", multirun=True
+    )
+    assert status == 0, err
+    lams = [load_model(tmp_path / str(job)).record["loss"]["lam"] for job in range(2)]
+    assert lams == [0, 1]
+    runs = [list((tmp_path / str(job) / "wandb").glob("offline-run-*")) for job in range(2)]
+    assert [len(r) for r in runs] == [1, 1]
+
+
+def test_baseline_is_trained_by_the_same_command(tmp_path):
+    status, out, err = train(tmp_path, "model=kernel_ridge", "logger=csv", "baselines=false")
+    assert status == 0, err
+    assert "kernel_ridge" in out
+    assert NetworkSolver(tmp_path).model.record["val"]["kl_median"] > 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "data", "message"),
+    [
+        (("loss.lam=-1", "model=mlp"), SYNTHETIC, "loss.lam = -1"),
+        (("resume=nowhere.ckpt", "model=mlp"), SYNTHETIC, "nowhere.ckpt"),
+        ((), ("dataset.path=no_such_file.h5",), "no_such_file.h5"),
+    ],
+)
+def test_bad_input_is_one_line(tmp_path, arguments, data, message):
+    status, _, err = train(tmp_path, "logger=csv", *arguments, data=data)
+    line = err.strip().splitlines()[-1]
+    assert status == 2 and line.startswith("error: ") and message in line
+    assert not (tmp_path / "model.yaml").exists()
+
+
+SWEEP = ROOT / "sweep.yaml"
+DRAW = """
+import json, random, sys, numpy, sweeps, yaml
+random.seed(int(sys.argv[2])); numpy.random.seed(int(sys.argv[2]))
+config = yaml.safe_load(open(sys.argv[1]))
+violations = sweeps.schema_violations_from_proposed_config(config)
+run = sweeps.next_run(config, [])
+print(json.dumps({"violations": violations, "config": run.config}))
+"""
+
+
+@pytest.fixture(scope="module")
+def sweeps_python():
+    """Interpreter of the environment with W&B's `sweeps`, which pins numpy below 2."""
+    subprocess.run(["make", "-s", ".venv-sweeps/.installed"], cwd=ROOT, check=True)
+    return ROOT / ".venv-sweeps" / "bin" / "python"
+
+
+def draw(python, seed):
+    """What W&B's controller would send to an agent."""
+    run = subprocess.run(
+        [python, "-W", "ignore", "-c", DRAW, SWEEP, str(seed)], capture_output=True, text=True
+    )
+    assert run.returncode == 0, run.stderr
+    drawn = json.loads(run.stdout.strip().splitlines()[-1])
+    assert drawn["violations"] == []
+    return {key: value["value"] for key, value in drawn["config"].items()}
+
+
+def agent_command(parameters):
+    """The command line that W&B's agent makes of a drawn run."""
+    sweep = yaml.safe_load(SWEEP.read_text())
+    replaced = {
+        "${env}": ["/usr/bin/env"],
+        "${interpreter}": [sys.executable],
+        "${program}": [sweep["program"]],
+        "${args_no_hyphens}": [f"{key}={value}" for key, value in parameters.items()],
+    }
+    return [word for part in sweep["command"] for word in replaced.get(part, [part])]
+
+
+def test_sweep_draws_runs_that_train_accepts(sweeps_python, tmp_path):
+    """Several draws compose, one runs, with the agent's very words and a tiny problem behind."""
+    drawn = [draw(sweeps_python, seed) for seed in range(3)]
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        for parameters in drawn:
+            compose("train", overrides=[f"{key}={value}" for key, value in parameters.items()])
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT / "tests"),
+        "WANDB_MODE": "offline",  # stands in for the server
+        "WANDB_SILENT": "true",
+        "OMP_NUM_THREADS": "1",
+    }
+    tiny = [*SYNTHETIC, *QUICK, "trainer.max_epochs=1", f"hydra.run.dir={tmp_path}"]
+    run = subprocess.run(
+        [*agent_command(drawn[0]), *tiny], cwd=ROOT, env=environment, capture_output=True, text=True
+    )
+    assert run.returncode == 0, run.stderr
+    metric = yaml.safe_load(SWEEP.read_text())["metric"]["name"]
+    assert metrics(tmp_path)[metric]
+
+
+def test_sweep_keys_exist():
+    """A key that the config does not know is an error of Hydra's, so every key must compose."""
+    parameters = yaml.safe_load(SWEEP.read_text())["parameters"]
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        for key, choice in parameters.items():
+            for value in choice.get("values", [choice.get("min")]):
+                compose("train", overrides=[f"{key}={value}"])

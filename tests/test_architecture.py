@@ -1,0 +1,133 @@
+"""The project's promises about itself: import arrows, configs that compose, sizes of files."""
+
+import ast
+from pathlib import Path
+
+import pytest
+import yaml
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.utils import get_object
+
+ROOT = Path(__file__).resolve().parents[1]
+SRC = ROOT / "src"
+CONF = ROOT / "conf"
+EVERYONE = {"errors", "provenance"}
+ALLOWED = {
+    "physics": {"physics"},
+    "data": {"data", "physics"},
+    "models": {"models", "data", "physics"},
+    "callbacks": {"callbacks", "models", "data", "physics", "report"},
+    "report": {"report", "physics"},
+}
+ROOT_CONFIGS = sorted(path.stem for path in CONF.glob("*.yaml"))
+EXPERIMENTS = sorted(CONF.glob("experiment/*.yaml"))
+GROUP_FILES = sorted(p for p in CONF.glob("*/*.yaml") if p.parent.name != "experiment")
+
+
+def imported_packages(path: Path) -> set[str]:
+    """First component below ``dmftnet`` of every import in a file, also those inside functions."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        modules = []
+        if isinstance(node, ast.Import):
+            modules = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            modules = [node.module]
+            if node.module == "dmftnet":
+                modules = [f"dmftnet.{alias.name}" for alias in node.names]
+        names |= {m.split(".")[1] for m in modules if m.startswith("dmftnet.")}
+    return names
+
+
+def imported_modules(path: Path) -> set[str]:
+    """Top-level module names that a file imports."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names.add(node.module.split(".")[0])
+    return names
+
+
+@pytest.mark.parametrize("package", sorted(ALLOWED))
+def test_imports_follow_the_arrows(package):
+    for path in (SRC / package).rglob("*.py"):
+        wrong = imported_packages(path) - ALLOWED[package] - EVERYONE
+        assert not wrong, f"{path.relative_to(ROOT)} imports {sorted(wrong)}"
+
+
+@pytest.mark.parametrize(
+    ("package", "stranger"),
+    [("physics", "torch"), ("physics", "lightning"), ("report", "torch"), ("report", "wandb")],
+)
+def test_layer_knows_nothing_of(package, stranger):
+    for path in (SRC / package).rglob("*.py"):
+        assert stranger not in imported_modules(path), path.relative_to(ROOT)
+
+
+def test_hydra_stays_in_the_config_module_and_the_scripts():
+    for path in SRC.rglob("*.py"):
+        if path != SRC / "config.py":
+            assert not imported_modules(path) & {"hydra", "omegaconf"}, path.relative_to(ROOT)
+
+
+def test_the_package_is_never_called_src():
+    for path in [*SRC.rglob("*.py"), *ROOT.glob("*.py"), *(ROOT / "tests").rglob("*.py")]:
+        assert "src" not in imported_modules(path), path.relative_to(ROOT)
+
+
+def test_files_stay_readable():
+    for path in [*SRC.rglob("*.py"), *ROOT.glob("*.py"), *(ROOT / "tests").rglob("*.py")]:
+        assert len(path.read_text().splitlines()) <= 500, path.relative_to(ROOT)
+
+
+@pytest.fixture
+def hydra_conf():
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(config_dir=str(CONF), version_base="1.3"):
+        yield
+    GlobalHydra.instance().clear()
+
+
+@pytest.mark.parametrize("name", ROOT_CONFIGS)
+def test_root_config_composes(name, hydra_conf):
+    config = compose(config_name=name, return_hydra_config=False)
+    assert config, f"conf/{name}.yaml is empty"
+    assert (ROOT / f"{name}.py").exists(), f"conf/{name}.yaml has no script {name}.py"
+
+
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda p: p.stem)
+def test_experiment_composes(path, hydra_conf):
+    assert path.read_text().startswith("# @package _global_"), "an experiment overrides the root"
+    assert compose(config_name="train", overrides=[f"+experiment={path.stem}"])
+
+
+@pytest.mark.parametrize("path", GROUP_FILES, ids=lambda p: f"{p.parent.name}/{p.stem}")
+def test_every_target_exists(path):
+    for target in targets(yaml.safe_load(path.read_text())):
+        assert callable(get_object(target)), target
+
+
+def targets(node):
+    """Every ``_target_`` in a config tree."""
+    if isinstance(node, dict):
+        if "_target_" in node:
+            yield node["_target_"]
+        for value in node.values():
+            yield from targets(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from targets(value)
+
+
+def test_sweep_keys_exist_in_the_train_config(hydra_conf):
+    sweep = yaml.safe_load((ROOT / "sweep.yaml").read_text())
+    config = compose(config_name="train")
+    for key in sweep["parameters"]:
+        node = config
+        for part in key.split("."):
+            assert part in node, f"sweep.yaml: no key {key} in conf/train.yaml"
+            node = node[part]

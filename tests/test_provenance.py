@@ -1,0 +1,119 @@
+"""Where files come from, and the edge between Hydra and plain Python."""
+
+import hashlib
+import subprocess
+import sys
+from pathlib import Path
+
+import hydra
+import pytest
+import yaml
+from omegaconf import OmegaConf
+
+import dmftnet
+from dmftnet import provenance as module
+from dmftnet.config import entry_point, instantiate, run, to_plain
+from dmftnet.errors import DmftnetError, InvalidProblemError
+from dmftnet.provenance import provenance, sha256
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def test_record_holds_versions_commit_command_and_config(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["/somewhere/train.py", "model=mlp", "loss.lam=0.1"])
+    record = provenance({"model": {"width": 3}})
+    assert record["dmftnet"] == dmftnet.__version__
+    assert record["command"] == "train.py model=mlp loss.lam=0.1"
+    assert yaml.safe_load(record["config"]) == {"model": {"width": 3}}
+    assert all(isinstance(value, str) for value in record.values())
+    assert {"commit", "python", "numpy", "scipy"} <= set(record)
+    assert not any("/somewhere" in value for value in record.values())
+
+
+def test_commit_is_unknown_without_git(monkeypatch):
+    def no_git(*arguments, **options):
+        raise FileNotFoundError("git")
+
+    monkeypatch.setattr(subprocess, "run", no_git)
+    assert module.git_commit() == "unknown"
+
+
+def test_commit_says_when_tracked_files_differ(monkeypatch):
+    answers = {"rev-parse": "abc123", "status": " M src/config.py"}
+    monkeypatch.setattr(module, "_git", lambda root, command, *rest: answers[command])
+    assert module.git_commit() == "abc123+dirty"
+    answers["status"] = ""
+    assert module.git_commit() == "abc123"
+
+
+def test_sha256(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"poles")
+    assert sha256(path) == hashlib.sha256(b"poles").hexdigest()
+
+
+def refuse(U):
+    raise InvalidProblemError(f"U = {U}: too large; use less")
+
+
+def give_back(**arguments):
+    return arguments
+
+
+def test_instantiate_hands_over_plain_containers():
+    node = OmegaConf.create(
+        {"_target_": f"{__name__}.give_back", "a": {"b": [1, 2]}, "c": "${a.b}"}
+    )
+    arguments = instantiate(node, extra=3)
+    assert arguments == {"a": {"b": [1, 2]}, "c": [1, 2], "extra": 3}
+    assert type(arguments["a"]) is dict and type(arguments["c"]) is list
+
+
+def test_an_error_of_the_project_keeps_its_class_and_text():
+    with pytest.raises(InvalidProblemError, match=r"^U = 9: too large; use less$"):
+        instantiate({"_target_": f"{refuse.__module__}.refuse", "U": 9})
+
+
+def test_to_plain_resolves():
+    config = OmegaConf.create({"a": 1, "b": "${a}", "c": [{"d": "${b}"}]})
+    assert to_plain(config) == {"a": 1, "b": 1, "c": [{"d": 1}]}
+
+
+def test_entry_point_prints_one_line_and_exits_with_two(capsys):
+    @entry_point
+    def main(config):
+        raise DmftnetError(f"value {config.U}: limit; remedy")
+
+    with pytest.raises(SystemExit) as exit_:
+        main(OmegaConf.create({"U": 5}))
+    assert exit_.value.code == 2
+    assert capsys.readouterr().err == "error: value 5: limit; remedy\n"
+
+
+def test_a_mandatory_value_that_is_missing_is_named(capsys):
+    with pytest.raises(SystemExit) as exit_:
+        entry_point(give_back)(OmegaConf.create({"lattice": {"path": "???"}}))
+    assert exit_.value.code == 2
+    assert capsys.readouterr().err.startswith("error: lattice.path has no default")
+
+
+def test_an_unknown_group_member_is_one_line_with_the_choices(capsys, monkeypatch):
+    @hydra.main(version_base="1.3", config_path=str(ROOT / "conf"), config_name="dmft")
+    def main(config):
+        raise AssertionError("must not be reached")
+
+    monkeypatch.setattr(sys, "argv", ["dmft.py", "solver=nonsense"])
+    with pytest.raises(SystemExit) as exit_:
+        run(main)
+    assert exit_.value.code == 2
+    line = capsys.readouterr().err
+    assert line.count("\n") == 1 and "solver/nonsense" in line and "ras" in line
+
+
+def test_entry_point_lets_defects_through():
+    @entry_point
+    def main(config):
+        raise KeyError("a defect")
+
+    with pytest.raises(KeyError):
+        main(OmegaConf.create({}))
