@@ -1,8 +1,8 @@
 """Converged DMFT solutions of the exact solver, for comparison with a network's closed loop.
 
 One HDF5 file (`dmftnet.data.jobfile`), schema ``dmftnet-references`` version 1, one row a loop:
-``references/{U, eps_d, start, converged, iterations, status, filling, double_occupancy, Z,
-Z_matsubara, A0, gap, kl_last, hybridization, spectrum, self_energy, reason}`` with the curves on
+``references/{U, eps_d, start, converged, iterations, status, filling, double_occupancy,
+A0, gap, kl_last, hybridization, spectrum, self_energy, reason}`` with the curves on
 ``grid/omega``; ``start`` and ``status`` are codes as in `dmftnet.data.store`. Made by
 ``python generate.py dataset=bethe_reference``, resumable like every file that script writes.
 """
@@ -108,8 +108,6 @@ def _columns(point: ReferencePoint, result: DMFTResult) -> Columns:
         "status": np.int32(STATUS.index(quality(problem, solution))),
         "filling": np.float64(solution.filling),
         "double_occupancy": np.float64(solution.double_occupancy),
-        "Z": np.float64(observables.quasiparticle_weight(grid, sigma)),
-        "Z_matsubara": np.float64(observables.quasiparticle_weight_matsubara(grid, sigma)),
         "A0": np.float64(grid.at_zero(A)),
         "gap": np.float64(observables.gap(grid, A)),
         "kl_last": np.float64(result.kl_history[-1]),
@@ -212,10 +210,8 @@ class ReferenceStore:
 
     def on(self, grid: FrequencyGrid, resolution: tuple[float, float]) -> References:
         """Everything on a network's grid at its Gaussian resolution (eta, slope)."""
-        names = (
-            "U", "eps_d", "iterations", "filling", "double_occupancy", "Z", "Z_matsubara", "A0",
-            "gap",
-        )  # fmt: skip
+        names = ("U", "eps_d", "iterations", "filling", "double_occupancy", "A0", "gap")
+        sigma = self["self_energy"].astype(np.complex128)
         norm = self.grid.integrate(self["spectrum"].astype(np.float64))[:, None]
         return References(
             grid=grid,
@@ -223,8 +219,10 @@ class ReferenceStore:
             converged=self["converged"].astype(bool),
             hybridization=network_spectrum(self.grid, grid, resolution, self["hybridization"]),
             spectrum=network_spectrum(self.grid, grid, resolution, self["spectrum"] / norm),
-            self_energy=self.grid.interpolate(
-                self["self_energy"].astype(np.complex128), grid.omega
+            self_energy=self.grid.interpolate(sigma, grid.omega),
+            Z=np.array([observables.quasiparticle_weight(self.grid, s) for s in sigma]),
+            Z_matsubara=np.array(
+                [observables.quasiparticle_weight_matsubara(self.grid, s) for s in sigma]
             ),
             **{name: self[name] for name in names},
         )

@@ -369,8 +369,8 @@ def natural_orbitals(
     if root == 0 or coroot == 0:
         states = "filled" if root == 0 else "empty"
         raise InvalidProblemError(
-            f"the impurity is decoupled from the bath's {states} states in the mean field; give the "
-            "bath sites a finite coupling"
+            f"the impurity is decoupled from the bath's {states} states in the mean field; give "
+            "the bath sites a finite coupling"
         )
     v_diag, v_off = _tridiagonalise(levels[:n_pairs], filled / root)
     c_diag, c_off = _tridiagonalise(levels[n_pairs:], empty / coroot)

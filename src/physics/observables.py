@@ -53,16 +53,21 @@ def double_occupancy_from_curves(problem: ImpurityProblem, spectrum: np.ndarray)
     return float(np.mean(values))
 
 
-def quasiparticle_weight(grid: FrequencyGrid, sigma: np.ndarray, window: float = 0.02) -> float:
-    """``Z = 1 / (1 - d Re Sigma/dw)`` at w = 0, by a straight line through |w| <= window.
+def quasiparticle_weight(grid: FrequencyGrid, sigma: np.ndarray, share: float = 0.15) -> float:
+    """``Z = 1 / (1 - d Re Sigma/dw)`` at w = 0, by a straight line through ``|w| <= share Z``.
 
-    Zero in an insulator, where Re Sigma falls through a pole: no Fermi liquid, no slope.
+    The Fermi liquid's own scale is Z: a fixed window is too wide near the Mott transition and, far
+    from it, so narrow that it sees the ripples of a discrete bath. Zero in an insulator, where
+    Re Sigma falls through a pole: no Fermi liquid, no slope.
     """
-    near = np.abs(grid.omega) <= max(window, 2.5 * np.abs(grid.omega).min())
     if spectral_weight_vanishes(grid, sigma):
         return 0.0
-    slope = np.polyfit(grid.omega[near], sigma[near].real, 1)[0]
-    return float(1 / (1 - slope)) if slope < 0 else 1.0
+    w, Z = np.abs(grid.omega), 1.0
+    for _ in range(20):  # settles in a few rounds
+        near = w <= max(share * Z, 2.5 * w.min())
+        slope = np.polyfit(grid.omega[near], sigma[near].real, 1)[0]
+        Z = 1 / (1 - slope) if slope < 0 else 1.0
+    return float(Z)
 
 
 def quasiparticle_weight_matsubara(
