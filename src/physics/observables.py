@@ -76,8 +76,11 @@ def quasiparticle_weight_matsubara(
     """``Z = 1 / (1 - Im Sigma(i w0)/w0)``, with ``Sigma(i w0)`` from the spectrum of Sigma.
 
     ``Im Sigma(i w0) = -w0 integral S(E) / (E^2 + w0^2) dE``, ``S = -Im Sigma / pi``, integrated
-    exactly over the cells near zero by refining them.
+    exactly over the cells near zero by refining them. Zero in an insulator, whose pole of Sigma can
+    be sharper than any grid sees.
     """
+    if spectral_weight_vanishes(grid, sigma):
+        return 0.0
     nodes = np.unique(np.concatenate([grid.omega, w0 * np.linspace(-20, 20, 2001)]))
     nodes = nodes[(nodes >= grid.omega[0]) & (nodes <= grid.omega[-1])]
     S = grid.interpolate(-sigma.imag / np.pi, nodes)

@@ -71,7 +71,7 @@ def test_z_of_a_fermi_liquid(Z):
     """``Sigma = U/2 + (1 - 1/Z) w - i c w^2`` near zero; a cubic term 10 w^3 changes it by 1e-3."""
     sigma = 1.0 + (1 - 1 / Z) * W + 10 * W**3 - 1j * np.minimum(5 * W**2, 1)
     assert quasiparticle_weight(GRID, sigma) == pytest.approx(Z, rel=2e-2)
-    assert quasiparticle_weight(GRID, np.full(GRID.n_w, 0.3 + 0j)) == 1
+    assert quasiparticle_weight(GRID, np.full(GRID.n_w, 0.3 + 0j)) == pytest.approx(1)
 
 
 def test_z_matsubara_of_two_poles():
@@ -92,8 +92,7 @@ def test_z_vanishes_in_a_mott_insulator(eta):
     sigma = 2.0 + 4.0 / (W + 1j * eta)
     assert spectral_weight_vanishes(GRID, sigma)
     assert quasiparticle_weight(GRID, sigma) == 0
-    if eta > np.abs(W).min():  # the Matsubara form integrates Im Sigma, so it has to see it
-        assert quasiparticle_weight_matsubara(GRID, sigma) < 1e-3
+    assert quasiparticle_weight_matsubara(GRID, sigma) == 0
 
 
 def test_double_occupancy_without_interaction():
