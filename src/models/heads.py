@@ -192,8 +192,8 @@ class RotatedHead(Head):
         Built for ``n_params = 2``.
     grid, angles : see `SpectralModel`
     eta, slope : float
-        The output is smoothed by a Gaussian of width ``eta + slope |w|``, in D; best the resolution
-        of the data, no more than which can be learnt.
+        The output is smoothed by a Gaussian of width ``eta + slope |w|``, in D; a little below
+        the data's resolution, so that every label is in reach.
     power : float
         The positive curve is ``softplus(raw)^power``; 2 empties gaps and tails sooner than 1, where
         a remainder of 1e-4 over the whole window is a KL of 1e-3.
@@ -206,9 +206,9 @@ class RotatedHead(Head):
         net: SpectralNetwork,
         grid: Mapping,
         angles: Sequence[float],
-        eta: float = 0.006,
-        slope: float = 0.06,
-        power: float = 1.0,
+        eta: float = 0.0045,
+        slope: float = 0.045,
+        power: float = 2.0,
     ):
         super().__init__(net, grid, angles)
         self.power = power
