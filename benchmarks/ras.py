@@ -27,9 +27,10 @@ RESTRICTIONS = [
     ("all", 8, 3),
     ("all", 12, 3),
     ("all", "all", 3),
+    ("all", 6, 3, 1),
     ("all", 8, 3, 1),
     ("all", 12, 3, 1),
-    ("all", 12, 5, 1),
+    ("all", 8, 6, 1),
     ("all", 12, 6, 1),
     ("all", 15, 3, 3),
 ]
@@ -58,22 +59,31 @@ def rotated(solution, grid: FrequencyGrid) -> np.ndarray:
     return solution.greens[0].G.spectrum(grid.omega, ANGLE)
 
 
-def main() -> None:
-    console = Console()
-    problem = semicircle_problem(2.0)
-    measure(problem, 1, depths=("all", 3), n_bath=11)  # compiles
-    _, exact = measure(problem, 1, depths=REFERENCE, n_lanczos=250, ground_state_tolerance=1e-7)
+def restriction_table(problem: ImpurityProblem, spacing: str) -> Table:
+    """Cost and error against the depths, for one spacing of the 59 bath sites."""
+    tight = {"n_lanczos": 250, "ground_state_tolerance": 1e-7}
+    _, exact = measure(problem, 1, depths=REFERENCE, spacing=spacing, **tight)
     reference = rotated(exact, problem.grid)
-    table = Table("depths", "determinants", "s, G alone", "s, with Sigma", "KL of A(alpha=0.1)")
+    columns = ("depths", "determinants", "s, G alone", "s, with Sigma", "KL of A(alpha=0.1)")
+    table = Table(*columns, title=f"59 sites, {spacing} intervals")
     for depths in RESTRICTIONS:
-        alone, _ = measure(problem, depths=depths, with_self_energy=False)
-        both, solution = measure(problem, depths=depths)
+        options = {"depths": depths, "spacing": spacing}
+        alone, _ = measure(problem, with_self_energy=False, **options)
+        both, solution = measure(problem, **options)
         kl = float(kl_divergence(problem.grid, reference, rotated(solution, problem.grid)))
         table.add_row(
             ", ".join(map(str, depths)), f"{solution.diagnostics['determinants']:,}",
             f"{alone:.2f}", f"{both:.2f}", f"{kl:.1e}",
         )  # fmt: skip
-    console.print(table)
+    return table
+
+
+def main() -> None:
+    console = Console()
+    problem = semicircle_problem(2.0)
+    measure(problem, 1, depths=("all", 3), n_bath=11)  # compiles
+    for spacing in ("equal", "sinh"):
+        console.print(restriction_table(problem, spacing))
     table = Table("bath sites", "determinants", "s, with Sigma", "microseconds a determinant")
     for n_bath in BATHS:
         seconds, solution = measure(problem, 2, n_bath=n_bath, depths=("all", 12, 3, 1))

@@ -89,7 +89,7 @@ class Series:
         return np.asarray(self.solid) if len(self.solid) else np.ones(len(self.x), dtype=bool)
 
 
-def spectra(omega: np.ndarray, panels: Sequence[Panel], w_limit: float = 3.5) -> Figure:
+def spectra(omega: np.ndarray, panels: Sequence[Panel], w_limit: float = 4.5) -> Figure:
     """Spectral functions, exact (filled) against models, one panel a problem."""
     with rc_context(STYLE):
         figure, axes = _grid(len(panels), height=1.9)

@@ -68,8 +68,8 @@ def test_filling_of_a_shifted_band(centre):
 
 @pytest.mark.parametrize("Z", [0.05, 0.3, 0.8])
 def test_z_of_a_fermi_liquid(Z):
-    """``Sigma = U/2 + (1 - 1/Z) w - i c w^2`` near zero; a cubic term 10 w^3 changes it by 1e-3."""
-    sigma = 1.0 + (1 - 1 / Z) * W + 10 * W**3 - 1j * np.minimum(5 * W**2, 1)
+    """``Sigma = U/2 + (1 - 1/Z) w`` and a cubic term on the scale of Z, which changes it by 1 %."""
+    sigma = 1.0 + (1 - 1 / Z) * W + 0.5 * (W / Z) ** 3 - 1j * np.minimum((W / Z) ** 2, 1)
     assert quasiparticle_weight(GRID, sigma) == pytest.approx(Z, rel=2e-2)
     assert quasiparticle_weight(GRID, np.full(GRID.n_w, 0.3 + 0j)) == pytest.approx(1)
 

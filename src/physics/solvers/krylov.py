@@ -157,6 +157,12 @@ def _subtract(image, block, alpha, previous, back):
             gram[1, 1] += b * b
         gram[1, 0] = gram[0, 1]
         return gram
+    if k == 1 and m == 1 and p == 1:
+        for i in range(image.shape[0]):
+            a = image[i, 0] - block[i, 0] * alpha[0, 0] - previous[i, 0] * back[0, 0]
+            image[i, 0] = a
+            gram[0, 0] += a * a
+        return gram
     for i in range(image.shape[0]):
         for j in range(k):
             for n in range(m):
