@@ -62,8 +62,8 @@ def quasiparticle_weight(grid: FrequencyGrid, sigma: np.ndarray, share: float = 
     """
     if spectral_weight_vanishes(grid, sigma):
         return 0.0
-    w, Z = np.abs(grid.omega), 1.0
-    for _ in range(20):  # settles in a few rounds
+    w, Z = np.abs(grid.omega), 0.0
+    for _ in range(20):  # from the narrowest window on: a wide one may hold the poles of Sigma
         near = w <= max(share * Z, 2.5 * w.min())
         slope = np.polyfit(grid.omega[near], sigma[near].real, 1)[0]
         Z = 1 / (1 - slope) if slope < 0 else 1.0
