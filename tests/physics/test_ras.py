@@ -212,7 +212,7 @@ def test_too_large_a_space_is_refused_before_it_is_taken(monkeypatch):
     def never(*arguments):
         raise AssertionError("the Hamiltonian was built")
 
-    monkeypatch.setattr(ras_space, "_build", never)
+    monkeypatch.setattr(ras_space, "_fill_rows", never)
     problem = ImpurityProblem(2.0, -1.0, GRID, SEMICIRCLE)
     with pytest.raises(SpaceTooLargeError, match=r"determinants.* max_memory = 0.05 GiB") as caught:
         RasSolver(max_memory=0.05).solve(problem)

@@ -357,13 +357,10 @@ def hamiltonian(
         hops_d.start, hops_d.target, hops_d.amplitude, hops_d.diagonal,
         ACTIVE[space.up.active, 0] * float(U), ACTIVE[space.down.active, 0] * 1.0,
     )  # fmt: skip
-    start = np.zeros(n + 1, dtype=np.int64)
-    empty_i, empty_f = np.empty(0, np.int32), np.empty(0)
-    _build(*arguments, start, empty_i, empty_f, empty_f, True)
-    np.cumsum(start, out=start)
+    start = _row_starts(*arguments[:7], *arguments[9:11], n)
     target, amplitude = np.empty(start[-1], np.int32), np.empty(start[-1])
     diagonal = np.empty(n)
-    _build(*arguments, start, target, amplitude, diagonal, False)
+    _fill_rows(*arguments, start, target, amplitude, diagonal)
     return SparseHamiltonian(start, target, amplitude, diagonal)
 
 
@@ -384,13 +381,42 @@ def check_memory(
 
 
 @numba.njit(cache=True)
-def _build(
+def _row_starts(
+    row_start, column, up_class, down_class, down_start, u_start, u_target, d_start, d_target, n
+):  # fmt: skip
+    """(n + 1,) offsets of the rows: the hops of one spin depend on the other's class alone."""
+    n_classes = column.shape[1]
+    up = np.zeros((up_class.size, n_classes), np.int64)
+    for iu in range(up_class.size):
+        for t in range(u_start[iu], u_start[iu + 1]):
+            for c in range(n_classes):
+                up[iu, c] += column[up_class[u_target[t]], c] >= 0
+    down = np.zeros((column.shape[0], down_class.size), np.int64)
+    for cu in range(column.shape[0]):
+        for i in range(down_class.size):
+            for t in range(d_start[i], d_start[i + 1]):
+                down[cu, i] += column[cu, down_class[d_target[t]]] >= 0
+    start = np.zeros(n + 1, np.int64)
+    k = 0
+    for iu in range(up_class.size):
+        cu = up_class[iu]
+        for c in range(n_classes):
+            if column[cu, c] >= 0:
+                for i in range(down_start[c], down_start[c + 1]):
+                    start[k + 1] = start[k] + up[iu, c] + down[cu, i]
+                    k += 1
+    return start
+
+
+@numba.njit(cache=True)
+def _fill_rows(
     row_start, column, up_class, down_class, down_start,
     u_start, u_target, u_amplitude, u_diagonal,
     d_start, d_target, d_amplitude, d_diagonal,
     u_interaction, d_occupied,
-    start, target, amplitude, diagonal, count_only,
+    start, target, amplitude, diagonal,
 ):  # fmt: skip
+    """Hops of either spin and the diagonal, row by row."""
     for iu in range(up_class.size):
         cu = up_class[iu]
         for c in range(column.shape[1]):
@@ -398,28 +424,22 @@ def _build(
                 continue
             for i in range(down_start[c], down_start[c + 1]):
                 k = row_start[iu] + column[cu, c] + i - down_start[c]
-                position = 0 if count_only else start[k]
+                position = start[k]
                 for t in range(u_start[iu], u_start[iu + 1]):
                     ju = u_target[t]
                     col = column[up_class[ju], c]
                     if col >= 0:
-                        if not count_only:
-                            target[position] = row_start[ju] + col + i - down_start[c]
-                            amplitude[position] = u_amplitude[t]
+                        target[position] = row_start[ju] + col + i - down_start[c]
+                        amplitude[position] = u_amplitude[t]
                         position += 1
                 for t in range(d_start[i], d_start[i + 1]):
-                    j = d_target[t]
-                    cj = down_class[j]
+                    cj = down_class[d_target[t]]
                     col = column[cu, cj]
                     if col >= 0:
-                        if not count_only:
-                            target[position] = row_start[iu] + col + j - down_start[cj]
-                            amplitude[position] = d_amplitude[t]
+                        target[position] = row_start[iu] + col + d_target[t] - down_start[cj]
+                        amplitude[position] = d_amplitude[t]
                         position += 1
-                if count_only:
-                    start[k + 1] = position
-                else:
-                    diagonal[k] = u_diagonal[iu] + d_diagonal[i] + u_interaction[iu] * d_occupied[i]
+                diagonal[k] = u_diagonal[iu] + d_diagonal[i] + u_interaction[iu] * d_occupied[i]
 
 
 @numba.njit(cache=True)
