@@ -175,8 +175,8 @@ class Closure:
         """What a figure's panel says."""
         reference = self.reference
         if reference.half_filled:
-            return f"U = {reference.U:g}, {reference.start}"
-        return f"U = {reference.U:g}, n = {reference.filling:.2f}, {reference.start}"
+            return f"U = {reference.U:g}, {reference.start} start"
+        return f"U = {reference.U:g}, n = {reference.filling:.2f}, {reference.start} start"
 
     def on_grid(self, grid: FrequencyGrid) -> Closure:
         """The same loop with its own curves interpolated to another grid, for drawing."""

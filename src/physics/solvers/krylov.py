@@ -210,6 +210,16 @@ def _orthonormalise(
 def _times(block, matrix):
     """``block @ matrix`` for a tall block, without the overhead of a general product."""
     out = np.empty((block.shape[0], matrix.shape[1]))
+    if matrix.shape == (1, 1):
+        for i in range(block.shape[0]):
+            out[i, 0] = block[i, 0] * matrix[0, 0]
+        return out
+    if matrix.shape == (2, 2):
+        for i in range(block.shape[0]):
+            x, y = block[i, 0], block[i, 1]
+            out[i, 0] = x * matrix[0, 0] + y * matrix[1, 0]
+            out[i, 1] = x * matrix[0, 1] + y * matrix[1, 1]
+        return out
     for i in range(block.shape[0]):
         for j in range(matrix.shape[1]):
             total = 0.0

@@ -43,8 +43,11 @@ from dmftnet.physics.solvers.krylov import ground_state, response_poles
 from dmftnet.physics.solvers.ras_space import (
     ACTIVE,
     DeterminantSpace,
+    Hops,
+    SpinStrings,
     determinant_space,
     hamiltonian,
+    one_body_hops,
     resolve_depths,
     spin_strings,
 )
@@ -235,7 +238,7 @@ class Sector:
         self.bath, self.depths, self.eps_d, self.U = bath, depths, eps_d, float(U)
         self.max_memory = max_memory
         self.reference_energy = float(2 * bath.valence.sum())
-        self._strings, self._hamiltonians = {}, {}
+        self._strings, self._one_body, self._hamiltonians = {}, {}, {}
 
     def strings(self, n_electrons: int):
         """Strings of one spin, made once."""
@@ -251,7 +254,14 @@ class Sector:
 
     def hamiltonian(self, space: DeterminantSpace):
         """Sparse Hamiltonian in the natural-orbital basis."""
-        return hamiltonian(space, self.bath, self.eps_d, self.U, self.max_memory)
+        hops = self._hops(space.up), self._hops(space.down)
+        return hamiltonian(space, *hops, self.U, self.max_memory)
+
+    def _hops(self, strings: SpinStrings) -> Hops:
+        """One-body Hamiltonian on a set of strings, made once."""
+        if strings not in self._one_body:
+            self._one_body[strings] = one_body_hops(strings, self.bath, self.eps_d)
+        return self._one_body[strings]
 
     def ground_state(self, n_up: int, n_down: int, tolerance: float):
         """(space, energy, vector, residual) of the lowest state, a singlet where n_up = n_down."""

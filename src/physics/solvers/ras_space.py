@@ -334,12 +334,14 @@ class SparseHamiltonian:
 
 
 def hamiltonian(
-    space: DeterminantSpace, bath: NaturalOrbitalBath, eps_d: float, U: float, max_memory: float
+    space: DeterminantSpace, hops_u: Hops, hops_d: Hops, U: float, max_memory: float
 ) -> SparseHamiltonian:
     """The Hamiltonian in a determinant space, relative to the filled valence chains.
 
     Parameters
     ----------
+    hops_u, hops_d : Hops
+        One-body Hamiltonian on the up and on the down strings.
     max_memory : float, in GiB
         Refuse before anything large is allocated.
 
@@ -347,8 +349,6 @@ def hamiltonian(
     ------
     SpaceTooLargeError
     """
-    hops_u = one_body_hops(space.up, bath, eps_d)
-    hops_d = one_body_hops(space.down, bath, eps_d)
     n = space.n_determinants
     check_memory(n, max_memory)
     arguments = (
