@@ -16,7 +16,7 @@ from collections.abc import Callable
 
 import numba
 import numpy as np
-from scipy.linalg import eig_banded, eigh, eigh_tridiagonal
+from scipy.linalg import eig_banded, eigh_tridiagonal
 
 from dmftnet.errors import ConvergenceError
 
@@ -189,7 +189,7 @@ def _orthonormalise(
     divided by a short length it would be rounding no more, and the recursion needs its neighbours
     orthogonal (it can do without the rest).
     """
-    values, vectors = eigh(gram)
+    values, vectors = np.linalg.eigh(gram)  # far less overhead than scipy's at this size
     keep = values > max((deflation * scale) ** 2, 1e-15 * values[-1], 1e-300)
     if not keep.any():
         return block[:, :0], np.zeros((0, block.shape[1]))
@@ -199,7 +199,7 @@ def _orthonormalise(
     if length[0] < 1e-3 * scale:
         for other in neighbours:
             Q -= other @ (other.T @ Q)
-        correction, vectors = eigh(Q.T @ Q)
+        correction, vectors = np.linalg.eigh(Q.T @ Q)
         length = np.sqrt(correction)
         Q = _times(Q, vectors / length)
         R = (length[:, None] * vectors.T) @ R
