@@ -4,13 +4,12 @@ It has the batch format of `dmftnet.data.datamodule.SpectralDataModule` and exac
 that training, checkpoints and scripts can be tested in seconds. Not physics.
 """
 
-from dataclasses import dataclass
-
 import lightning
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from dmftnet.data.labels import SpectralArrays
 from dmftnet.physics.contour import (
     rotation_kernel,
     rotation_kernel_derivative,
@@ -21,23 +20,6 @@ from dmftnet.physics.grid import FrequencyGrid
 GRID = {"w_min": 0.02, "w_max": 6.0, "n_w": 32}
 ANGLES = (0.1, 0.2)
 RESOLUTION = (0.01, 0.05)
-
-
-@dataclass
-class Arrays:
-    """The fields of `SpectralArrays`."""
-
-    hybridization: np.ndarray
-    params: np.ndarray
-    spectrum: np.ndarray
-    rotated: np.ndarray
-    derivative: np.ndarray
-    filling: np.ndarray
-    trajectory: np.ndarray
-    iteration: np.ndarray
-
-    def __len__(self):
-        return len(self.params)
 
 
 def semicircle(omega, centre, radius):
@@ -69,7 +51,9 @@ def make_arrays(n, seed, grid=GRID, angles=ANGLES):
         "iteration": np.arange(n) % 4,
     }
     integers = ("trajectory", "iteration")
-    return Arrays(**{k: v.astype("i8" if k in integers else "f4") for k, v in arrays.items()})
+    return SpectralArrays(
+        **{k: v.astype("i8" if k in integers else "f4") for k, v in arrays.items()}
+    )
 
 
 class Samples(Dataset):
