@@ -83,6 +83,9 @@ def main(cfg: DictConfig) -> None:
     total = np.array([plan.describe(columns)[0] for columns in journal.jobs.values()]).sum()
     size = journal.path.stat().st_size / 2**20
     console.print(f"{journal.path}: {plan.n_jobs} jobs, {total} solves, {size:.1f} MiB")
+    if solves:
+        seconds = time.monotonic() - started
+        console.print(f"this run: {solves} solves, {solves * 3600 / seconds:.0f} solves/h")
 
 
 if __name__ == "__main__":

@@ -7,30 +7,33 @@ interruption can change the data, and a dataset grows by raising the number of t
 * U and the doping follow a scrambled Halton sequence, of which any first part covers the ranges
   evenly. U is drawn more densely where the Mott transition is.
 * About half the trajectories are exactly half filled. In the others eps_d lies between ``-U/2`` and
-  the level where the band is nearly empty (or full, mirrored): fillings of about 0.4 to 1.6, gapped
-  or not.
-* Starts are the non-interacting metal, the atomic insulator, or a random causal hybridization that
-  knows no lattice: bands of any place, width, weight and shape.
+  the level where the band is nearly empty (or full, mirrored): fillings of about 0.4 to 1.6, or
+  further by option, gapped or not.
+* Starts are the non-interacting metal, the atomic insulator, or drawn at random
+  (`dmftnet.data.random_spectra`): bands, a pinned quasiparticle resonance of any width between
+  Hubbard bands, or spectra that know no lattice.
 * Training, validation and test sets are whole trajectories: of each `block` consecutive ids one is
   for validation and one for the test, at places that the seed decides.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.stats import qmc
 
+from dmftnet.data.random_spectra import agnostic_spectrum, quasiparticle_spectrum, random_bands
 from dmftnet.errors import InvalidProblemError
 from dmftnet.physics.grid import FrequencyGrid
-from dmftnet.physics.lattice import Lattice, semicircle
+from dmftnet.physics.lattice import Lattice
 from dmftnet.physics.starts import starting_hybridization
 
 SPLITS = ("train", "val", "test")
 """Names by the integer code that files store."""
 
-STARTS = ("metal", "insulator", "random")
+STARTS = ("metal", "insulator", "random", "quasiparticle", "agnostic")
 """Kinds of starting hybridization by the integer code that files store."""
 
 
@@ -66,42 +69,16 @@ class Trajectory:
 
     def starting_hybridization(self, lattice: Lattice, grid: FrequencyGrid) -> np.ndarray:
         """(n_w,) first hybridization spectrum, in D."""
-        if self.start != "random":
+        if self.start in ("metal", "insulator"):
             return starting_hybridization(lattice, grid, self.U, self.eps_d, self.start)
-        weight = grid.integrate(lattice.bare_hybridization(grid))
         rng = np.random.default_rng([self.seed, self.id])
-        return random_hybridization(rng, grid, weight, symmetric=self.half_filled)
-
-
-def random_hybridization(
-    rng: np.random.Generator, grid: FrequencyGrid, weight: float, symmetric: bool
-) -> np.ndarray:
-    """A causal hybridization spectrum without a lattice behind it.
-
-    Parameters
-    ----------
-    weight : float, in D^2
-        The integral comes out between 0.6 and 1.6 times this.
-    symmetric : bool
-        Make it even in frequency.
-
-    Returns
-    -------
-    (n_w,) float64, in D
-    """
-    n_bands = rng.integers(1, 5)
-    total = np.zeros(grid.n_w)
-    for share in rng.dirichlet(np.ones(n_bands)):
-        centre = rng.uniform(-2.2, 2.2)
-        width = np.exp(rng.uniform(np.log(0.15), np.log(1.2)))
-        if rng.random() < 0.5:
-            total += semicircle(grid, centre, width, share)
-        else:
-            shape = np.exp(-2 * ((grid.omega - centre) / width) ** 2)
-            total += share / grid.integrate(shape) * shape
-    if symmetric:
-        total = 0.5 * (total + total[::-1])
-    return weight * rng.uniform(0.6, 1.6) * total
+        if self.start == "agnostic":
+            return agnostic_spectrum(rng, grid, self.half_filled)
+        if self.start == "quasiparticle":
+            bands = starting_hybridization(lattice, grid, self.U, self.eps_d, "insulator")
+            return quasiparticle_spectrum(rng, grid, bands, self.half_filled)
+        weight = grid.integrate(lattice.bare_hybridization(grid))
+        return random_bands(rng, grid, weight, self.half_filled)
 
 
 class TrajectorySampler:
@@ -115,12 +92,15 @@ class TrajectorySampler:
     U_dense : (low, high), in D
         Range that gets the share `dense_fraction` of all trajectories on top of its even share.
     dense_fraction, half_filled_fraction : float
-    start_fractions : (metal, insulator, random)
-        Shares that sum to 1.
+    start_fractions : sequence of float
+        Shares of `STARTS` in their order, of sum 1; what is left out at the end is not drawn.
     mixing : (low, high)
         Range of the mixing fraction, in (0, 1].
     block : int
         One validation and one test trajectory in each `block` (at least 3) consecutive ids.
+    highest_level : float, in D
+        Doped levels go up to this (or down to its mirror image): 0.5 leaves 0.4 electrons, 0.65
+        leaves 0.3.
 
     Raises
     ------
@@ -135,9 +115,10 @@ class TrajectorySampler:
         U_dense: tuple[float, float] = (2.2, 3.2),
         dense_fraction: float = 0.3,
         half_filled_fraction: float = 0.5,
-        start_fractions: tuple[float, float, float] = (0.4, 0.3, 0.3),
+        start_fractions: Sequence[float] = (0.4, 0.3, 0.3),
         mixing: tuple[float, float] = (0.4, 1.0),
         block: int = 8,
+        highest_level: float = 0.5,
     ):
         self.seed = int(seed)
         self.U_max, self.U_dense = float(U_max), tuple(map(float, U_dense))
@@ -146,6 +127,7 @@ class TrajectorySampler:
         self.start_fractions = np.array(start_fractions, dtype=np.float64)
         self.mixing = tuple(map(float, mixing))
         self.block = int(block)
+        self.highest_level = float(highest_level)
         self._check()
 
     def _check(self) -> None:
@@ -158,7 +140,12 @@ class TrajectorySampler:
         if min(shares) < 0 or max(shares) > 1 or abs(self.start_fractions.sum() - 1) > 1e-9:
             raise InvalidProblemError(
                 f"sampling: fractions {[float(s) for s in shares]} must lie in [0, 1], and the "
-                "three start_fractions must sum to 1"
+                "start_fractions must sum to 1"
+            )
+        if len(self.start_fractions) > len(STARTS):
+            raise InvalidProblemError(
+                f"sampling: {len(self.start_fractions)} start_fractions, but there are "
+                f"{len(STARTS)} starts: {', '.join(STARTS)}"
             )
         if not 0 < self.mixing[0] <= self.mixing[1] <= 1:
             raise InvalidProblemError(f"sampling: mixing = {self.mixing} must lie in (0, 1]")
@@ -194,7 +181,7 @@ class TrajectorySampler:
         return np.interp(u, cumulative, nodes)
 
     def _draw_shift(self, u: float, U: float) -> float:
-        """``eps_d + U/2``: zero, or up to the level at which about 0.4 electrons are left.
+        """``eps_d + U/2``: zero, or up to where the band is nearly empty.
 
         There eps_d is about 0.5 D whatever U: the lower Hubbard band's bottom stays near the
         level. The square root favours large shifts, because for U in the insulator small ones end
@@ -204,7 +191,7 @@ class TrajectorySampler:
         if doped < 0:
             return 0.0
         signed = 2 * doped - 1
-        return np.sign(signed) * (0.5 + U / 2) * np.sqrt(abs(signed))
+        return np.sign(signed) * (self.highest_level + U / 2) * np.sqrt(abs(signed))
 
     def _split(self, id: int) -> str:
         block, place = divmod(id, self.block)

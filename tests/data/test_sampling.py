@@ -3,10 +3,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dmftnet.data.sampling import SPLITS, STARTS, TrajectorySampler, random_hybridization
+from dmftnet.data.random_spectra import agnostic_spectrum, quasiparticle_spectrum, random_bands
+from dmftnet.data.sampling import SPLITS, STARTS, TrajectorySampler
 from dmftnet.errors import InvalidProblemError
 from dmftnet.physics.grid import FrequencyGrid
 from dmftnet.physics.lattice import Bethe
+from dmftnet.physics.starts import starting_hybridization
 
 GRID = FrequencyGrid.geometric(1e-3, 8.0, 400)
 
@@ -41,7 +43,7 @@ def test_the_ranges_are_covered(trajectories):
     assert abs(np.mean(shift == 0) - 0.5) < 0.03
     assert np.all(np.abs(shift) <= 0.5 + U / 2)
     assert (shift > 0.3).sum() > 20 and (shift < -0.3).sum() > 20
-    for start, share in zip(STARTS, (0.4, 0.3, 0.3), strict=True):
+    for start, share in zip(STARTS, (0.4, 0.3, 0.3, 0.0, 0.0), strict=True):
         assert abs(np.mean([t.start == start for t in trajectories]) - share) < 0.05
 
 
@@ -64,11 +66,45 @@ def test_starts_are_causal_and_half_filled_ones_even(trajectories):
 
 
 @given(seed=st.integers(0, 10**6), symmetric=st.booleans(), weight=st.floats(0.05, 1.0))
-def test_random_hybridization_is_causal_and_keeps_its_weight(seed, symmetric, weight):
-    spectrum = random_hybridization(np.random.default_rng(seed), GRID, weight, symmetric)
+def test_random_bands_is_causal_and_keeps_its_weight(seed, symmetric, weight):
+    spectrum = random_bands(np.random.default_rng(seed), GRID, weight, symmetric)
     assert np.all(spectrum >= 0)
     assert 0.6 * weight <= GRID.integrate(spectrum) * (1 + 1e-9)
     assert GRID.integrate(spectrum) <= 1.6 * weight * (1 + 1e-9)
+    if symmetric:
+        np.testing.assert_allclose(spectrum, spectrum[::-1], atol=1e-12)
+
+
+def test_every_kind_of_start_is_drawn_with_its_share():
+    shares = (0.1, 0.2, 0.1, 0.4, 0.2)
+    sampler = TrajectorySampler(seed=3, start_fractions=shares, highest_level=0.65)
+    drawn = [sampler.trajectory(i) for i in range(160)]
+    for start, share in zip(STARTS, shares, strict=True):
+        assert abs(np.mean([t.start == start for t in drawn]) - share) < 0.05
+    shift = np.array([abs(t.eps_d + t.U / 2) - t.U / 2 for t in drawn])
+    assert 0.6 < shift.max() <= 0.65
+    for t in drawn[:60]:
+        spectrum = t.starting_hybridization(Bethe(), GRID)
+        assert np.all(np.isfinite(spectrum)) and np.all(spectrum >= 0)
+        assert 0.03 < GRID.integrate(spectrum) < 0.81
+        if t.half_filled:
+            np.testing.assert_allclose(spectrum, spectrum[::-1], atol=1e-12)
+
+
+@given(seed=st.integers(0, 10**6))
+def test_a_quasiparticle_start_is_pinned_and_keeps_its_weight(seed):
+    bands = starting_hybridization(Bethe(), GRID, 2.8, -1.4, "insulator")
+    spectrum = quasiparticle_spectrum(np.random.default_rng(seed), GRID, bands, symmetric=True)
+    # the resonance on the grid: a semicircle of half-width >= 0.01 against steps of 2 %
+    assert GRID.integrate(spectrum) == pytest.approx(0.25, rel=5e-3)
+    assert GRID.at_zero(spectrum) == pytest.approx(0.25 * 2 / np.pi, rel=0.03)
+
+
+@given(seed=st.integers(0, 10**6), symmetric=st.booleans())
+def test_agnostic_spectra_are_causal_and_of_moderate_weight(seed, symmetric):
+    spectrum = agnostic_spectrum(np.random.default_rng(seed), GRID, symmetric)
+    assert np.all(np.isfinite(spectrum)) and np.all(spectrum >= 0)
+    assert 0.05 * (1 - 1e-9) <= GRID.integrate(spectrum) <= 0.8 * (1 + 1e-9)
     if symmetric:
         np.testing.assert_allclose(spectrum, spectrum[::-1], atol=1e-12)
 
