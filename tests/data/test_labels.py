@@ -49,10 +49,24 @@ def semicircle(E):
 
 def test_the_spectrum_comes_from_the_continuous_bath(free):
     """21 poles are stored, the label is the semicircle: A = (2/pi) sqrt(1 - w^2)."""
-    A = fine_spectra(free)[0]
+    A = fine_spectra(free, free["hybridization"])[0]
     inside = np.abs(free.grid.omega) < 0.95
     exact = np.array([semicircle(w) for w in free.grid.omega])
     np.testing.assert_allclose(A[inside], exact[inside], atol=3e-3)
+
+
+def test_the_label_answers_the_hybridization_that_the_network_sees(free):
+    """At U = 0 it follows from the smoothed input: ``A = -Im 1/(w - S Delta)/pi``, smoothed."""
+    arrays = make_labels(free, GRID, ANGLES, (0.01, 0.1))  # so broad that the order matters
+    smooth = network_spectrum(free.grid, free.grid, (0.01, 0.1), free["hybridization"])
+    delta = free.grid.greens_function(smooth[0])
+    direct = -np.imag(1 / (free.grid.omega - delta)) / np.pi
+    expected = network_spectrum(free.grid, GRID, (0.01, 0.1), direct / free.grid.integrate(direct))
+    np.testing.assert_allclose(arrays.spectrum[0], expected, atol=2e-3)
+    other = network_spectrum(
+        free.grid, GRID, (0.01, 0.1), fine_spectra(free, free["hybridization"])
+    )
+    assert np.abs(other[0] - expected).max() > 0.01  # the unsmoothed one would be told apart
 
 
 def test_rotated_label_and_derivative_against_direct_integration(free):
