@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, wait
 from pathlib import Path
 from typing import Any, Protocol
@@ -26,6 +26,7 @@ from dmftnet.physics.grid import FrequencyGrid
 from dmftnet.physics.impurity import ImpurityProblem, ImpuritySolution, ImpuritySolver
 from dmftnet.physics.lattice import Lattice
 from dmftnet.physics.mixing import LinearMixing
+from dmftnet.physics.resolution import FiniteResolution, at_resolution
 
 NORM_TOLERANCE = 0.02
 """Largest error of the norm of G (poles, and curve on the grid), and of the filling."""
@@ -110,6 +111,8 @@ def open_journal(path: str | Path, plan: Plan, grid: FrequencyGrid, attributes) 
         ``recipe`` and whatever else the file should say about its origin.
     """
     own = {"schema": plan.schema, "schema_version": plan.version}
+    if getattr(plan, "resolution", None) is not None:
+        own["resolution"] = plan.resolution
     journal = JobJournal(path, {**attributes, **own}, grid.omega)
     surplus = [job for job in journal.jobs if job >= plan.n_jobs]
     if surplus:
@@ -135,6 +138,10 @@ class TrajectoryPlan:
     tolerance : float
         A trajectory also ends when the KL of its hybridization stays below this in two
         iterations, as more samples would only repeat the last one.
+    resolution : (eta, slope), optional
+        Gaussian width ``eta + slope |w|``, in D, of every hybridization that is solved
+        (`dmftnet.physics.resolution`); none by default. That of the labels avoids samples whose
+        features no network on its grid could see.
     """
 
     schema = SCHEMA
@@ -146,6 +153,7 @@ class TrajectoryPlan:
         n_trajectories: int,
         n_iterations: int = 6,
         tolerance: float = 1e-5,
+        resolution: Sequence[float] | None = None,
     ):
         if n_trajectories < 1 or n_iterations < 1:
             raise DmftnetError(
@@ -156,12 +164,17 @@ class TrajectoryPlan:
         self.n_jobs = int(n_trajectories)
         self.n_iterations = int(n_iterations)
         self.tolerance = float(tolerance)
+        self.resolution = None if resolution is None else tuple(map(float, resolution))
 
     def run(
         self, job: int, solver: ImpuritySolver, lattice: Lattice, grid: FrequencyGrid
     ) -> Columns:
         """Iterate one trajectory; see `dmftnet.data.store` for the columns."""
         trajectory = self.sampler.trajectory(job)
+        start = trajectory.starting_hybridization(lattice, grid)
+        if self.resolution is not None:
+            start = at_resolution(grid, start, self.resolution)
+            lattice = FiniteResolution(lattice, self.resolution)
         samples: list[dict] = []
         status, message = "finished", ""
 
@@ -170,7 +183,7 @@ class TrajectoryPlan:
             status = quality(iteration.problem, iteration.solution)
             if status != "finished":
                 raise _Dropped
-            samples.append(_sample(trajectory, len(samples), iteration))
+            samples.append(sample_row(trajectory, len(samples), iteration))
 
         loop = DMFTLoop(
             solver,
@@ -181,7 +194,6 @@ class TrajectoryPlan:
             on_iteration=record,
         )
         try:
-            start = trajectory.starting_hybridization(lattice, grid)
             loop.run_one(ImpurityProblem(trajectory.U, trajectory.eps_d, grid, start))
         except _Dropped:
             pass  # the file's status column says so
@@ -189,7 +201,7 @@ class TrajectoryPlan:
             raise
         except (DmftnetError, np.linalg.LinAlgError) as error:
             status, message = "failed", str(error).splitlines()[0]
-        return _columns(trajectory, status, message, samples, grid.n_w)
+        return trajectory_columns(trajectory, status, message, samples, grid.n_w)
 
     def describe(self, columns: Columns) -> tuple[int, str | None]:
         status = STATUS[int(columns["trajectories/status"][0])]
@@ -221,7 +233,7 @@ def quality(problem: ImpurityProblem, solution: ImpuritySolution) -> str:
     return "finished"
 
 
-def _sample(trajectory: Trajectory, number: int, iteration: Iteration) -> dict:
+def sample_row(trajectory: Trajectory, number: int, iteration: Iteration) -> dict:
     """One row of each sample column, and the poles."""
     problem, solution = iteration.problem, iteration.solution
     poles = solution.greens[0].compressed()
@@ -240,7 +252,7 @@ def _sample(trajectory: Trajectory, number: int, iteration: Iteration) -> dict:
     }
 
 
-def _columns(
+def trajectory_columns(
     trajectory: Trajectory, status: str, message: str, samples: list[dict], n_w: int
 ) -> Columns:
     """The tables of a trajectory; the types also hold where it gave no sample."""

@@ -3,7 +3,8 @@
 For each sample
 
 1. the input: the continuous hybridization at one Gaussian resolution ``S``, width
-   ``eta + slope |w|``, its weight kept. In a DMFT loop on the network's grid it is such a curve;
+   ``eta + slope |w|``, its weight kept. In a DMFT loop on the network's grid it is such a curve,
+   and a dataset can be made of such (`dmftnet.physics.resolution`);
 2. the self-energy by the symmetric improved estimator from the Gaussian-broadened poles, on the
    store's fine grid;
 3. ``A(w) = -Im 1/(w - eps_d - S Delta - Sigma) / pi``, divided by its norm (off by less than 2 %,
@@ -31,15 +32,16 @@ import json
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from dmftnet.data.store import SpectralStore
-from dmftnet.physics.contour import rotation_kernel, rotation_kernel_derivative, smoothing_kernel
+from dmftnet.errors import StoreError
+from dmftnet.physics.contour import rotation_kernel, rotation_kernel_derivative
 from dmftnet.physics.grid import FrequencyGrid
+from dmftnet.physics.resolution import at_resolution, scaled_to
 from dmftnet.physics.self_energy import dyson_spectrum
 from dmftnet.provenance import sha256
 
@@ -113,7 +115,7 @@ def network_spectrum(
     -------
     (..., n_target) float64
     """
-    return _read_off(fine, target, _smoothed(fine, resolution, curve))
+    return _read_off(fine, target, at_resolution(fine, curve, tuple(resolution)))
 
 
 def _read_off(fine: FrequencyGrid, target: FrequencyGrid, smooth: np.ndarray) -> np.ndarray:
@@ -121,27 +123,20 @@ def _read_off(fine: FrequencyGrid, target: FrequencyGrid, smooth: np.ndarray) ->
 
     Divided by what that costs in norm: below 1 %.
     """
-    values = fine.interpolate(smooth, target.omega)
-    return _scaled(target, values, fine.integrate(smooth))
+    return scaled_to(target, fine.interpolate(smooth, target.omega), fine.integrate(smooth))
 
 
-def _smoothed(fine: FrequencyGrid, resolution: tuple[float, float], curve: np.ndarray):
-    """The curves on their own grid at the given resolution, norm kept."""
-    curve = np.asarray(curve, dtype=np.float64)
-    smooth = curve @ _smoothing(fine, tuple(resolution)).T
-    return _scaled(fine, smooth, fine.integrate(curve))
-
-
-def _scaled(grid: FrequencyGrid, curve: np.ndarray, norm: np.ndarray) -> np.ndarray:
-    """Curves scaled to the given integrals; one that vanishes stays zero."""
-    found = grid.integrate(curve)
-    return curve * np.divide(norm, found, out=np.ones_like(found), where=found > 0)[..., None]
-
-
-@lru_cache(maxsize=4)
-def _smoothing(fine: FrequencyGrid, resolution: tuple[float, float]) -> np.ndarray:
-    """(n_fine, n_fine) `smoothing_kernel`, made once a grid."""
-    return smoothing_kernel(fine, *resolution)
+def _inputs(store: SpectralStore, resolution: tuple[float, float]) -> np.ndarray:
+    """(n, n_fine) float64 hybridizations of all samples at the resolution."""
+    raw = store["hybridization"].astype(np.float64)
+    if store.resolution is None:
+        return at_resolution(store.grid, raw, resolution)
+    if store.resolution != resolution:
+        raise StoreError(
+            f"file {store.path} was made at resolution {list(store.resolution)}, and "
+            f"dataset.resolution = {list(resolution)} asks for another; use the file's"
+        )
+    return raw
 
 
 def fine_spectra(store: SpectralStore, hybridizations: np.ndarray) -> np.ndarray:
@@ -181,9 +176,9 @@ def make_labels(
     resolution : (eta, slope)
         See `network_spectrum`.
     """
-    fine = store.grid
-    hybridizations = _smoothed(fine, resolution, store["hybridization"])
-    smooth = _smoothed(fine, resolution, fine_spectra(store, hybridizations))
+    fine, resolution = store.grid, tuple(resolution)
+    hybridizations = _inputs(store, resolution)
+    smooth = at_resolution(fine, fine_spectra(store, hybridizations), resolution)
     rotated = [smooth @ rotation_kernel(fine, a, grid).T for a in angles]
     derivative = [smooth @ rotation_kernel_derivative(fine, a, grid).T for a in angles]
     f4 = np.float32

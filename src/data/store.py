@@ -105,6 +105,12 @@ class SpectralStore:
         """Number of samples."""
         return self["U"].size
 
+    @property
+    def resolution(self) -> tuple[float, float] | None:
+        """Gaussian (eta, slope) that all hybridizations already have, in D; None for none."""
+        found = self.attributes.get("resolution")
+        return None if found is None else tuple(map(float, found))
+
     @cached_property
     def splits(self) -> np.ndarray:
         """(n,) int split code of each sample, that of its trajectory."""

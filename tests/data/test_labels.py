@@ -8,11 +8,13 @@ from toy_solver import ToySolver
 
 from dmftnet.data.generation import TrajectoryPlan
 from dmftnet.data.labels import cached_labels, fine_spectra, make_labels, network_spectrum
-from dmftnet.data.sampling import Trajectory
+from dmftnet.data.sampling import Trajectory, TrajectorySampler
 from dmftnet.data.store import SpectralStore
+from dmftnet.errors import StoreError
 from dmftnet.physics.contour import rotation_kernel
 from dmftnet.physics.grid import FrequencyGrid
 from dmftnet.physics.observables import kl_divergence
+from dmftnet.physics.resolution import at_resolution
 
 GRID = FrequencyGrid.geometric(3e-3, 6.0, 160)
 ANGLES = (0.1, 0.2)
@@ -67,6 +69,20 @@ def test_the_label_answers_the_hybridization_that_the_network_sees(free):
         free.grid, GRID, (0.01, 0.1), fine_spectra(free, free["hybridization"])
     )
     assert np.abs(other[0] - expected).max() > 0.01  # the unsmoothed one would be told apart
+
+
+def test_a_file_at_finite_resolution_is_not_smoothed_twice(tmp_path):
+    plan = TrajectoryPlan(TrajectorySampler(seed=3), 2, 2, resolution=RESOLUTION)
+    store = SpectralStore.open(make_file(tmp_path / "smooth.h5", plan, n_w=1200))
+    assert store.resolution == RESOLUTION
+    smooth = at_resolution(store.grid, store["hybridization"], RESOLUTION)
+    assert np.abs(smooth - store["hybridization"]).max() > 1e-3  # not yet invariant
+    arrays = make_labels(store, GRID, ANGLES, RESOLUTION)
+    raw = store.grid.interpolate(np.float64(store["hybridization"]), GRID.omega)
+    raw *= (store.grid.integrate(store["hybridization"]) / GRID.integrate(raw))[:, None]
+    np.testing.assert_allclose(arrays.hybridization, raw, atol=1e-6)
+    with pytest.raises(StoreError, match=r"was made at resolution \[0.003, 0.03\]"):
+        make_labels(store, GRID, ANGLES, (0.006, 0.06))
 
 
 def test_rotated_label_and_derivative_against_direct_integration(free):

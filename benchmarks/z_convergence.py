@@ -1,0 +1,64 @@
+"""How far Z of the metal at U = 2.8, next to the Mott transition, is converged.
+
+    OMP_NUM_THREADS=1 python benchmarks/z_convergence.py            (about twenty minutes)
+
+Closed loops at half filling for finer baths and larger spaces, each from the solution of the first
+row. Z is the hardest number there: it vanishes at U_c2, so a relative error of 5 % is what a shift
+of U by 0.2 % does. ``ras_fine`` (conf/solver) is the row that the full-size dataset is made with.
+"""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from dmftnet.physics.dmft import DMFTLoop
+from dmftnet.physics.grid import FrequencyGrid
+from dmftnet.physics.impurity import ImpurityProblem
+from dmftnet.physics.lattice import Bethe
+from dmftnet.physics.mixing import BroydenMixing
+from dmftnet.physics.solution_io import summarize
+from dmftnet.physics.solvers.ras import RasSolver
+
+U = 2.8
+# (bath sites, stretch, depths, block-Lanczos steps)
+CASES = [
+    (59, 5.5, ("all", 12, 6, 1), 80),  # ras_fine
+    (59, 4.5, ("all", 8, 6, 1), 120),  # ras
+    (59, 5.5, ("all", 12, 6, 1), 120),
+    (79, 5.5, ("all", 12, 6, 1), 80),
+    (101, 6.0, ("all", 12, 6, 1), 80),
+    (59, 5.5, ("all", 12, 6, 2), 80),
+    (59, 5.5, ("all", 12, 8, 1), 80),
+    (59, 5.5, ("all", 16, 8, 3), 120),
+]
+
+
+def main() -> None:
+    grid, lattice = FrequencyGrid.geometric(1e-3, 8.0, 1200), Bethe()
+    hybridization = lattice.bare_hybridization(grid)
+    table = Table(
+        "sites", "stretch", "depths", "steps", "s a solve", "Z", "double occ.", "A(0) pi D/2"
+    )
+    console = Console(width=110)
+    for n_bath, stretch, depths, steps in CASES:
+        solver = RasSolver(n_bath=n_bath, stretch=stretch, depths=depths, n_lanczos=steps)
+        loop = DMFTLoop(solver, lattice, BroydenMixing(), tolerance=1e-6, max_iterations=100)
+        clock = time.perf_counter()
+        result = loop.run_one(ImpurityProblem(U, -U / 2, grid, hybridization))
+        seconds = (time.perf_counter() - clock) / result.iterations
+        hybridization = result.problem.hybridization[0]
+        s = summarize(result, "ras", lattice.name, seconds)
+        table.add_row(
+            str(n_bath), f"{stretch:g}", ", ".join(map(str, depths)), str(steps), f"{seconds:.1f}",
+            f"{s['Z']:.4f}", f"{s['double_occupancy']:.5f}", f"{s['A0'] * np.pi / 2:.3f}",
+        )  # fmt: skip
+        console.print(f"{n_bath} sites, {depths}: {result.reason}")
+    console.print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+import numpy as np
+import pytest
+
+from dmftnet.errors import InvalidProblemError
+from dmftnet.physics.grid import FrequencyGrid
+from dmftnet.physics.impurity import ImpurityProblem
+from dmftnet.physics.lattice import Bethe, semicircle
+from dmftnet.physics.resolution import FiniteResolution, at_resolution
+from dmftnet.physics.self_energy import dyson_spectrum
+from dmftnet.physics.solution import CurveSolution
+
+GRID = FrequencyGrid.geometric(1e-3, 8.0, 600)
+RESOLUTION = (0.006, 0.06)
+
+
+def test_a_narrow_line_gets_the_stated_gaussian_width():
+    line = semicircle(GRID, 1.0, 0.01, 0.3)
+    smooth = at_resolution(GRID, line, RESOLUTION)
+    assert GRID.integrate(smooth) == pytest.approx(0.3, rel=1e-12)
+    mean = GRID.integrate(smooth * GRID.omega) / 0.3
+    width = np.sqrt(GRID.integrate(smooth * (GRID.omega - mean) ** 2) / 0.3)
+    assert mean == pytest.approx(1.0, abs=0.015)  # the width grows across the line: it leans
+    assert width == pytest.approx(0.066, rel=0.03)
+
+
+def test_a_gap_stays_empty_and_a_flat_band_flat():
+    gapped = semicircle(GRID, -1.0, 0.5, 0.1) + semicircle(GRID, 1.0, 0.5, 0.1)
+    assert GRID.at_zero(at_resolution(GRID, gapped, RESOLUTION)) < 1e-12
+    flat = np.where(np.abs(GRID.omega) < 1, 0.2, 0.0)
+    smooth = at_resolution(GRID, flat, RESOLUTION)
+    np.testing.assert_allclose(smooth[np.abs(GRID.omega) < 0.5], 0.2, rtol=1e-3)
+
+
+def test_curves_are_smoothed_together_and_an_empty_one_stays_empty():
+    curves = np.stack([semicircle(GRID, 0.0, 1.0, 1.0), np.zeros(GRID.n_w)])
+    both = at_resolution(GRID, curves, RESOLUTION)
+    np.testing.assert_allclose(both[0], at_resolution(GRID, curves[0], RESOLUTION), atol=1e-14)
+    assert not both[1].any()
+
+
+def test_a_lattice_at_finite_resolution_smooths_every_hybridization():
+    exact, smooth = Bethe(), FiniteResolution(Bethe(), RESOLUTION)
+    assert (smooth.name, smooth.self_consistent) == (exact.name, exact.self_consistent)
+    bare = exact.bare_hybridization(GRID)
+    expected = at_resolution(GRID, bare, RESOLUTION)
+    np.testing.assert_array_equal(smooth.bare_hybridization(GRID), expected)
+    problem = ImpurityProblem(0.0, 0.3, GRID, bare)
+    solution = CurveSolution(problem, dyson_spectrum(problem, np.zeros((1, GRID.n_w))), {})
+    new = exact.hybridization(problem, solution)
+    expected = at_resolution(GRID, new, RESOLUTION)
+    np.testing.assert_array_equal(smooth.hybridization(problem, solution), expected)
+
+
+@pytest.mark.parametrize("resolution", [(0.0, 0.06), (-0.1, 0.1), (0.01, -0.1)])
+def test_bad_resolutions_are_refused(resolution):
+    with pytest.raises(InvalidProblemError, match="resolution"):
+        FiniteResolution(Bethe(), resolution)
