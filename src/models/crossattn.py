@@ -45,8 +45,8 @@ class CrossAttention(SpectralNetwork):
     periodic : float
         Share of cosines (and of sines) in a FAN layer.
     dropout : float
-    log_residual : bool
-        See `SpectralNetwork`; the paper has none.
+    references, log_residual : bool
+        See `SpectralNetwork`; the paper has neither.
     """
 
     def __init__(
@@ -58,27 +58,28 @@ class CrossAttention(SpectralNetwork):
         n_blocks: int = 2,
         periodic: float = 0.25,
         dropout: float = 0.02,
+        references: bool = False,
         log_residual: bool = False,
     ):
-        super().__init__(grid, n_params, log_residual)
+        super().__init__(grid, n_params, references, log_residual)
         self.parameter_input = ParameterInput(n_params)
         self.hybridization_input = HybridizationInput(grid)
         self.parameter_net = feed_forward(n_params, width, width, 5)
-        sizes = [self.hybridization_input.n_features] + [width] * 4
+        sizes = [self.n_features] + [width] * 4
         self.hybridization_net = nn.Sequential(*(FAN(a, b, periodic) for a, b in pairwise(sizes)))
         self.parameter_position = positional_encoding(grid, width)
         self.hybridization_position = positional_encoding(grid, width)
         self.blocks = nn.ModuleList(
-            AttentionBlock(width, n_heads, dropout, carried="value") for _ in range(n_blocks)
+            AttentionBlock(width, n_heads, dropout, "value", self.fused) for _ in range(n_blocks)
         )
         self.norm = nn.LayerNorm(width)
-        self.projection = nn.Linear(width, 1)
+        self.projection = self.output_layer(width, 1)
 
-    def embed(self, hybridization: torch.Tensor, params: torch.Tensor) -> torch.Tensor:
-        """(B, n_w), (B, n_params) -> (B, n_w, width)."""
+    def embed(self, hybridization, params, references=None) -> torch.Tensor:
+        """(B, n_w), (B, n_params), (B, n_ref, n_w) -> (B, n_w, width)."""
         parameters = self.parameter_net(self.parameter_input(params))  # (B, d)
         parameters = parameters[:, None, :] + self.parameter_position  # (B, n_w, d)
-        value = self.hybridization_net(self.hybridization_input(hybridization))
+        value = self.hybridization_net(self.tokens(hybridization, references))
         value = value + self.hybridization_position  # (B, n_w, d)
         for block in self.blocks:
             value = block(value, parameters)

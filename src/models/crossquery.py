@@ -2,8 +2,7 @@
 
 The mirror image of `crossattn`: each frequency asks the parameters what to do with it. A block is
 self-attention over the frequencies, which mixes them, followed by cross-attention to a handful of
-parameter tokens, which conditions them. By option the output is the logarithm of the ratio to the
-input hybridization, in itself a good guess late in a DMFT loop.
+parameter tokens, which conditions them.
 
 Cost: O(B n_w^2 width) a block, about that of `crossattn` at equal width.
 """
@@ -43,7 +42,7 @@ class CrossQuery(SpectralNetwork):
         Parameter tokens.
     periodic, dropout : float
         Share of cosines in the FAN layers; dropout.
-    log_residual, resonant_levels : bool
+    references, log_residual : bool
         See `SpectralNetwork`.
     """
 
@@ -57,10 +56,10 @@ class CrossQuery(SpectralNetwork):
         n_tokens: int = 8,
         periodic: float = 0.25,
         dropout: float = 0.02,
-        log_residual: bool = False,
-        resonant_levels: bool = True,
+        references: bool = True,
+        log_residual: bool = True,
     ):
-        super().__init__(grid, n_params, log_residual, resonant_levels)
+        super().__init__(grid, n_params, references, log_residual)
         self.n_tokens = n_tokens
         self.parameter_input = ParameterInput(n_params)
         self.hybridization_input = HybridizationInput(grid, logarithm=True)
@@ -70,19 +69,19 @@ class CrossQuery(SpectralNetwork):
         )
         self.position = positional_encoding(grid, width)
         self.mixing = nn.ModuleList(
-            AttentionBlock(width, n_heads, dropout, carried="self") for _ in range(n_blocks)
+            AttentionBlock(width, n_heads, dropout, "self", self.fused) for _ in range(n_blocks)
         )
         self.conditioning = nn.ModuleList(
-            AttentionBlock(width, n_heads, dropout, carried="query") for _ in range(n_blocks)
+            AttentionBlock(width, n_heads, dropout, "query", self.fused) for _ in range(n_blocks)
         )
         self.norm = nn.LayerNorm(width)
-        self.projection = nn.Linear(width, 1)
+        self.projection = self.output_layer(width, 1)
 
-    def embed(self, hybridization: torch.Tensor, params: torch.Tensor) -> torch.Tensor:
-        """(B, n_w), (B, n_params) -> (B, n_w, width)."""
+    def embed(self, hybridization, params, references=None) -> torch.Tensor:
+        """(B, n_w), (B, n_params), (B, n_ref, n_w) -> (B, n_w, width)."""
         parameters = self.parameter_net(self.parameter_input(params))
         parameters = parameters.unflatten(-1, (self.n_tokens, -1))  # (B, n_tokens, d)
-        x = self.hybridization_net(self.tokens(hybridization, params)) + self.position
+        x = self.hybridization_net(self.tokens(hybridization, references)) + self.position
         for condition, mix in zip(self.conditioning, self.mixing, strict=True):
             x = mix(condition(x, parameters))  # (B, n_w, d)
         return self.norm(x)

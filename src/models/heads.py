@@ -12,7 +12,14 @@ Training data live on complex-time contours, ``A(w, alpha)`` and ``dA/dalpha``; 
 
 A head owns its network and is the whole model: ``spectrum`` for training, ``real_axis`` for use,
 ``latent`` for looking inside. Outside training ``real_axis`` averages a problem with its
-particle-hole mirror image, so that the symmetry holds exactly.
+particle-hole mirror image, so that the symmetry holds exactly; both go through the network in one
+batch, and a problem that is its own mirror image goes once.
+
+Where the network has ``log_residual``, its output corrects the cheap spectra R_k of
+`dmftnet.models.references`: ``A = exp(raw) sum_k s_k R_k``, the shares s_k being a softmax of
+further outputs, at each frequency its own. One of the R_k follows from Dyson's equation with the
+perturbative ``-Im Sigma`` times a factor that the network gives, so that what the bath imprints on
+the spectrum need not be learned. The direct head rotates the R_k to the angle asked for.
 
 The matrices act on values at the network grid's points. Between them the rotation uses a cubic
 spline in ``asinh w`` on a finer grid: with 160 points that is ten times closer (KL 1e-6 to 5e-5)
@@ -23,6 +30,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -31,6 +39,7 @@ from torch import nn
 
 from dmftnet.errors import DmftnetError
 from dmftnet.models.layers import SpectralNetwork
+from dmftnet.models.references import References
 from dmftnet.physics.contour import rotation_kernel, rotation_kernel_derivative, smoothing_kernel
 from dmftnet.physics.grid import FrequencyGrid
 
@@ -55,10 +64,27 @@ def rotation_matrices(
     return np.stack(kernels), np.stack(derivatives)
 
 
+@lru_cache(maxsize=8)
+def small_rotation(grid: FrequencyGrid, angle: float) -> tuple[np.ndarray, np.ndarray]:
+    """``K_alpha`` at a small angle, and ``dK/dalpha`` at zero, (1, n_w, n_w) each.
+
+    The latter at a hundredth of a radian, where the kernel is already smooth on the fine grid.
+    """
+    return rotation_matrices(grid, (angle,))[0], rotation_matrices(grid, (0.01,))[1]
+
+
 def mirror(params: torch.Tensor) -> torch.Tensor:
     """Particle-hole mirrored ``[U, eps_d] -> [U, -U - eps_d]``; (B, 2) -> (B, 2)."""
     U, eps_d = params[:, 0], params[:, 1]
     return torch.stack([U, -U - eps_d], dim=-1)
+
+
+def is_even(hybridization: torch.Tensor, params: torch.Tensor) -> torch.Tensor:
+    """(B,) whether a problem is its own particle-hole mirror image, up to float32 rounding."""
+    scale = 1e-6 * hybridization.amax(dim=-1).clamp_min(1.0)
+    difference = (hybridization - hybridization.flip(-1)).abs().amax(dim=-1)
+    shift = (params[:, 1] + 0.5 * params[:, 0]).abs()
+    return (difference <= scale) & (shift <= 1e-6)
 
 
 class SpectralModel(nn.Module, ABC):
@@ -102,23 +128,52 @@ class SpectralModel(nn.Module, ABC):
         """(..., n_w) non-negative curve -> the same with integral one by quadrature."""
         return curve / (curve @ self.weights).unsqueeze(-1)
 
+    def references(self, hybridization: torch.Tensor, params: torch.Tensor) -> torch.Tensor | None:
+        """(B, n_ref, n_w) cheap spectra that the model corrects, to be computed once; or None."""
+        return None
+
     @abstractmethod
-    def predict(self, hybridization: torch.Tensor, params: torch.Tensor) -> torch.Tensor:
+    def predict(
+        self,
+        hybridization: torch.Tensor,
+        params: torch.Tensor,
+        references: torch.Tensor | None = None,
+    ) -> torch.Tensor:
         """(B, n_w), (B, 2) -> (B, n_w) real-axis spectrum, normalised."""
 
     @abstractmethod
     def latent(self, hybridization: torch.Tensor, params: torch.Tensor) -> torch.Tensor:
         """(B, n_w), (B, 2) -> (B, d) representation of each problem."""
 
-    def real_axis(self, hybridization: torch.Tensor, params: torch.Tensor) -> torch.Tensor:
+    def real_axis(
+        self,
+        hybridization: torch.Tensor,
+        params: torch.Tensor,
+        references: torch.Tensor | None = None,
+    ) -> torch.Tensor:
         """(B, n_w) hybridization spectrum, (B, 2) ``[U, eps_d]`` -> (B, n_w) spectrum in 1/D."""
-        A = self.predict(hybridization, params)
+        if references is None:
+            references = self.references(hybridization, params)
+        known = () if references is None else (references,)
         if self.training:
-            return A
-        return 0.5 * (A + self.predict(hybridization.flip(-1), mirror(params)).flip(-1))
+            return self.predict(hybridization, params, *known)
+        uneven = ~is_even(hybridization, params)
+        n = len(params)
+        hybridization = torch.cat([hybridization, hybridization[uneven].flip(-1)])
+        params = torch.cat([params, mirror(params[uneven])])
+        known = tuple(torch.cat([r, References.mirrored(r[uneven])]) for r in known)
+        both = self.predict(hybridization, params, *known)
+        A = both[:n]
+        image = A.flip(-1)
+        image[uneven] = both[n:].flip(-1)
+        return 0.5 * (A + image)
 
     def spectrum(
-        self, hybridization: torch.Tensor, params: torch.Tensor, index: torch.Tensor | None = None
+        self,
+        hybridization: torch.Tensor,
+        params: torch.Tensor,
+        index: torch.Tensor | None = None,
+        references: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Spectra at the training angles and their angle derivatives, by exact rotation.
 
@@ -126,35 +181,39 @@ class SpectralModel(nn.Module, ABC):
         ----------
         index : (B, k) int64, optional
             Which of the angles, for each sample; all by default (k = n_angle).
+        references : (B, n_ref, n_w), optional
+            What `references` gave, where the caller kept it.
 
         Returns
         -------
         A, dA : (B, k, n_w), in 1/D
         """
-        return self.rotated(self.predict(hybridization, params), index)
+        return self.rotated(self.predict(hybridization, params, references), index)
 
     def rotated(self, curve: torch.Tensor, index: torch.Tensor | None = None):
-        """``K_alpha`` and ``dK_alpha/dalpha`` applied to (B, n_w) curves; (B, k, n_w) twice."""
-        A = torch.einsum("aij,bj->bai", self.rotation, curve)
-        dA = torch.einsum("aij,bj->bai", self.rotation_derivative, curve)
-        return (A, dA) if index is None else (select(A, index), select(dA, index))
+        """``K_alpha`` and ``dK_alpha/dalpha`` applied to (B, ..., n_w); (B, k, ..., n_w) twice."""
+        shape = (*curve.shape[:-1], len(self.angles), curve.shape[-1])
+        both = [
+            (curve @ matrix.flatten(0, 1).T).reshape(shape).movedim(-2, 1)
+            for matrix in (self.rotation, self.rotation_derivative)
+        ]
+        return tuple(both if index is None else (select(curves, index) for curves in both))
 
 
 def select(curves: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
-    """(B, n_angle, n_w), (B, k) -> (B, k, n_w): each sample's own choice of angles."""
-    return curves.gather(1, index.unsqueeze(-1).expand(-1, -1, curves.shape[-1]))
+    """(B, n_angle, ...), (B, k) -> (B, k, ...): each sample's own choice of angles."""
+    return curves[torch.arange(len(index), device=index.device)[:, None], index]
 
 
 class Head(SpectralModel):
     """A network and the way from its raw output to a positive curve.
 
-    ``softplus(raw)``, or ``reference * exp(raw)`` where the network is a log-residual one; the
-    reference is the normalised input hybridization with a share of a broad Lorentzian, so that no
-    frequency is out of reach.
+    ``softplus(raw)^power``, or ``exp(raw)`` times a mixture of the references where the network is
+    a log-residual one; a broad Lorentzian is among them, so that no frequency is out of reach.
     """
 
     n_params: int
-    BROAD_SHARE = 0.1
+    power = 1.0
     BROAD_WIDTH = 1.5  # in D
 
     def __init__(self, net: SpectralNetwork, grid: Mapping, angles: Sequence[float]):
@@ -169,11 +228,10 @@ class Head(SpectralModel):
         broad = 1.0 / (omega**2 + self.BROAD_WIDTH**2)
         self._constant("broad", broad / self.frequency_grid.integrate(broad))
 
-    def reference(self, hybridization: torch.Tensor) -> torch.Tensor:
-        """(B, n_w) positive curve of integral one."""
-        weight = (hybridization @ self.weights).clamp_min(1e-6).unsqueeze(-1)
-        guess = hybridization / weight
-        return (1.0 - self.BROAD_SHARE) * guess + self.BROAD_SHARE * self.broad
+    def references(self, hybridization: torch.Tensor, params: torch.Tensor) -> torch.Tensor | None:
+        if self.net.references is None:
+            return None
+        return self.net.references(hybridization, params)
 
     def latent(self, hybridization: torch.Tensor, params: torch.Tensor) -> torch.Tensor:
         return self.net.latent(hybridization, self._complete(params))
@@ -181,6 +239,27 @@ class Head(SpectralModel):
     def _complete(self, params: torch.Tensor) -> torch.Tensor:
         """``[U, eps_d]`` as the network wants it on the real axis."""
         return params
+
+    def _smooth(self, values: torch.Tensor) -> torch.Tensor:
+        """(..., n_w) without structure that the data cannot fix."""
+        return values
+
+    def _curve(self, hybridization, params, references, rotate=None) -> torch.Tensor:
+        """(B, n_w) positive curve; `rotate` takes real-axis spectra to the angles of `params`."""
+        output = self.net(hybridization, params, references)
+        if not self.net.log_residual:
+            return nn.functional.softplus(output[:, 0]) ** self.power
+        output = self._smooth(output)
+        residual, damping, level = output[:, :3].unbind(dim=1)
+        factor, level = torch.exp(damping.clamp(-20.0, 5.0)), level.mean(dim=-1)
+        corrected = self.net.references.corrected(hybridization, references, factor, level)
+        spectra = references[:, : len(References.names)]
+        broad = self.broad.expand(len(spectra), 1, -1)
+        guesses = torch.cat([corrected[:, None], spectra, broad], dim=1)
+        if rotate is not None:
+            guesses = rotate(guesses)
+        mixture = (torch.softmax(output[:, 3:], dim=1) * guesses).sum(dim=1)
+        return mixture * torch.exp(residual.clamp(-20.0, 5.0))
 
 
 class RotatedHead(Head):
@@ -192,8 +271,10 @@ class RotatedHead(Head):
         Built for ``n_params = 2``.
     grid, angles : see `SpectralModel`
     eta, slope : float
-        The output is smoothed by a Gaussian of width ``eta + slope |w|``, in D; a little below
-        the data's resolution, so that every label is in reach.
+        The curve is smoothed by a Gaussian of width ``eta + slope |w|``, in D; a little below the
+        data's resolution, so that every label is in reach. Of a log-residual network the outputs
+        are smoothed instead: the references have the data's resolution already, and would come
+        out too broad.
     power : float
         The positive curve is ``softplus(raw)^power``; 2 empties gaps and tails sooner than 1, where
         a remainder of 1e-4 over the whole window is a KL of 1e-3.
@@ -214,13 +295,21 @@ class RotatedHead(Head):
         self.power = power
         self._constant("smoothing", smoothing_kernel(self.frequency_grid, eta, slope))
 
-    def predict(self, hybridization: torch.Tensor, params: torch.Tensor) -> torch.Tensor:
-        raw = self.net(hybridization, params)
-        if self.net.log_residual:
-            curve = self.reference(hybridization) * torch.exp(raw.clamp(-20.0, 5.0))
-        else:
-            curve = nn.functional.softplus(raw) ** self.power
-        return self.normalise(curve @ self.smoothing.T)
+    def predict(
+        self,
+        hybridization: torch.Tensor,
+        params: torch.Tensor,
+        references: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        if references is None:
+            references = self.references(hybridization, params)
+        curve = self._curve(hybridization, params, references)
+        if not self.net.log_residual:
+            curve = self._smooth(curve)
+        return self.normalise(curve)
+
+    def _smooth(self, values: torch.Tensor) -> torch.Tensor:
+        return values @ self.smoothing.T
 
 
 class DirectHead(Head):
@@ -233,37 +322,79 @@ class DirectHead(Head):
     n_params = 3
     angles_are_free = False
 
-    def predict(self, hybridization: torch.Tensor, params: torch.Tensor) -> torch.Tensor:
-        curve = self._curve(hybridization, self._complete(params), self.reference(hybridization))
-        return self.normalise(curve)
+    def predict(
+        self,
+        hybridization: torch.Tensor,
+        params: torch.Tensor,
+        references: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        if references is None:
+            references = self.references(hybridization, params)
+        return self.normalise(self._curve(hybridization, self._complete(params), references))
 
     def spectrum(
-        self, hybridization: torch.Tensor, params: torch.Tensor, index: torch.Tensor | None = None
+        self,
+        hybridization: torch.Tensor,
+        params: torch.Tensor,
+        index: torch.Tensor | None = None,
+        references: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """See `SpectralModel.spectrum`; ``dA`` is the network's forward-mode derivative."""
+        if references is None:
+            references = self.references(hybridization, params)
         if index is None:
             index = torch.arange(len(self.angles), device=params.device).expand(len(params), -1)
-        k = index.shape[1]
+        matrices = self.rotation[index].flatten(0, 1), self.rotation_derivative[index].flatten(0, 1)
+        return self._at(hybridization, params, self.angles[index], references, *matrices)
+
+    def expansion(
+        self,
+        hybridization: torch.Tensor,
+        params: torch.Tensor,
+        angle: float,
+        references: torch.Tensor | None = None,
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """The network's own continuation to angle zero, where no training spectrum lies.
+
+        Returns
+        -------
+        A(w, 0), dA(w, 0)/dalpha, A(w, angle) : (B, 1, n_w), in 1/D, not normalised
+        """
+        if references is None:
+            references = self.references(hybridization, params)
+        small, slope = (
+            torch.tensor(matrix[0], dtype=params.dtype, device=params.device)
+            for matrix in small_rotation(self.frequency_grid, angle)
+        )
+        zero = params.new_zeros(len(params), 1)
+        unit = torch.eye(len(small), dtype=params.dtype, device=params.device)
+        A, dA = self._at(hybridization, params, zero, references, unit, slope)
+        full = torch.cat([params, zero + angle], dim=-1)
+        moved = self._curve(hybridization, full, references, lambda x: x @ small.T)
+        return A, dA, moved[:, None]
+
+    def _at(self, hybridization, params, angles, references, rotation, derivative):
+        """Curves and tangents at (B, k) angles, each (B, k, n_w).
+
+        `rotation` and `derivative` are the kernels there, ([B k,] n_w, n_w).
+        """
+        k = angles.shape[1]
         repeated = hybridization.repeat_interleave(k, dim=0)  # (B k, n_w)
         fixed = params.repeat_interleave(k, dim=0)
-        at = self.angles[index].flatten()
-        reference, slope = (
-            curves.flatten(0, 1) for curves in self.rotated(self.reference(hybridization), index)
-        )
+        if references is not None:
+            references = references.repeat_interleave(k, dim=0)
+        at = angles.flatten()
 
         def curve(angle: torch.Tensor) -> torch.Tensor:
-            moved = reference + slope * (angle - at).unsqueeze(-1)  # carries the exact tangent
+            def rotate(x: torch.Tensor) -> torch.Tensor:  # the value, and the exact tangent
+                step = (angle - at)[:, None, None]
+                return x @ rotation.mT + step * (x @ derivative.mT)
+
             full = torch.cat([fixed, angle.unsqueeze(-1)], dim=-1)
-            return self._curve(repeated, full, moved)
+            return self._curve(repeated, full, references, rotate)
 
         A, dA = torch.func.jvp(curve, (at,), (torch.ones_like(at),))
         return A.unflatten(0, (-1, k)), dA.unflatten(0, (-1, k))
 
     def _complete(self, params: torch.Tensor) -> torch.Tensor:
         return torch.cat([params, torch.zeros_like(params[:, :1])], dim=-1)
-
-    def _curve(self, hybridization, params, reference) -> torch.Tensor:
-        raw = self.net(hybridization, params)
-        if self.net.log_residual:
-            return reference * torch.exp(raw.clamp(-20.0, 5.0))
-        return nn.functional.softplus(raw)

@@ -1,13 +1,12 @@
 """Building blocks shared by the architectures: inputs, FAN layers, explicit attention.
 
-Shapes are for a batch: B samples, T tokens, d channels, h heads. Attention is written out instead
-of calling a fused kernel, because the loss differentiates through a forward-mode derivative
-(`torch.func.jvp`), which the fused kernels do not support. Everything is float32.
+Shapes are for a batch: B samples, T tokens, d channels, h heads. Attention is written out where the
+loss differentiates through a forward-mode derivative (`torch.func.jvp`), which fused kernels do not
+support. Everything is float32.
 """
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from itertools import pairwise
@@ -17,10 +16,14 @@ import torch
 from torch import nn
 
 from dmftnet.errors import DmftnetError
+from dmftnet.models.references import References
 from dmftnet.physics.grid import FrequencyGrid
 
 # U runs to 4 D, the shift from half filling to about 2 D and angles to about 0.3: inputs of order 1
 PARAMETER_SCALES = (0.5, 1.0, 5.0)
+# of a log-residual network: the residual, the corrections of -Im Sigma and of the level, and the
+# scores of the corrected spectrum, the references in their order and the broad background
+FIRST_OUTPUTS = (0.0, 0.0, 0.0, 2.0, 0.0, 1.0, -1.0, -1.0, -1.0, -3.0)
 
 
 class ParameterInput(nn.Module):
@@ -88,48 +91,6 @@ class HybridizationInput(nn.Module):
         return torch.stack(features, dim=-1)
 
 
-class ResonantLevels(nn.Module):
-    """Three cheap guesses of the spectrum: resonant levels in the given bath.
-
-    ``A_j = -Im 1/(w + i eta(w) - eps_j - Delta) / pi`` with ``eps_j = eps_d + U (0, 1/2, 1)``
-    (the other spin absent, half there, there), each divided by its norm. All three are exact at
-    U = 0; their first and last are the Hubbard bands, bound states included, where U is large.
-
-    Parameters
-    ----------
-    grid : mapping
-        ``w_min, w_max, n_w`` of the network grid.
-    """
-
-    ETA, SLOPE = 0.003, 0.05  # eta(w) = ETA + SLOPE |w| in D: about one step of the grid
-    LOG_FLOOR = 1e-4
-
-    def __init__(self, grid: Mapping):
-        super().__init__()
-        frequencies = FrequencyGrid.geometric(**grid)
-        for name, values in (
-            ("omega", frequencies.omega),
-            ("weights", frequencies.weights),
-            ("hilbert", frequencies.hilbert),
-            ("eta", self.ETA + self.SLOPE * abs(frequencies.omega)),
-            ("occupation", [0.0, 0.5, 1.0]),
-        ):
-            self.register_buffer(name, torch.tensor(values, dtype=torch.float32), persistent=False)
-
-    def forward(self, hybridization: torch.Tensor, params: torch.Tensor) -> torch.Tensor:
-        """(B, n_w), (B, >= 2) -> (B, 3, n_w), in 1/D, integral one."""
-        level = params[:, 1:2] + params[:, :1] * self.occupation  # (B, 3)
-        real = self.omega - level[..., None] - (hybridization @ self.hilbert.T)[:, None, :]
-        width = (self.eta + math.pi * hybridization)[:, None, :]
-        A = width / (real**2 + width**2)
-        return A / (A @ self.weights)[..., None]
-
-    def features(self, hybridization: torch.Tensor, params: torch.Tensor) -> torch.Tensor:
-        """(B, n_w, 3) logarithms of order one."""
-        A = self(hybridization, params).clamp_min(self.LOG_FLOOR)
-        return 0.4 * torch.log10(A).transpose(1, 2) + 0.4
-
-
 class FAN(nn.Module):
     """Fourier Analysis Network layer ``[cos(W_p x) | sin(W_p x) | GELU(W_g x + b)]``.
 
@@ -186,15 +147,22 @@ class Attention(nn.Module):
 
     ``softmax(Q K^T / sqrt(d/h)) V``; query and key lengths may differ, key and value lengths not.
     No dropout on the scores: drawing B h T^2 random numbers would cost more than all the rest.
+
+    Parameters
+    ----------
+    width, n_heads : int
+    fused : bool
+        Use torch's fused kernel, which has no forward-mode derivative: not for the direct head.
     """
 
-    def __init__(self, width: int, n_heads: int):
+    def __init__(self, width: int, n_heads: int, fused: bool = False):
         super().__init__()
         if width % n_heads:
             raise DmftnetError(
                 f"width = {width} is no multiple of n_heads = {n_heads}; choose one that is"
             )
         self.n_heads = n_heads
+        self.fused = fused
         self.query = nn.Linear(width, width)
         self.key = nn.Linear(width, width)
         self.value = nn.Linear(width, width)
@@ -206,8 +174,11 @@ class Attention(nn.Module):
             self._split(layer(x))
             for layer, x in ((self.query, query), (self.key, key), (self.value, value))
         )  # (B, h, T, d/h)
-        scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)  # (B, h, T_q, T_k)
-        mixed = torch.softmax(scores, dim=-1) @ v  # (B, h, T_q, d/h)
+        if self.fused:
+            mixed = nn.functional.scaled_dot_product_attention(q, k, v)
+        else:
+            scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)  # (B, h, T_q, T_k)
+            mixed = torch.softmax(scores, dim=-1) @ v  # (B, h, T_q, d/h)
         return self.output(mixed.transpose(1, 2).flatten(-2))
 
     def _split(self, x: torch.Tensor) -> torch.Tensor:
@@ -225,12 +196,14 @@ class AttentionBlock(nn.Module):
         The part that the carried (residual) sequence plays: all three; the query, with key and
         value from another sequence; or the value, with query and key from another sequence of the
         same length (the seed architecture, where those are the parameters).
+    fused : bool
+        See `Attention`.
     """
 
-    def __init__(self, width: int, n_heads: int, dropout: float, carried: str):
+    def __init__(self, width: int, n_heads: int, dropout: float, carried: str, fused: bool = False):
         super().__init__()
         self.carried = carried
-        self.attention = Attention(width, n_heads)
+        self.attention = Attention(width, n_heads, fused)
         self.norm_carried = nn.LayerNorm(width)
         self.norm_other = nn.Identity() if carried == "self" else nn.LayerNorm(width)
         self.norm_forward = nn.LayerNorm(width)
@@ -250,7 +223,7 @@ class AttentionBlock(nn.Module):
 
 
 class SpectralNetwork(nn.Module, ABC):
-    """Base of the architectures: hybridization and parameters in, one raw number a frequency out.
+    """Base of the architectures: hybridization and parameters in, numbers a frequency out.
 
     Parameters
     ----------
@@ -258,51 +231,96 @@ class SpectralNetwork(nn.Module, ABC):
         ``w_min, w_max, n_w`` of the network grid.
     n_params : int
         2 for ``[U, eps_d]``, 3 where the angle is an input.
+    references : bool
+        The logarithms of the cheap spectra of `dmftnet.models.references` are features of the
+        frequency tokens.
     log_residual : bool
-        The output is meant as ``log(A / reference)`` with the input hybridization as reference;
-        the head (`dmftnet.models.heads`) reads this.
-    resonant_levels : bool
-        `ResonantLevels` are features of the frequency tokens.
+        The output corrects those spectra, see `FIRST_OUTPUTS`; the head (`dmftnet.models.heads`)
+        reads this.
 
     Notes
     -----
-    A subclass implements ``embed(hybridization, params) -> (B, n_w, d) or (B, d)``, the last hidden
-    layer, and ``project`` from there to (B, n_w); it owns a ``hybridization_input``.
+    A subclass implements ``embed(hybridization, params, references) -> (B, n_w, d) or (B, d)``, the
+    last hidden layer, and ``project`` from there to (B, n_outputs, n_w); it owns a
+    ``hybridization_input``. Where the caller has the references already, they need not be computed
+    again.
     """
 
     def __init__(
-        self, grid: Mapping, n_params: int, log_residual: bool, resonant_levels: bool = False
+        self, grid: Mapping, n_params: int, references: bool = False, log_residual: bool = False
     ):
         super().__init__()
         self.n_w = int(grid["n_w"])
         self.n_params = n_params
         self.log_residual = log_residual
-        self.levels = ResonantLevels(grid) if resonant_levels else None
+        self.reference_features = references
+        self.references = References(grid) if references or log_residual else None
+        self.n_outputs = len(FIRST_OUTPUTS) if log_residual else 1
+
+    def output_layer(self, width: int, n_points: int) -> nn.Linear:
+        """Projection to the outputs of `n_points` frequencies, output by output.
+
+        A log-residual network starts close to the mixture in which the first references dominate.
+        """
+        layer = nn.Linear(width, self.n_outputs * n_points)
+        if self.log_residual:
+            with torch.no_grad():
+                layer.weight *= 0.1
+                layer.bias.copy_(torch.tensor(FIRST_OUTPUTS).repeat_interleave(n_points))
+        return layer
 
     @abstractmethod
-    def embed(self, hybridization: torch.Tensor, params: torch.Tensor) -> torch.Tensor:
-        """(B, n_w), (B, n_params) -> (B, n_w, d) or (B, d), the last hidden layer."""
+    def embed(
+        self,
+        hybridization: torch.Tensor,
+        params: torch.Tensor,
+        references: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """(B, n_w), (B, n_params), (B, n_ref, n_w) -> (B, n_w, d) or (B, d), last hidden layer."""
 
-    def tokens(self, hybridization: torch.Tensor, params: torch.Tensor) -> torch.Tensor:
+    def tokens(self, hybridization: torch.Tensor, references: torch.Tensor | None) -> torch.Tensor:
         """(B, n_w, n_features) features of the frequencies."""
         features = self.hybridization_input(hybridization)
-        if self.levels is None:
+        if not self.reference_features:
             return features
-        return torch.cat([features, self.levels.features(hybridization, params)], dim=-1)
+        return torch.cat([features, self.references.features(hybridization, references)], dim=-1)
 
     @property
     def n_features(self) -> int:
         """Number of features a frequency token."""
-        return self.hybridization_input.n_features + (0 if self.levels is None else 3)
+        extra = References.n_channels if self.reference_features else 0
+        return self.hybridization_input.n_features + extra
+
+    @property
+    def fused(self) -> bool:
+        """Whether attention may use the fused kernel: nothing is differentiated in the angle."""
+        return self.n_params == 2
 
     def project(self, embedding: torch.Tensor) -> torch.Tensor:
-        """(B, n_w, d) -> (B, n_w); per token unless a subclass says otherwise."""
-        return self.projection(embedding).squeeze(-1)
+        """(B, n_w, d) -> (B, n_outputs, n_w); per token unless a subclass says otherwise."""
+        return self.projection(embedding).transpose(1, 2)
 
-    def forward(self, hybridization: torch.Tensor, params: torch.Tensor) -> torch.Tensor:
-        """(B, n_w) hybridization spectrum in D, (B, n_params) -> (B, n_w) raw output."""
-        return self.project(self.embed(hybridization, params))
+    def forward(
+        self,
+        hybridization: torch.Tensor,
+        params: torch.Tensor,
+        references: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """(B, n_w) hybridization spectrum in D, (B, n_params) -> (B, n_outputs, n_w) raw output."""
+        references = self._references(hybridization, params, references)
+        return self.project(self.embed(hybridization, params, references))
 
-    def latent(self, hybridization: torch.Tensor, params: torch.Tensor) -> torch.Tensor:
+    def latent(
+        self,
+        hybridization: torch.Tensor,
+        params: torch.Tensor,
+        references: torch.Tensor | None = None,
+    ) -> torch.Tensor:
         """(B, d') representation of a problem: the last hidden layer, tokens side by side."""
-        return self.embed(hybridization, params).flatten(1)
+        references = self._references(hybridization, params, references)
+        return self.embed(hybridization, params, references).flatten(1)
+
+    def _references(self, hybridization, params, references) -> torch.Tensor | None:
+        if self.references is None or references is not None:
+            return references
+        return self.references(hybridization, params)

@@ -1,9 +1,21 @@
-"""The training loss: spectra and, weighted by `lam`, their derivative in the complex-time angle.
+"""Training losses: spectra and, weighted by `lam`, their derivative in the complex-time angle.
 
+`DerivativeLoss` is
 ``L = sum_w q(w) |A_pred - A| + lam sum_w q(w) |dA_pred/dalpha - dA/dalpha|``, averaged over samples
 and angles (arXiv:2511.14505). Training at finite angles alone does not fix the real axis: every
 network reaches a good fit there, and the derivative decides how it continues to angle zero. L2
 regularisation of the weights is the optimizer's weight decay.
+
+With ``amplitude`` the same is asked of ``sqrt(A)``, whose derivative is
+``dA/dalpha / (2 sqrt(A))``: an error counts relative to the spectrum's height, as in the KL
+divergence that judges a network (``KL ~ 2 integral (sqrt(A_pred) - sqrt(A))^2``), and Hubbard
+bands, tails and gap edges are not drowned by a sharp peak.
+
+`TaylorLoss` adds what the network itself must obey between the data and the real axis, where no
+label lies: ``mu sum_w q(w) |A(a) - A(0) - a dA/dalpha(0)| / a`` at a small angle a. It is wrong by
+``a/2`` times the second derivative, so a should be below the smallest angle of the data. It is
+for the direct head, which takes the angle as an input; a rotated head obeys the exact relation of
+all angles by construction and is refused.
 """
 
 from __future__ import annotations
@@ -24,20 +36,32 @@ class DerivativeLoss(nn.Module):
     weight_power : float
         ``q ~ (quadrature weight)^power``, scaled to the same total: 1 is the integral over w, 0.5
         gives the low energies of a geometric grid more say.
+    amplitude : bool
+        Compare ``sqrt(A + 1e-4)`` in place of A.
+
+    Attributes
+    ----------
+    small_angle : float or None
+        Where the loss wants the model's expansion about angle zero; None where it does not.
     """
 
-    def __init__(self, lam: float = 1.0, weight_power: float = 0.75):
+    small_angle: float | None = None
+    AMPLITUDE_FLOOR = 1e-4  # 1/D: below it a spectrum counts as empty
+
+    def __init__(self, lam: float = 1.0, weight_power: float = 0.75, amplitude: bool = False):
         super().__init__()
         if lam < 0:
             raise DmftnetError(f"loss.lam = {lam}: the derivative's weight must be >= 0")
         self.lam = float(lam)
         self.weight_power = float(weight_power)
+        self.amplitude = bool(amplitude)
 
     def forward(
         self,
         prediction: tuple[torch.Tensor, torch.Tensor],
         target: tuple[torch.Tensor, torch.Tensor],
         weights: torch.Tensor,
+        expansion: tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None = None,
     ) -> dict[str, torch.Tensor]:
         """Loss and its two terms.
 
@@ -45,16 +69,71 @@ class DerivativeLoss(nn.Module):
         ----------
         prediction, target : (A, dA/dalpha), each (B, k, n_w), in 1/D
         weights : (n_w,), in D
+        expansion : (A(0), dA/dalpha(0), A(small_angle)), each (B, 1, n_w), in 1/D
+            Where the loss has a `small_angle`.
 
         Returns
         -------
         dict of scalars: ``loss``, ``value``, ``derivative``
         """
-        q = weights**self.weight_power
-        q = q * (weights.sum() / q.sum())
+        q = self._quadrature(weights)
         value, derivative = (
-            ((p - t).abs() @ q).mean() for p, t in zip(prediction, target, strict=True)
+            ((p - t).abs() @ q).mean()
+            for p, t in zip(self._measure(*prediction), self._measure(*target), strict=True)
         )
         # an explicit branch: 0 * inf would be nan, and at lam = 0 the derivative needs no gradient
         loss = value + self.lam * derivative if self.lam > 0 else value
         return {"loss": loss, "value": value.detach(), "derivative": derivative.detach()}
+
+    def _measure(self, A: torch.Tensor, dA: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """What is compared: spectra and slopes, or their amplitudes and those slopes."""
+        if not self.amplitude:
+            return A, dA
+        root = (A.clamp_min(0.0) + self.AMPLITUDE_FLOOR).sqrt()
+        return root, 0.5 * dA / root
+
+    def _quadrature(self, weights: torch.Tensor) -> torch.Tensor:
+        q = weights**self.weight_power
+        return q * (weights.sum() / q.sum())
+
+
+class TaylorLoss(DerivativeLoss):
+    """`DerivativeLoss` and the consistency of the prediction near angle zero.
+
+    Parameters
+    ----------
+    mu : float
+        Weight of the consistency term, > 0.
+    angle : float, in radians
+        The small angle.
+    lam, weight_power, amplitude
+        See `DerivativeLoss`.
+    """
+
+    def __init__(
+        self,
+        mu: float = 1.0,
+        angle: float = 0.05,
+        lam: float = 1.0,
+        weight_power: float = 0.75,
+        amplitude: bool = False,
+    ):
+        super().__init__(lam, weight_power, amplitude)
+        if mu <= 0:
+            raise DmftnetError(
+                f"loss.mu = {mu}: the consistency term needs a weight > 0; without it use "
+                "loss=derivative"
+            )
+        if not 0 < angle < 0.5:
+            raise DmftnetError(f"loss.angle = {angle}: give a small angle in (0, 0.5), e.g. 0.05")
+        self.mu, self.small_angle = float(mu), float(angle)
+
+    def forward(self, prediction, target, weights, expansion=None) -> dict[str, torch.Tensor]:
+        """See `DerivativeLoss.forward`; one more term, ``taylor``, divided by the angle so that it
+        weighs like an error of the derivative.
+        """
+        terms = super().forward(prediction, target, weights)
+        A, dA, moved = expansion
+        error = (moved - A) / self.small_angle - dA
+        taylor = (error.abs() @ self._quadrature(weights)).mean()
+        return {**terms, "loss": terms["loss"] + self.mu * taylor, "taylor": taylor.detach()}

@@ -33,7 +33,7 @@ class MLP(SpectralNetwork):
     n_blocks : int
         Residual blocks of two layers.
     dropout : float
-    log_residual, resonant_levels : bool
+    references, log_residual : bool
         See `SpectralNetwork`.
     """
 
@@ -44,10 +44,10 @@ class MLP(SpectralNetwork):
         width: int = 256,
         n_blocks: int = 3,
         dropout: float = 0.02,
-        log_residual: bool = False,
-        resonant_levels: bool = False,
+        references: bool = True,
+        log_residual: bool = True,
     ):
-        super().__init__(grid, n_params, log_residual, resonant_levels)
+        super().__init__(grid, n_params, references, log_residual)
         self.parameter_input = ParameterInput(n_params)
         self.hybridization_input = HybridizationInput(grid, logarithm=True)
         n_in = self.n_features * self.n_w
@@ -60,16 +60,16 @@ class MLP(SpectralNetwork):
             for _ in range(n_blocks)
         )
         self.norm = nn.LayerNorm(width)
-        self.projection = nn.Linear(width, self.n_w)
+        self.projection = self.output_layer(width, self.n_w)
 
-    def embed(self, hybridization: torch.Tensor, params: torch.Tensor) -> torch.Tensor:
-        """(B, n_w), (B, n_params) -> (B, width)."""
-        x = self.hybridization_net(self.tokens(hybridization, params).flatten(1))
+    def embed(self, hybridization, params, references=None) -> torch.Tensor:
+        """(B, n_w), (B, n_params), (B, n_ref, n_w) -> (B, width)."""
+        x = self.hybridization_net(self.tokens(hybridization, references).flatten(1))
         x = x + self.parameter_net(self.parameter_input(params))
         for block in self.blocks:
             x = x + block(x)
         return self.norm(x)
 
     def project(self, embedding: torch.Tensor) -> torch.Tensor:
-        """(B, width) -> (B, n_w)."""
-        return self.projection(embedding)
+        """(B, width) -> (B, n_outputs, n_w)."""
+        return self.projection(embedding).unflatten(-1, (self.n_outputs, self.n_w))

@@ -19,10 +19,19 @@ import numpy as np
 import torch
 from torch import nn
 
-from dmftnet.errors import ConvergenceError
+from dmftnet.errors import ConvergenceError, DmftnetError
 from dmftnet.models.heads import SpectralModel, select
 from dmftnet.models.scoring import kl_summary
 from dmftnet.physics.observables import kl_divergence
+
+CHUNK = 256  # problems whose references are computed at once
+
+
+def as_list(loaders) -> list:
+    """Lightning's loaders: none, one or several."""
+    if loaders is None:
+        return []
+    return loaders if isinstance(loaders, list) else [loaders]
 
 
 class SpectralModule(lightning.LightningModule):
@@ -33,7 +42,8 @@ class SpectralModule(lightning.LightningModule):
     model : SpectralModel
         A head with its network.
     loss : nn.Module
-        ``loss(prediction, target, weights) -> {"loss": ..., name: term}``.
+        ``loss(prediction, target, weights, expansion) -> {"loss": ..., name: term}``, see
+        `dmftnet.models.losses`.
     optimizer : callable
         ``parameters -> torch.optim.Optimizer``, learning rate and weight decay bound.
     warmup_fraction : float
@@ -48,7 +58,9 @@ class SpectralModule(lightning.LightningModule):
     Notes
     -----
     Batches are dicts (`dmftnet.data.datamodule`): ``hybridization`` (B, n_w), ``params`` (B, 2),
-    ``spectrum`` (B, n_w), ``rotated`` and ``derivative`` (B, n_angle, n_w).
+    ``spectrum`` (B, n_w), ``rotated`` and ``derivative`` (B, n_angle, n_w). What a model computes
+    from the problem alone (`SpectralModel.references`) is computed once, when training starts, and
+    joins the samples as ``references``.
     """
 
     def __init__(
@@ -70,6 +82,12 @@ class SpectralModule(lightning.LightningModule):
         self.angles_per_step = angles_per_step
         self.seed = seed
         self.kl: list[np.ndarray] = []
+        if loss.small_angle is not None and model.angles_are_free:
+            raise DmftnetError(
+                f"loss {type(loss).__name__} needs the angle as an input, and "
+                f"{type(model).__name__} relates all angles by the exact rotation; use "
+                "head=direct, or loss=derivative"
+            )
 
     # --- what callbacks and solvers ask for -------------------------------------------------
 
@@ -87,6 +105,24 @@ class SpectralModule(lightning.LightningModule):
         return self.model.latent(hybridization, params)
 
     # --- training ---------------------------------------------------------------------------
+
+    def on_train_start(self) -> None:
+        loaders = [self.trainer.train_dataloader, *as_list(self.trainer.val_dataloaders)]
+        for loader in loaders:
+            samples = loader.dataset.tensors
+            if "references" not in samples:
+                references = self._references(samples["hybridization"], samples["params"])
+                if references is not None:
+                    samples["references"] = references
+
+    @torch.no_grad()
+    def _references(self, hybridization, params) -> torch.Tensor | None:
+        """References of a whole split, in main memory like the rest of it."""
+        parts = [
+            self.model.references(h.to(self.device), p.to(self.device))
+            for h, p in zip(hybridization.split(CHUNK), params.split(CHUNK), strict=True)
+        ]
+        return None if parts[0] is None else torch.cat(parts).to(hybridization.device)
 
     def on_train_batch_start(self, batch, batch_idx: int) -> None:
         torch.manual_seed(self.seed * 1_000_003 + self.global_step)
@@ -111,11 +147,15 @@ class SpectralModule(lightning.LightningModule):
         return order[:, : self.angles_per_step]
 
     def _terms(self, batch, index: torch.Tensor | None) -> dict[str, torch.Tensor]:
-        prediction = self.model.spectrum(batch["hybridization"], batch["params"], index)
+        inputs, references = (batch["hybridization"], batch["params"]), batch.get("references")
+        prediction = self.model.spectrum(*inputs, index, references)
         target = (batch["rotated"], batch["derivative"])
         if index is not None:
             target = (select(target[0], index), select(target[1], index))
-        return self.loss(prediction, target, self.model.weights)
+        expansion = None
+        if self.loss.small_angle is not None:
+            expansion = self.model.expansion(*inputs, self.loss.small_angle, references)
+        return self.loss(prediction, target, self.model.weights, expansion)
 
     def configure_optimizers(self):
         optimizer = self.make_optimizer(self.parameters())
@@ -151,7 +191,8 @@ class SpectralModule(lightning.LightningModule):
         self.kl.append(self._real_axis_kl(batch))
 
     def _real_axis_kl(self, batch) -> np.ndarray:
-        A = self.real_axis(batch["hybridization"], batch["params"])
+        known = (batch["references"],) if "references" in batch else ()
+        A = self.model.real_axis(batch["hybridization"], batch["params"], *known)
         reference = batch["spectrum"].cpu().numpy().astype(np.float64)
         return kl_divergence(self.frequency_grid, reference, A.cpu().numpy().astype(np.float64))
 

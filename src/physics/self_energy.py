@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from dmftnet.physics.grid import FrequencyGrid
 from dmftnet.physics.impurity import ImpurityProblem
 from dmftnet.physics.poles import ResponsePoles, gaussian_kernel
 
@@ -57,10 +58,6 @@ def _broadened(poles: ResponsePoles, omega: np.ndarray, eta: float, slope: float
 def dyson_spectrum(problem: ImpurityProblem, sigma: np.ndarray) -> np.ndarray:
     """``A = -Im 1/(w - eps_d - Delta - Sigma) / pi``, integrated over each cell.
 
-    The denominator is taken linear in each cell, so the integral of its inverse against the two
-    hat functions is a logarithm: a bound state between two grid points, however sharp, keeps its
-    exact weight, and nothing is broadened by hand.
-
     Parameters
     ----------
     sigma : (n_orb, n_w) complex128
@@ -70,19 +67,36 @@ def dyson_spectrum(problem: ImpurityProblem, sigma: np.ndarray) -> np.ndarray:
     -------
     (n_orb, n_w) float64, in 1/D, non-negative
     """
-    grid = problem.grid
-    denominator = grid.omega - problem.eps_d[:, None] - problem.hybridization_function() - sigma
+    free = problem.grid.omega - problem.eps_d[:, None] - problem.hybridization_function()
+    return inverse_spectrum(problem.grid, free - sigma)
+
+
+def inverse_spectrum(grid: FrequencyGrid, denominator: np.ndarray) -> np.ndarray:
+    """``-Im (1/d) / pi`` of a function with ``Im d >= 0``, integrated over each cell.
+
+    The denominator is taken linear in each cell, so the integral of its inverse against the two
+    hat functions is a logarithm: a bound state between two grid points, however sharp, keeps its
+    exact weight, and nothing is broadened by hand.
+
+    Parameters
+    ----------
+    denominator : (..., n_w) complex128
+
+    Returns
+    -------
+    (..., n_w) float64, non-negative
+    """
     # a strictly positive imaginary part keeps the logarithm on its branch inside a gap
     denominator = denominator.real + 1j * np.maximum(denominator.imag, 1e-12)
-    d0, d1 = denominator[:, :-1], denominator[:, 1:]
+    d0, d1 = denominator[..., :-1], denominator[..., 1:]
     step = d1 - d0
     log = np.log(d1) - np.log(d0)
     falling = (log * (1 + d0 / step) - 1) / step  # integral_0^1 (1 - t) / (d0 + step t) dt
     rising = (1 - log * d0 / step) / step  # integral_0^1 t / (d0 + step t) dt
     projected = np.zeros_like(denominator)
     h = np.diff(grid.omega)
-    projected[:, :-1] += falling * h
-    projected[:, 1:] += rising * h
+    projected[..., :-1] += falling * h
+    projected[..., 1:] += rising * h
     return np.maximum(-projected.imag / np.pi, 0.0) / grid.weights
 
 

@@ -1,4 +1,4 @@
-"""The two kinds of answer behind the `ImpuritySolution` protocol: poles, or a curve."""
+"""The kinds of answer behind the `ImpuritySolution` protocol: poles, a curve, a self-energy."""
 
 from __future__ import annotations
 
@@ -115,3 +115,43 @@ class CurveSolution:
         if angle == 0 and (grid is None or grid == self.problem.grid):
             return np.asarray(self.curve)
         return self.curve @ rotation_kernel(self.problem.grid, angle, grid).T
+
+
+@dataclass(frozen=True, eq=False)
+class SelfEnergySolution:
+    """A solution known as a causal self-energy: perturbation theory.
+
+    The spectrum follows from Dyson's equation and is divided by its norm on the grid.
+
+    Parameters
+    ----------
+    sigma : (n_orb, n_w) complex128, in D
+        Retarded self-energy on ``problem.grid``, ``Im Sigma <= 0``.
+    """
+
+    problem: ImpurityProblem
+    sigma: np.ndarray
+    diagnostics: dict[str, Any] = field(default_factory=dict)
+    greens: None = None
+
+    @property
+    def filling(self) -> float:
+        grid = self.problem.grid
+        return float(sum(filling_from_spectrum(grid, A) for A in self.spectrum()))
+
+    @property
+    def double_occupancy(self) -> float:
+        return double_occupancy_from_curves(self.problem, self.spectrum())
+
+    def self_energy(self, grid: FrequencyGrid | None = None) -> np.ndarray:
+        if grid is None or grid == self.problem.grid:
+            return self.sigma
+        return self.problem.grid.interpolate(self.sigma, grid.omega)
+
+    def spectrum(self, grid: FrequencyGrid | None = None, angle: float = 0.0) -> np.ndarray:
+        fine = self.problem.grid
+        A = dyson_spectrum(self.problem, self.sigma)
+        A = A / fine.integrate(A)[:, None]
+        if angle == 0 and (grid is None or grid == fine):
+            return A
+        return A @ rotation_kernel(fine, angle, grid or fine).T

@@ -18,6 +18,8 @@ HEADS = {
 NETWORKS = {
     "crossattn": {"_target_": "dmftnet.models.crossattn.CrossAttention", "width": 16, "n_heads": 2},
     "crossquery": {"_target_": "dmftnet.models.crossquery.CrossQuery", "width": 16, "n_heads": 2},
+    "encdec": {"_target_": "dmftnet.models.encdec.EncoderDecoder", "width": 16, "n_heads": 2},
+    "film": {"_target_": "dmftnet.models.film.Film", "width": 16, "n_heads": 2, "n_blocks": 2},
     "mlp": {"_target_": "dmftnet.models.mlp.MLP", "width": 16, "n_blocks": 1},
 }
 
@@ -60,6 +62,43 @@ def test_particle_hole_mirror_is_exact_in_use(network, head):
     torch.testing.assert_close(A, B.flip(-1), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("log_residual", [False, True])
+def test_even_problems_need_one_pass_and_give_even_spectra(network, head, log_residual):
+    """Half filling with an even bath: nothing is evaluated twice, whatever else is in the batch."""
+    model = model_of(network, head, log_residual=log_residual).eval()
+    hybridization, params = inputs()
+    hybridization = 0.5 * (hybridization + hybridization.flip(-1))
+    params[:3, 1] = -0.5 * params[:3, 0]
+    params[3, 1] = 0.3 - 0.5 * params[3, 0]
+    calls = []
+    model.net.register_forward_pre_hook(lambda _, args: calls.append(len(args[0])))
+    A = model.real_axis(hybridization, params)
+    assert calls == [5]
+    torch.testing.assert_close(A[:3], A[:3].flip(-1))
+    alone = torch.cat(
+        [model.real_axis(*x) for x in zip(hybridization[:, None], params[:, None], strict=True)]
+    )
+    torch.testing.assert_close(A, alone, rtol=1e-4, atol=1e-5)
+
+
+def test_kept_references_change_nothing(network, head):
+    model = model_of(network, head, log_residual=True, references=True).eval()
+    references = model.references(*inputs())
+    assert references.shape == (4, 7, GRID["n_w"])
+    kept = model.real_axis(*inputs(), references)
+    torch.testing.assert_close(kept, model.real_axis(*inputs()))
+    spectra = model.spectrum(*inputs(), None, references)
+    for one, other in zip(spectra, model.spectrum(*inputs()), strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_log_residual_starts_from_the_references(network):
+    """An untrained network is closer to perturbation theory than to nothing."""
+    model = model_of(network, "rotated", log_residual=True).eval()
+    A, ipt = model.real_axis(*inputs()), model.references(*inputs())[:, 0]
+    assert torch.all((A - ipt).abs() @ model.weights < 0.8)
+
+
 def test_latent_is_one_vector_a_problem(network, head):
     latent = model_of(network, head).eval().latent(*inputs())
     assert latent.ndim == 2 and len(latent) == 4
@@ -72,17 +111,17 @@ def test_angle_derivative_is_the_derivative_of_the_direct_head(network, log_resi
     index = torch.tensor([[0], [1], [1], [0]])
     _, dA = model.spectrum(hybridization, params, index)
     at, step = model.angles[index[:, 0]], 1e-5
-    reference, slope = (
-        c[torch.arange(4), index[:, 0]] for c in model.rotated(model.reference(hybridization))
-    )
-    shifted = [
-        model._curve(
-            hybridization,
-            torch.cat([params, (at + s)[:, None]], dim=1),
-            reference + s * slope,
-        )
-        for s in (step, -step)
-    ]
+    references = model.references(hybridization, params)
+
+    def curve(s):
+        def rotate(x):
+            value, slope = (c[torch.arange(4), index[:, 0]] for c in model.rotated(x))
+            return value + s * slope
+
+        full = torch.cat([params, (at + s)[:, None]], dim=1)
+        return model._curve(hybridization, full, references, rotate)
+
+    shifted = curve(step), curve(-step)
     difference = (shifted[0] - shifted[1]) / (2 * step)
     torch.testing.assert_close(dA[:, 0], difference, rtol=1e-6, atol=1e-8)
 
@@ -140,3 +179,29 @@ def test_head_and_network_must_agree_on_the_parameters():
 def test_angles_must_be_positive():
     with pytest.raises(DmftnetError, match="angles > 0"):
         build_model(NETWORKS["mlp"], HEADS["rotated"], GRID, [0.0, 0.1])
+
+
+@pytest.mark.parametrize("log_residual", [False, True])
+def test_expansion_about_angle_zero(network, log_residual):
+    """The parts are what the direct head gives at those angles, and the tangent is one."""
+    model = model_of(network, "direct", log_residual=log_residual).eval()
+    A, dA, moved = model.expansion(*inputs(), 0.05)
+    assert A.shape == dA.shape == moved.shape == (4, 1, GRID["n_w"])
+    torch.testing.assert_close(model.normalise(A[:, 0]), model.predict(*inputs()))
+    _, _, near = model.expansion(*inputs(), 1e-3)
+    change = (near - A) @ model.weights
+    assert torch.all((moved - A).abs().sum(-1) > (near - A).abs().sum(-1))
+    assert change.abs().max() < 0.05
+
+
+def test_the_expansion_of_a_rotated_curve_closes():
+    """``K_a x - x - a dK_0 x`` is of second order in the angle for a smooth curve."""
+    from dmftnet.models.heads import small_rotation
+
+    grid = FrequencyGrid.geometric(5e-3, 6.0, 160)
+    curve = np.exp(-(grid.omega**2))
+    errors = []
+    for angle in (0.1, 0.05):
+        small, slope = (matrix[0] for matrix in small_rotation(grid, angle))
+        errors.append(np.abs(small @ curve - curve - angle * slope @ curve).max())
+    assert errors[0] < 0.05 and errors[1] < 0.6 * errors[0]

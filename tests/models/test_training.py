@@ -12,7 +12,7 @@ from synthetic import ANGLES, GRID, SyntheticDataModule
 
 from dmftnet.errors import ConvergenceError, DmftnetError
 from dmftnet.models.checkpoint import build_model
-from dmftnet.models.losses import DerivativeLoss
+from dmftnet.models.losses import DerivativeLoss, TaylorLoss
 from dmftnet.models.scoring import hybridization_kl, kl_summary, real_axis_kl
 from dmftnet.models.spectral_module import SpectralModule
 
@@ -29,19 +29,22 @@ class StopAfter(lightning.Callback):
         trainer.should_stop = trainer.current_epoch >= self.epoch
 
 
-def make_module(head="DirectHead", lr=3e-3, **options):
+SEED = {"_target_": "dmftnet.models.crossattn.CrossAttention", "dropout": 0.1}
+FILM = {"_target_": "dmftnet.models.film.Film", "n_blocks": 1}
+
+
+def make_module(head="DirectHead", lr=3e-3, net=SEED, loss=None, **options):
     torch.manual_seed(0)
-    net = {
-        "_target_": "dmftnet.models.crossattn.CrossAttention",
-        "width": 8,
-        "n_heads": 2,
-        "dropout": 0.1,
-    }
+    net = {"width": 8, "n_heads": 2, **net}
     model = build_model(net, {"_target_": f"dmftnet.models.heads.{head}"}, GRID, ANGLES)
     optimizer = partial(torch.optim.AdamW, lr=lr)
     hyperparameters = {"lr": lr, "grid": GRID}
     return SpectralModule(
-        model, DerivativeLoss(0.5), optimizer, hyperparameters=hyperparameters, **options
+        model,
+        loss or DerivativeLoss(0.5),
+        optimizer,
+        hyperparameters=hyperparameters,
+        **options,
     )
 
 
@@ -111,6 +114,27 @@ class TestFit:
         kl = real_axis_kl(module.model.eval(), data.arrays("test"))
         assert trainer.callback_metrics["test/kl_worst"] == pytest.approx(kl.max(), rel=1e-4)
 
+    def test_references_are_computed_once(self, tmp_path, monkeypatch):
+        module, data = make_module("RotatedHead", net=FILM), SyntheticDataModule(n=16)
+        sizes, compute = [], module.model.net.references.forward
+        monkeypatch.setattr(
+            module.model.net.references,
+            "forward",
+            lambda h, p: (sizes.append(len(p)), compute(h, p))[1],
+        )
+        trainer = make_trainer(tmp_path, epochs=3)
+        trainer.fit(module, data)
+        assert sizes == [16, 8]  # training and validation samples
+        kept = trainer.train_dataloader.dataset.tensors["references"]
+        arrays = trainer.train_dataloader.dataset.tensors
+        torch.testing.assert_close(kept, compute(arrays["hybridization"], arrays["params"]))
+
+    def test_taylor_term_is_trained(self, tmp_path):
+        module = make_module(loss=TaylorLoss(mu=1.0))
+        trainer = make_trainer(tmp_path, epochs=2)
+        trainer.fit(module, SyntheticDataModule(n=16))
+        assert trainer.callback_metrics["val/taylor"] > 0
+
     def test_diverged_training_says_so(self, tmp_path):
         module = make_module()
         with torch.no_grad():
@@ -164,6 +188,64 @@ class TestLoss:
     def test_negative_lam_is_refused(self):
         with pytest.raises(DmftnetError, match=r"loss\.lam = -1"):
             DerivativeLoss(-1)
+
+    def test_amplitudes_and_their_slopes(self):
+        """``sqrt(A)`` and ``dA / (2 sqrt(A))``: 2 and 1/4 of A = 4, 1 and 1 of A = 1."""
+        loss = DerivativeLoss(lam=1.0, weight_power=1.0, amplitude=True)
+        terms = loss(self.pair(4.0, 1.0), self.pair(1.0, 2.0), self.weights)
+        assert terms["value"].item() == pytest.approx(1.0 * 2, rel=1e-3)  # of the floor, 1e-4
+        assert terms["derivative"].item() == pytest.approx(0.75 * 2, rel=1e-3)
+
+    def test_the_amplitude_is_the_metric_of_the_kl(self):
+        """Equal shares of error at a high and at a low spectrum give equal terms ~ sqrt(KL)."""
+        loss = DerivativeLoss(lam=0.0, weight_power=1.0, amplitude=True)
+        for height in (0.05, 5.0):
+            off = height * (1 + 0.02 / height**0.5)  # KL = (0.02)^2 / 2 a unit of w at any height
+            value = loss(self.pair(off, 0.0), self.pair(height, 0.0), self.weights)["value"].item()
+            assert value == pytest.approx(0.01 * 2, rel=0.05)
+
+
+class TestTaylorLoss:
+    weights = torch.tensor([0.5, 1.0, 0.5])
+    data = torch.rand(2, 1, 3), torch.rand(2, 1, 3)
+
+    def taylor(self, function, loss):
+        """The term of a prediction that depends on the angle as `function` says."""
+        zero = torch.zeros(2, 1, 3, requires_grad=True)
+        A = function(zero)
+        (dA,) = torch.autograd.grad(A.sum(), zero)
+        expansion = A, dA, function(zero + loss.small_angle)
+        terms = loss(self.data, self.data, self.weights, expansion)
+        assert terms["loss"].item() == pytest.approx(loss.mu * terms["taylor"].item())
+        return terms["taylor"].item()
+
+    def test_zero_where_the_angle_enters_linearly(self):
+        loss = TaylorLoss(mu=0.7, angle=0.1)
+        assert self.taylor(lambda a: 0.3 + 2.0 * a, loss) == pytest.approx(0, abs=1e-6)
+
+    def test_positive_elsewhere_and_of_first_order(self):
+        """``(c a^2) / a = c a`` times the integral of one."""
+        for angle in (0.1, 0.05):
+            term = self.taylor(lambda a: 3.0 * a**2, TaylorLoss(angle=angle))
+            assert term == pytest.approx(3.0 * angle * 2.0, rel=1e-5)
+
+    def test_data_terms_stay(self):
+        loss, flat = TaylorLoss(lam=0.3), torch.ones(2, 1, 3)
+        terms = loss((flat, flat), (0 * flat, 0 * flat), self.weights, (flat, 0 * flat, flat))
+        assert terms["taylor"] == 0
+        assert terms["loss"].item() == pytest.approx(1.3 * 2)
+
+    @pytest.mark.parametrize(
+        ("options", "message"), [({"mu": 0.0}, "loss.mu = 0"), ({"angle": 1.0}, "loss.angle = 1")]
+    )
+    def test_bad_arguments(self, options, message):
+        with pytest.raises(DmftnetError, match=message):
+            TaylorLoss(**options)
+
+    def test_the_rotated_head_is_refused_in_one_line(self):
+        with pytest.raises(DmftnetError, match="head=direct") as caught:
+            make_module("RotatedHead", loss=TaylorLoss())
+        assert "\n" not in str(caught.value)
 
 
 def test_hybridization_kl_is_zero_where_the_answer_is_the_input():

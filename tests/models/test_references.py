@@ -1,0 +1,131 @@
+"""Reference spectra: exact limits, symmetry, and the batched twin of the numpy solver."""
+
+import numpy as np
+import pytest
+import torch
+
+from dmftnet.models.perturbation import ModifiedIPT, SecondOrderDiagram
+from dmftnet.models.references import MIRRORED, References
+from dmftnet.physics.contour import smoothing_kernel
+from dmftnet.physics.grid import FrequencyGrid
+from dmftnet.physics.impurity import ImpurityProblem
+from dmftnet.physics.lattice import semicircle
+from dmftnet.physics.self_energy import dyson_spectrum
+from dmftnet.physics.solvers.ipt import IptSolver, second_order_diagram
+
+GRID = {"w_min": 3e-3, "w_max": 6.0, "n_w": 160}
+RESOLUTION = (0.006, 0.06)
+FREQUENCIES = FrequencyGrid.geometric(**GRID)
+# U, eps_d, centre, half-width and weight of the bath
+PROBLEMS = {
+    "free": (0.0, 0.3, -0.1, 1.0, 0.25),
+    "metal": (1.0, -0.5, 0.0, 1.0, 0.25),
+    "correlated": (2.5, -1.25, 0.0, 1.0, 0.25),
+    "doped": (2.0, -0.5, 0.0, 1.0, 0.25),
+    "asymmetric": (1.5, -0.9, 0.3, 0.7, 0.2),
+    "nearly empty": (3.0, 0.8, 0.0, 1.0, 0.25),
+    "atom": (3.0, -1.5, 0.0, 1.0, 1e-5),
+}
+
+
+@pytest.fixture(scope="module")
+def references():
+    return References(GRID, RESOLUTION)
+
+
+def bath(name):
+    return semicircle(FREQUENCIES, *PROBLEMS[name][2:])
+
+
+def batch(names=tuple(PROBLEMS), dtype=torch.float64):
+    hybridization = torch.tensor(np.stack([bath(name) for name in names]), dtype=dtype)
+    return hybridization, torch.tensor([PROBLEMS[name][:2] for name in names], dtype=dtype)
+
+
+def test_shape_norm_sign_and_precision(references):
+    hybridization, params = batch(dtype=torch.float32)
+    channels = references(hybridization, params)
+    assert channels.shape == (len(PROBLEMS), References.n_channels, GRID["n_w"])
+    assert channels.dtype == torch.float32 and torch.all(channels[:, :-1] >= 0)
+    A = channels[:, : len(References.names)]
+    weights = torch.tensor(FREQUENCIES.weights, dtype=torch.float32)
+    torch.testing.assert_close(A @ weights, torch.ones(A.shape[:2]), rtol=1e-5, atol=1e-5)
+    features = references.features(hybridization, channels)
+    assert features.shape == (len(PROBLEMS), GRID["n_w"], References.n_channels)
+    assert features.dtype == torch.float32 and features.abs().max() < 3
+
+
+def test_without_interaction_all_but_the_hybridization_are_exact(references):
+    A = references(*batch(["free"])).numpy()[0]
+    problem = ImpurityProblem(0.0, 0.3, FREQUENCIES, bath("free"))
+    exact = dyson_spectrum(problem, np.zeros((1, FREQUENCIES.n_w), complex))[0]
+    exact = smoothing_kernel(FREQUENCIES, *RESOLUTION) @ exact
+    exact /= FREQUENCIES.integrate(exact)
+    for number, name in enumerate(References.names):
+        if name != "hybridization":
+            np.testing.assert_allclose(A[number], exact, rtol=1e-9, atol=1e-12)
+
+
+def test_mirror_image(references):
+    hybridization, params = batch()
+    U, eps_d = params.T
+    images = references(hybridization.flip(-1), torch.stack([U, -U - eps_d], dim=1))
+    expected = References.mirrored(references(hybridization, params))
+    # the sums of a product run in another order: float32 in the diagram
+    torch.testing.assert_close(images, expected, rtol=1e-4, atol=1e-5)
+    assert [References.names[i] for i in MIRRORED[2:5]] == ["upper", "middle", "lower"]
+
+
+def test_corrected_self_energy(references):
+    """No correction is perturbation theory itself; any is causal and keeps the norm; gradients."""
+    hybridization, params = batch()
+    channels = references(hybridization, params)
+    factor = torch.ones_like(hybridization, requires_grad=True)
+    level = torch.zeros(len(params), dtype=torch.float64, requires_grad=True)
+    A = references.corrected(hybridization, channels, factor, level)
+    torch.testing.assert_close(A, channels[:, 0], rtol=1e-8, atol=1e-10)
+    B = references.corrected(hybridization, channels, 2.0 * factor, level + 0.1)
+    weights = torch.tensor(FREQUENCIES.weights)
+    assert torch.all(B >= 0)
+    torch.testing.assert_close(B @ weights, torch.ones(len(PROBLEMS), dtype=torch.float64))
+    (B**2 @ weights).sum().backward()
+    assert torch.all(torch.isfinite(factor.grad)) and torch.all(torch.isfinite(level.grad))
+    assert torch.all(level.grad != 0) and torch.all(factor.grad[1:].abs().amax(-1) > 0)
+
+
+def test_batch_equals_single(references):
+    together = references(*batch())
+    for number, name in enumerate(PROBLEMS):
+        alone = references(*batch([name]))[0]
+        torch.testing.assert_close(together[number], alone, rtol=1e-4, atol=1e-5)
+
+
+def test_diagram_equals_the_numpy_one():
+    poles = torch.rand(3, GRID["n_w"], dtype=torch.float64, generator=torch.manual_seed(0))
+    poles /= poles.sum(-1, keepdim=True)
+    result = SecondOrderDiagram(FREQUENCIES)(poles).numpy()
+    for row, weights in zip(result, poles.numpy(), strict=True):
+        expected = second_order_diagram(FREQUENCIES, weights, SecondOrderDiagram.STEP)
+        np.testing.assert_allclose(row, expected, rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_self_energy_agrees_with_the_numpy_solver(name):
+    """L1 distance of the spectra: 1e-3 at half filling; 6e-2 elsewhere, where Sigma can have a pole
+
+    outside the bath, and the two find the occupation on the imaginary and on the real axis."""
+    sigma = ModifiedIPT(FREQUENCIES)(*batch([name])).numpy()
+    assert sigma.imag.max() <= 0
+    U, eps_d = PROBLEMS[name][:2]
+    problem = ImpurityProblem(U, eps_d, FREQUENCIES, bath(name))
+    exact = IptSolver(step=SecondOrderDiagram.STEP).solve(problem).spectrum()[0]
+    A = dyson_spectrum(problem, sigma)[0]
+    A /= FREQUENCIES.integrate(A)
+    tolerance = 1e-3 if eps_d == -U / 2 else 6e-2
+    assert FREQUENCIES.integrate(np.abs(A - exact)) < tolerance
+
+
+def test_follows_the_model_but_stays_precise(references):
+    float32 = References(GRID, RESOLUTION).to(torch.float32)
+    assert float32.ipt.omega.dtype == torch.float64 and not float32.state_dict()
+    torch.testing.assert_close(float32(*batch()), references(*batch()))
