@@ -3,7 +3,8 @@
 python dmft.py solver=ras lattice=bethe problem.U=2.0 problem.eps_d=-1.0 start=insulator
 
 Writes ``solution.h5`` and ``summary.json`` into Hydra's run folder. Exit status: 0 converged, 1 not
-converged (what there is gets written all the same), 2 bad input (nothing is written).
+converged (what there is gets written all the same), 2 bad input (nothing is written). A learned
+solver beyond its limits is one line ``warning: ...`` on stderr, and a key of the summary.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import hydra
@@ -19,6 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from dmftnet.config import entry_point, instantiate, run, to_plain
+from dmftnet.errors import DmftnetWarning
 from dmftnet.physics.dmft import DMFTLoop, DMFTResult, Iteration
 from dmftnet.physics.solution_io import refuse_to_overwrite, save_solution, summarize
 from dmftnet.provenance import provenance
@@ -51,6 +54,7 @@ class Progress:
 
 def solve(cfg, progress: Progress) -> tuple[DMFTResult, dict]:
     """Build everything from the config and run the loop or the filling search."""
+    warnings.simplefilter("ignore", DmftnetWarning)  # the summary carries it, once for all loops
     solver, lattice = instantiate(cfg.solver), instantiate(cfg.lattice)
     grid = getattr(solver, "grid", None)
     grid = instantiate(cfg.grid) if grid is None else grid
@@ -59,10 +63,14 @@ def solve(cfg, progress: Progress) -> tuple[DMFTResult, dict]:
         solver=solver, lattice=lattice, mixing=instantiate(cfg.mixing), on_iteration=progress
     )
     began = time.perf_counter()
-    if problem.filling is None:
-        result = loop.run_one(problem)
-    else:
-        result = instantiate(cfg.filling_search)(loop, problem, problem.filling)
+    try:
+        if problem.filling is None:
+            result = loop.run_one(problem)
+        else:
+            result = instantiate(cfg.filling_search)(loop, problem, problem.filling)
+    finally:
+        if hasattr(solver, "close"):  # a guarded solver completes its collected file
+            solver.close()
     seconds = time.perf_counter() - began
     return result, summarize(result, solver.name, lattice.name, seconds)
 
@@ -86,6 +94,8 @@ def main(cfg) -> None:
     save_solution(folder / "solution.h5", result, summary, provenance(to_plain(cfg)))
     (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
     show(console, summary)
+    if summary["warning"]:
+        print(f"warning: {summary['warning']}", file=sys.stderr)
     if not result.converged:
         print(f"not converged: {result.reason}", file=sys.stderr)
         sys.exit(1)

@@ -4,6 +4,7 @@
     python generate.py dataset=bethe solver=ras          the full-size one, data/bethe.h5
     python generate.py executor=dask executor.n_workers=4
     python generate.py dataset=bethe_reference           converged loops for the closure callback
+    python generate.py dataset=collected sampling.problems=FILE   what solver=guarded collected
 
 Killed or interrupted, the same command goes on where it stopped; every finished trajectory is on
 disk at once. A finished file is never overwritten.
@@ -21,16 +22,19 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from dmftnet.config import entry_point, instantiate, to_plain
-from dmftnet.data.generation import generate, open_journal, recipe_hash
+from dmftnet.data.generation import Plan, generate, open_journal, recipe_hash
+from dmftnet.errors import DmftnetError
 from dmftnet.provenance import provenance
 
 RECIPE = ("grid", "lattice", "solver", "sampling")
 """Parts of the config that decide the content of a job."""
 
 
-def file_attributes(cfg: DictConfig) -> dict:
+def file_attributes(cfg: DictConfig, plan: Plan) -> dict:
     """What the file says about its origin."""
     recipe = {key: to_plain(cfg[key]) for key in RECIPE}
+    if hasattr(plan, "inputs"):  # the content of files that it reads
+        recipe["inputs"] = plan.inputs
     config = {"seed": cfg.seed, "path": cfg.dataset.path, **recipe}
     record = provenance(config)
     return {
@@ -60,7 +64,11 @@ def main(cfg: DictConfig) -> None:
     plan, solver, lattice, grid = (
         instantiate(cfg[key]) for key in ("sampling", "solver", "lattice", "grid")
     )
-    journal = open_journal(cfg.dataset.path, plan, grid, file_attributes(cfg))
+    if not isinstance(cfg.dataset.path, str):
+        raise DmftnetError(
+            f"dataset.path = {cfg.dataset.path}: several files serve training; give one to write"
+        )
+    journal = open_journal(cfg.dataset.path, plan, grid, file_attributes(cfg, plan))
     console = Console()
     found = len(journal.jobs)
     if found:

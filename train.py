@@ -10,6 +10,7 @@ The run folder (``hydra.run.dir=...``) then holds ``model.safetensors`` and ``mo
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +36,8 @@ COLUMNS = {"kl_median": "median", "kl_90": "90 %", "kl_worst": "worst"}
 
 def train_network(
     config, plain: dict[str, Any], model: SpectralModel, datamodule, loggers, run_dir: Path
-) -> None:
-    """Fit with Lightning, then put the best checkpoint's weights into `model`."""
+) -> dict[str, Any]:
+    """Fit with Lightning, put the best checkpoint's weights into `model`; returns what it cost."""
     module = SpectralModule(
         model,
         instantiate(config.loss),
@@ -61,11 +62,16 @@ def train_network(
     )
     if config.resume is not None and not Path(config.resume).is_file():
         raise StoreError(f"resume: no file '{config.resume}'; give a run's checkpoints/last.ckpt")
+    began = time.monotonic()
     trainer.fit(module, datamodule, ckpt_path=config.resume, weights_only=True)
+    seconds = round(time.monotonic() - began, 1)
     if best.best_model_path:
         state = torch.load(best.best_model_path, weights_only=True)["state_dict"]
         module.load_state_dict(state)
     trainer.test(module, datamodule, verbose=False)
+    on_gpu = trainer.strategy.root_device.type == "cuda"
+    device = torch.cuda.get_device_name() if on_gpu else f"cpu, {torch.get_num_threads()} threads"
+    return {"seconds": seconds, "epochs": trainer.current_epoch, "device": device}
 
 
 def score(name: str, model: SpectralModel, datamodule, config) -> dict[str, dict]:
@@ -111,16 +117,16 @@ def main(config) -> float:
         instantiate(node, save_dir=run_dir) for node in (config.get("logger") or {}).values()
     ]
     name = HydraConfig.get().runtime.choices["model"]
+    record = {key: plain[key] for key in ("model", "head", "loss", "optimizer", "seed")}
     try:
         if isinstance(model, Baseline):
             model.fit(datamodule.arrays("train"), datamodule.arrays("val"))
         else:
             name = f"{name}, {HydraConfig.get().runtime.choices['head']} head"
-            train_network(config, plain, model, datamodule, loggers, run_dir)
+            record["training"] = train_network(config, plain, model, datamodule, loggers, run_dir)
         model.eval()
         scores = score(name, model, datamodule, config)
         validation = kl_summary(real_axis_kl(model, datamodule.arrays("val")))
-        record = {key: plain[key] for key in ("model", "head", "loss", "optimizer", "seed")}
         save_model(
             run_dir,
             model,

@@ -1,4 +1,4 @@
-"""The errors a user can cause, each with a text that says value, limit and remedy."""
+"""The errors a user can cause, each with a text that says value, limit and remedy; and warnings."""
 
 
 class DmftnetError(ValueError):
@@ -19,3 +19,7 @@ class StoreError(DmftnetError):
 
 class ConvergenceError(DmftnetError):
     """A numerical procedure inside one solve that did not reach its tolerance."""
+
+
+class DmftnetWarning(UserWarning):
+    """An answer that was given but should be read with care; the text says why, with figures."""

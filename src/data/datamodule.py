@@ -11,10 +11,11 @@ spectrum        (B, n_w)               A(w, 0), for validation and test only, in
 rotated         (B, n_angle, n_w)      label, A(w, alpha), in 1/D
 derivative      (B, n_angle, n_w)      label, dA(w, alpha)/dalpha, in 1/D
 filling         (B,)                   exact, both spins
-trajectory      (B,) int64             id of the DMFT trajectory
+trajectory      (B,) int64             id of the DMFT trajectory, unique over all files
 iteration       (B,) int64             number of the DMFT iteration
 ==============  =====================  ====================================================
 
+A dataset is one file or several: their samples are put together split by split, file after file.
 The order of training samples and which of them are particle-hole mirrored follow from (seed,
 epoch) alone, so a resumed training sees what an uninterrupted one would. No worker processes: a
 batch is one indexing operation.
@@ -22,8 +23,8 @@ batch is one indexing operation.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import fields
+from collections.abc import Iterator, Sequence
+from dataclasses import fields, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -37,7 +38,7 @@ from dmftnet.data.sampling import SPLITS
 from dmftnet.data.store import SpectralStore
 from dmftnet.errors import DmftnetError, StoreError
 from dmftnet.physics.grid import FrequencyGrid
-from dmftnet.provenance import sha256
+from dmftnet.provenance import sha256_of_all
 
 
 class SpectralDataset(Dataset):
@@ -101,6 +102,16 @@ class EpochSampler(Sampler):
         return iter(order.tolist())
 
 
+def joined(parts: Sequence[SpectralArrays]) -> SpectralArrays:
+    """The samples of all parts, one after the other."""
+    return SpectralArrays(
+        **{
+            f.name: np.concatenate([getattr(part, f.name) for part in parts])
+            for f in fields(parts[0])
+        }
+    )
+
+
 def _batch(items: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """The dataset makes batches itself; nothing is left to collate."""
     return items
@@ -111,8 +122,8 @@ class SpectralDataModule(LightningDataModule):
 
     Parameters
     ----------
-    path : str
-        Of the HDF5 file that generate.py wrote.
+    path : str or list of str
+        Of the HDF5 files that generate.py wrote.
     grid : dict
         ``w_min, w_max, n_w`` of the network's symmetric geometric grid, in D.
     angles : list of float, in radians
@@ -135,12 +146,12 @@ class SpectralDataModule(LightningDataModule):
     Raises
     ------
     StoreError
-        If the file cannot be used; see `SpectralStore.open`.
+        If a file cannot be used; see `SpectralStore.open`.
     """
 
     def __init__(
         self,
-        path: str = "data/bethe_small.h5",
+        path: str | Path | Sequence[str | Path] = "data/bethe_small.h5",
         grid: dict | None = None,
         angles: tuple[float, ...] = (0.1, 0.15, 0.2),
         resolution: tuple[float, float] = (0.003, 0.03),
@@ -150,7 +161,7 @@ class SpectralDataModule(LightningDataModule):
         cache: bool = True,
     ):
         super().__init__()
-        self.path = Path(path)
+        self.paths = tuple(map(Path, [path] if isinstance(path, str | Path) else path))
         self.grid = FrequencyGrid.geometric(**(grid or {"w_min": 3e-3, "w_max": 6.0, "n_w": 160}))
         self.angles = tuple(float(a) for a in angles)
         self.resolution = tuple(float(r) for r in resolution)
@@ -161,6 +172,10 @@ class SpectralDataModule(LightningDataModule):
         self._check()
 
     def _check(self) -> None:
+        if not self.paths:
+            raise DmftnetError("dataset.path = []: give at least one file")
+        if len(set(self.paths)) < len(self.paths):
+            raise DmftnetError(f"dataset.path = {self._names}: names a file twice; give each once")
         if not self.angles or not all(0 < a < np.pi / 2 for a in self.angles):
             raise DmftnetError(
                 f"dataset.angles = {list(self.angles)}: give at least one angle in (0, pi/2)"
@@ -173,30 +188,40 @@ class SpectralDataModule(LightningDataModule):
         if self.batch_size < 1:
             raise DmftnetError(f"dataset.batch_size = {self.batch_size} must be at least 1")
 
+    @property
+    def _names(self) -> str:
+        return ", ".join(map(str, self.paths))
+
     @cached_property
-    def store(self) -> SpectralStore:
-        """The dataset's file, read at first use."""
-        return SpectralStore.open(self.path)
+    def stores(self) -> tuple[SpectralStore, ...]:
+        """The dataset's files, read at first use."""
+        return tuple(SpectralStore.open(path) for path in self.paths)
 
     @cached_property
     def data_hash(self) -> str:
-        """SHA-256 of the dataset's file, for the provenance of checkpoints and reports."""
-        return sha256(self.path)
+        """SHA-256 of the dataset's files, for the provenance of checkpoints and reports."""
+        return sha256_of_all(self.paths)
 
     @cached_property
-    def _all(self) -> SpectralArrays:
+    def _all(self) -> tuple[SpectralArrays, ...]:
+        """The samples of each file, trajectories numbered on from file to file."""
         make = cached_labels if self.cache else make_labels
-        return make(self.store, self.grid, self.angles, self.resolution)
+        parts, first_id = [], 0
+        for store in self.stores:
+            arrays = make(store, self.grid, self.angles, self.resolution)
+            parts.append(replace(arrays, trajectory=arrays.trajectory + first_id))
+            first_id += int(store.columns["trajectories/id"].max()) + 1
+        return tuple(parts)
 
     def arrays(self, split: str) -> SpectralArrays:
         """All samples of "train", "val" or "test" as numpy arrays, never mirrored."""
-        chosen = self.store.indices(split)
-        if chosen.size == 0:
+        chosen = [store.indices(split) for store in self.stores]
+        if not sum(indices.size for indices in chosen):
             raise StoreError(
-                f"file {self.path} has no {split} sample; raise sampling.n_trajectories and run "
+                f"file {self._names} has no {split} sample; raise sampling.n_trajectories and run "
                 "generate.py again"
             )
-        return self._all.take(chosen)
+        return joined([part.take(i) for part, i in zip(self._all, chosen, strict=True)])
 
     def setup(self, stage: str | None = None) -> None:
         """Read the file and make the labels, whatever the stage."""

@@ -33,8 +33,9 @@ from dmftnet.physics.starts import starting_hybridization
 SPLITS = ("train", "val", "test")
 """Names by the integer code that files store."""
 
-STARTS = ("metal", "insulator", "random", "quasiparticle", "agnostic")
-"""Kinds of starting hybridization by the integer code that files store."""
+STARTS = ("metal", "insulator", "random", "quasiparticle", "agnostic", "collected")
+"""Kinds of starting hybridization by the integer code that files store; the last is never drawn
+(`dmftnet.data.collected`)."""
 
 
 @dataclass(frozen=True)
@@ -142,10 +143,10 @@ class TrajectorySampler:
                 f"sampling: fractions {[float(s) for s in shares]} must lie in [0, 1], and the "
                 "start_fractions must sum to 1"
             )
-        if len(self.start_fractions) > len(STARTS):
+        if len(self.start_fractions) >= len(STARTS):
             raise InvalidProblemError(
                 f"sampling: {len(self.start_fractions)} start_fractions, but there are "
-                f"{len(STARTS)} starts: {', '.join(STARTS)}"
+                f"{len(STARTS) - 1} starts: {', '.join(STARTS[:-1])}"
             )
         if not 0 < self.mixing[0] <= self.mixing[1] <= 1:
             raise InvalidProblemError(f"sampling: mixing = {self.mixing} must lie in (0, 1]")
@@ -167,7 +168,7 @@ class TrajectorySampler:
             eps_d=float(-U / 2 + self._draw_shift(u_doping, U)),
             start=STARTS[int(np.searchsorted(np.cumsum(self.start_fractions)[:-1], u_start))],
             mixing=float(low + (high - low) * u_mixing),
-            split=self._split(id),
+            split=split_of(id, self.seed, self.block),
             seed=self.seed,
         )
 
@@ -193,9 +194,11 @@ class TrajectorySampler:
         signed = 2 * doped - 1
         return np.sign(signed) * (self.highest_level + U / 2) * np.sqrt(abs(signed))
 
-    def _split(self, id: int) -> str:
-        block, place = divmod(id, self.block)
-        roles = np.zeros(self.block, dtype=int)
-        roles[:2] = SPLITS.index("val"), SPLITS.index("test")
-        rng = np.random.default_rng([self.seed, block, 1])  # the third number: another stream
-        return SPLITS[rng.permutation(roles)[place]]
+
+def split_of(id: int, seed: int, block: int) -> str:
+    """The split of a trajectory: of each `block` ids one is "val", one "test", the seed decides."""
+    number, place = divmod(id, block)
+    roles = np.zeros(block, dtype=int)
+    roles[:2] = SPLITS.index("val"), SPLITS.index("test")
+    rng = np.random.default_rng([seed, number, 1])  # the third number: another stream
+    return SPLITS[rng.permutation(roles)[place]]

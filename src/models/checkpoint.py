@@ -3,6 +3,9 @@
 Nothing is unpickled, and a checkpoint can only name classes of `dmftnet.models`. ``model.yaml``
 says how to build the model (network, head, grid, angles), what its data were (resolution, hash,
 ranges), how good it was, and where it came from.
+
+A folder is also a model where its ``model.yaml`` lists ``members``, the names of folders inside it:
+then it is their ensemble (`dmftnet.models.shipped` writes such folders).
 """
 
 from __future__ import annotations
@@ -19,10 +22,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from dmftnet.errors import DmftnetError, StoreError
+from dmftnet.models.ensemble import Ensemble
 from dmftnet.models.heads import Head, SpectralModel
 from dmftnet.models.kernel_ridge import Baseline
 from dmftnet.models.layers import SpectralNetwork
-from dmftnet.provenance import provenance, sha256
+from dmftnet.provenance import provenance, sha256_of_all
 
 SCHEMA = "dmftnet-model"
 SCHEMA_VERSION = 1
@@ -96,12 +100,17 @@ def describe_data(datamodule, dataset: Mapping[str, Any]) -> dict[str, Any]:
     """
     U, eps_d = datamodule.arrays("train").params.T.astype(float)
     shift = abs(eps_d + U / 2)
-    path = Path(dataset.get("path", ""))
+    given = dataset.get("path", "")
+    paths = [Path(p) for p in ([given] if isinstance(given, str | Path) else given)]
+    found = all(path.is_file() for path in paths)
     return {
         "grid": dict(dataset["grid"]),
         "angles": list(dataset["angles"]),
         "resolution": list(dataset["resolution"]),
-        "data": {"file": path.name, "sha256": sha256(path) if path.is_file() else "not a file"},
+        "data": {
+            "file": ", ".join(path.name for path in paths),
+            "sha256": sha256_of_all(paths) if found else "not a file",
+        },
         "ranges": {
             name: [round(float(values.min()), 6), round(float(values.max()), 6)]
             for name, values in (("U", U), ("shift", shift))
@@ -126,16 +135,20 @@ def save_model(directory: str | Path, model: SpectralModel, record: Mapping[str,
         raise StoreError(f"a model's description lacks {missing}; give all of {list(REQUIRED)}")
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
-    description = {"schema": SCHEMA, "schema_version": SCHEMA_VERSION, **record}
-    description["provenance"] = provenance()
     weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
     temporary = directory / f"{WEIGHTS}.part"
     save_file(weights, temporary)
     os.replace(temporary, directory / WEIGHTS)
+    write_description(directory, {**record, "provenance": provenance()})
+    return directory
+
+
+def write_description(directory: Path, record: Mapping[str, Any]) -> None:
+    """Write ``model.yaml``; it appears complete or not at all."""
+    description = {"schema": SCHEMA, "schema_version": SCHEMA_VERSION, **record}
     temporary = directory / f"{DESCRIPTION}.part"
     temporary.write_text(yaml.safe_dump(description, sort_keys=False))
     os.replace(temporary, directory / DESCRIPTION)
-    return directory
 
 
 def read_record(directory: str | Path) -> dict[str, Any]:
@@ -144,7 +157,7 @@ def read_record(directory: str | Path) -> dict[str, Any]:
     if not path.is_file():
         raise StoreError(
             f"no checkpoint at '{directory}': it has no {DESCRIPTION}; give the run folder of "
-            "train.py"
+            "train.py, or a folder that ship.py wrote"
         )
     try:
         record = yaml.safe_load(path.read_text())
@@ -173,6 +186,25 @@ def load_model(directory: str | Path) -> SpectralModel:
     """
     directory = Path(directory)
     record = read_record(directory)
+    model = (
+        _load_members(directory, record) if "members" in record else _load_one(directory, record)
+    )
+    model.record = record
+    return model.eval()
+
+
+def _load_members(directory: Path, record: Mapping[str, Any]) -> Ensemble:
+    names = record["members"]
+    if not isinstance(names, list) or not all(
+        isinstance(name, str) and Path(name).name == name != ".." for name in names
+    ):
+        raise StoreError(
+            f"'{directory / DESCRIPTION}' lists members {names}; give names of folders inside it"
+        )
+    return Ensemble([load_model(directory / name) for name in names])
+
+
+def _load_one(directory: Path, record: Mapping[str, Any]) -> SpectralModel:
     path = directory / WEIGHTS
     try:
         state = load_file(path)
@@ -187,8 +219,7 @@ def load_model(directory: str | Path) -> SpectralModel:
         model.prepare(state)
     _check_weights(path, model, state, record)
     model.load_state_dict(state)
-    model.record = record
-    return model.eval()
+    return model
 
 
 def _check_weights(

@@ -3,22 +3,30 @@
 `NetworkSolver` loads a checkpoint and answers with `CurveSolution`s, so that the DMFT loop, the
 scripts and the tests never know what drives them. Batches go through the network at once.
 
-Accuracy is that of the checkpoint (``model.yaml`` holds its test scores) and only inside the range
-of its training data; `diagnostics["extrapolating"]` says where a problem lies outside. For a
-reference, or outside that range, use ``ras``.
+Accuracy is that of the checkpoint (``model.yaml`` holds its test scores) and only near its
+training data (`dmftnet.models.applicability`). Every solution says in its diagnostics how near:
+``extrapolating`` (U or shift outside the training range), ``distance``, ``spread``, and
+``warning``, a line with figures where one of them is beyond its limit, else empty. `solve` also
+issues that line as a `DmftnetWarning`; a DMFT loop does so once, at its end. For a reference, or
+where warned, use ``ras``; ``guarded`` does that by itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from dmftnet.data.labels import network_spectrum
+from dmftnet.errors import DmftnetError, DmftnetWarning
+from dmftnet.models.applicability import Applicability
 from dmftnet.models.checkpoint import load_model
+from dmftnet.models.ensemble import Ensemble, disagreement
 from dmftnet.models.heads import SpectralModel
-from dmftnet.models.scoring import predict_real_axis
+from dmftnet.models.scoring import predict_members
+from dmftnet.models.shipped import load_applicability, load_ensemble
 from dmftnet.physics.grid import FrequencyGrid
 from dmftnet.physics.impurity import ImpurityProblem, ImpuritySolution, require_one_orbital
 from dmftnet.physics.solution import CurveSolution
@@ -29,8 +37,11 @@ class NetworkSolver:
 
     Parameters
     ----------
-    checkpoint : path
-        Run folder of ``train.py`` with ``model.safetensors`` and ``model.yaml``.
+    checkpoint : path, or sequence of paths
+        A folder that ``ship.py`` wrote (with limits), or a run folder of ``train.py``; several make
+        an ensemble, whose spread has no limit unless given.
+    limits : mapping, optional
+        ``spread`` and ``distance``, in place of those in the folder.
 
     Attributes
     ----------
@@ -38,17 +49,32 @@ class NetworkSolver:
         The network's own grid, the natural working grid of a DMFT loop. Problems on another grid
         are smoothed onto it with the training data's resolution, and the answer is interpolated
         back and normalised.
+    applicability : Applicability
     """
 
     name = "network"
 
-    def __init__(self, checkpoint: str | Path):
-        model = load_model(checkpoint)
-        self._setup(model, Path(checkpoint).name, model.record)
+    def __init__(
+        self,
+        checkpoint: str | Path | Sequence[str | Path],
+        limits: Mapping[str, float] | None = None,
+    ):
+        if isinstance(checkpoint, str | Path):
+            model, applicability = load_model(checkpoint), load_applicability(checkpoint, limits)
+            label = Path(checkpoint).name
+        else:
+            model = load_ensemble(checkpoint)
+            applicability = Applicability(model.record.get("ranges", {}), limits or {})
+            label = ", ".join(Path(folder).name for folder in checkpoint)
+        self._setup(model, label, model.record["resolution"], applicability)
 
     @classmethod
     def from_model(
-        cls, model: SpectralModel, resolution: Sequence[float], label: str = "model in training"
+        cls,
+        model: SpectralModel,
+        resolution: Sequence[float],
+        label: str = "model in training",
+        applicability: Applicability | None = None,
     ) -> NetworkSolver:
         """A solver around a model in memory.
 
@@ -58,48 +84,69 @@ class NetworkSolver:
         resolution : (eta, slope), in D
             Gaussian resolution of the model's training data.
         label : str
+        applicability : Applicability, optional
+            Nothing is checked without.
         """
         solver = cls.__new__(cls)
-        solver._setup(model, label, {"resolution": list(resolution)})
+        solver._setup(model, label, resolution, applicability or Applicability())
         return solver
 
-    def _setup(self, model, label: str, record: dict) -> None:
+    def _setup(self, model, label: str, resolution, applicability: Applicability) -> None:
+        if "spread" in applicability.limits and not isinstance(model, Ensemble):
+            raise DmftnetError(
+                f"limits.spread is given, but '{label}' is a single network, which has no spread; "
+                "give an ensemble, or limits.distance"
+            )
         self.model = model
         self.label = label
         self.grid: FrequencyGrid = model.frequency_grid
-        self.resolution = tuple(record["resolution"])
-        self.ranges = record.get("ranges", {})
+        self.resolution = tuple(resolution)
+        self.applicability = applicability
 
     def solve(self, problem: ImpurityProblem) -> ImpuritySolution:
-        """Solve one problem."""
-        return self.solve_batch([problem])[0]
+        """Solve one problem; warns where the answer is beyond the limits."""
+        solution = self.solve_batch([problem])[0]
+        if solution.diagnostics["warning"]:
+            warnings.warn(solution.diagnostics["warning"], DmftnetWarning, stacklevel=2)
+        return solution
 
     def solve_batch(self, problems: Sequence[ImpurityProblem]) -> list[ImpuritySolution]:
-        """Solve all problems in one pass through the network."""
+        """Solve all problems in one pass through the network; warnings in the diagnostics alone."""
         if not problems:
             return []
         for problem in problems:
             require_one_orbital(problem, self.name)
         inputs = np.stack([self._to_network(problem) for problem in problems])
         params = np.array([[problem.U, problem.eps_d[0]] for problem in problems])
-        curves = predict_real_axis(self.model, inputs, params)  # on the model's own device
-        return [self._solution(*pair) for pair in zip(problems, curves, strict=True)]
+        members = predict_members(self.model, inputs, params)  # on the model's own device
+        curves, none = members.mean(axis=0), [None] * len(problems)
+        spread = disagreement(self.grid, members).tolist() if len(members) > 1 else none
+        nearest = self.applicability.distance
+        distance = none if nearest is None else nearest(inputs, params).tolist()
+        return [
+            self._solution(problem, curve, {"spread": s, "distance": d})
+            for problem, curve, s, d in zip(problems, curves, spread, distance, strict=True)
+        ]
 
     def _to_network(self, problem: ImpurityProblem) -> np.ndarray:
         if problem.grid == self.grid:
             return problem.hybridization[0]
         return network_spectrum(problem.grid, self.grid, self.resolution, problem.hybridization[0])
 
-    def _solution(self, problem: ImpurityProblem, curve: np.ndarray) -> CurveSolution:
+    def _solution(
+        self, problem: ImpurityProblem, curve: np.ndarray, scores: dict[str, float | None]
+    ) -> CurveSolution:
         if problem.grid != self.grid:
             curve = self.grid.interpolate(curve, problem.grid.omega)
         curve = curve / problem.grid.integrate(curve)
-        diagnostics = {"checkpoint": self.label, "extrapolating": self._extrapolates(problem)}
+        U, eps_d = problem.U, float(problem.eps_d[0])
+        objection = self.applicability.objection(U, eps_d, scores)
+        if objection:
+            objection = f"network '{self.label}' beyond its limits at {objection}"
+        diagnostics = {
+            "checkpoint": self.label,
+            "extrapolating": self.applicability.extrapolates(U, eps_d),
+            **scores,
+            "warning": objection,
+        }
         return CurveSolution(problem, curve[None, :], diagnostics)
-
-    def _extrapolates(self, problem: ImpurityProblem) -> bool:
-        values = {"U": problem.U, "shift": abs(problem.eps_d[0] + problem.U / 2)}
-        return any(
-            not low - 1e-6 <= values[name] <= high + 1e-6
-            for name, (low, high) in self.ranges.items()
-        )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from dmftnet.models.ensemble import Ensemble
 from dmftnet.models.heads import SpectralModel
 from dmftnet.physics.grid import FrequencyGrid
 from dmftnet.physics.observables import kl_divergence
@@ -16,17 +17,35 @@ from dmftnet.physics.observables import kl_divergence
 BATCH = 256
 
 
-def predict_real_axis(model: SpectralModel, hybridization, params) -> np.ndarray:
-    """(n, n_w) float64 real-axis spectra of (n, n_w) hybridizations and (n, 2) ``[U, eps_d]``."""
+def predict_members(model: SpectralModel, hybridization, params) -> np.ndarray:
+    """Real-axis spectra of each member of an ensemble, or of the one model (M = 1).
+
+    Parameters
+    ----------
+    hybridization : (n, n_w), in D
+    params : (n, 2)
+        U and eps_d, in D.
+
+    Returns
+    -------
+    (M, n, n_w) float64, in 1/D
+    """
     hybridization = torch.as_tensor(np.asarray(hybridization), dtype=torch.float32)
     params = torch.as_tensor(np.asarray(params), dtype=torch.float32)
     device = model.weights.device
+    one_by_one = model.member_spectra if isinstance(model, Ensemble) else model.real_axis
     with torch.inference_mode():
         batches = [
-            model.real_axis(h.to(device), p.to(device)).cpu().numpy()
+            one_by_one(h.to(device), p.to(device)).cpu().numpy()
             for h, p in zip(hybridization.split(BATCH), params.split(BATCH), strict=True)
         ]
-    return np.concatenate(batches).astype(np.float64)
+    members = np.concatenate(batches, axis=-2).astype(np.float64)
+    return members if isinstance(model, Ensemble) else members[None]
+
+
+def predict_real_axis(model: SpectralModel, hybridization, params) -> np.ndarray:
+    """(n, n_w) float64 real-axis spectra of (n, n_w) hybridizations and (n, 2) ``[U, eps_d]``."""
+    return predict_members(model, hybridization, params).mean(axis=0)
 
 
 def real_axis_kl(model: SpectralModel, arrays) -> np.ndarray:

@@ -18,12 +18,14 @@ References: A. Georges, G. Kotliar, W. Krauth, M. Rozenberg, RMP 68, 13 (1996).
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
-from dmftnet.errors import InvalidProblemError
+from dmftnet.errors import DmftnetWarning, InvalidProblemError
 from dmftnet.physics.grid import FrequencyGrid
 from dmftnet.physics.impurity import ImpurityProblem, ImpuritySolution, ImpuritySolver
 from dmftnet.physics.lattice import Lattice
@@ -48,6 +50,8 @@ class DMFTResult:
         Why the loop ended, one line.
     plateau : (float, float), optional, in D
         Range of eps_d with the same filling, where a filling search ended inside a gap.
+    diagnostics : tuple of dict
+        What the solver said of each iteration's solve.
     """
 
     problem: ImpurityProblem
@@ -57,6 +61,16 @@ class DMFTResult:
     kl_history: tuple[float, ...]
     reason: str
     plateau: tuple[float, float] | None = None
+    diagnostics: tuple[dict[str, Any], ...] = ()
+
+    @property
+    def warning(self) -> str:
+        """What the solver warned of on the way, in one line; empty if of nothing."""
+        said = [step["warning"] for step in self.diagnostics if step.get("warning")]
+        if not said:
+            return ""
+        last = "the last included" if self.diagnostics[-1].get("warning") else "not the last"
+        return f"{len(said)} of {len(self.diagnostics)} solves, {last}: {said[-1]}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,6 +94,7 @@ class _Run:
     symmetric: bool
     kl: list[float] = field(default_factory=list)
     drift: list[float] = field(default_factory=list)
+    diagnostics: list[dict[str, Any]] = field(default_factory=list)
     result: DMFTResult | None = None
 
 
@@ -136,6 +151,11 @@ class DMFTLoop:
         Returns
         -------
         list of DMFTResult, in order
+
+        Warns
+        -----
+        DmftnetWarning
+            Once, where the solver warned of any of its solves.
         """
         runs = [
             _Run(i, problem, self.mixing.start(), self._keeps_symmetry(problem))
@@ -147,6 +167,14 @@ class DMFTLoop:
             for run, solution in zip(active, solutions, strict=True):
                 self._advance(run, solution)
             active = [run for run in active if run.result is None]
+        warned = [run.result.warning for run in runs if run.result.warning]
+        if warned:
+            text = (
+                warned[-1]
+                if len(runs) == 1
+                else f"{len(warned)} of {len(runs)} loops; {warned[-1]}"
+            )
+            warnings.warn(text, DmftnetWarning, stacklevel=2)
         return [run.result for run in runs]
 
     def run_one(self, problem: ImpurityProblem) -> DMFTResult:
@@ -166,6 +194,7 @@ class DMFTLoop:
         finite = bool(np.all(np.isfinite(new)))
         kl = hybridization_kl(problem.grid, new, problem.hybridization) if finite else np.inf
         run.kl.append(kl)
+        run.diagnostics.append(solution.diagnostics)
         run.drift.append(zero_frequency_drift(problem.grid, new, problem.hybridization))
         if self.on_iteration is not None:
             self.on_iteration(Iteration(run.index, len(run.kl), kl, problem, solution))
@@ -174,7 +203,15 @@ class DMFTLoop:
             run.problem = problem.replace(hybridization=self._mixed(run, new))
             return
         converged, reason = ended
-        run.result = DMFTResult(problem, solution, converged, len(run.kl), tuple(run.kl), reason)
+        run.result = DMFTResult(
+            problem,
+            solution,
+            converged,
+            len(run.kl),
+            tuple(run.kl),
+            reason,
+            diagnostics=tuple(run.diagnostics),
+        )
 
     def _verdict(self, run: _Run, finite: bool) -> tuple[bool, str] | None:
         if not finite:
@@ -219,7 +256,10 @@ def zero_frequency_drift(grid: FrequencyGrid, new: np.ndarray, old: np.ndarray) 
 
 
 def continue_in_U(
-    loop: DMFTLoop, problem: ImpurityProblem, U_values: Sequence[float]
+    loop: DMFTLoop,
+    problem: ImpurityProblem,
+    U_values: Sequence[float],
+    lost: Callable[[DMFTResult], bool] | None = None,
 ) -> list[DMFTResult]:
     """Solutions along a path in U, each started from the one before; draws the hysteresis.
 
@@ -231,6 +271,9 @@ def continue_in_U(
         Gives the start of the first U and the doping ``eps_d + U/2``.
     U_values : sequence of float, in D
         In the order of the path: rising follows the metal, falling the insulator.
+    lost : callable, optional
+        Says whether a solution has left the branch; the path ends with the first that has, since
+        what follows would only repeat the other branch.
     """
     doping = problem.eps_d + problem.U / 2
     results: list[DMFTResult] = []
@@ -239,4 +282,6 @@ def continue_in_U(
         results.append(
             loop.run_one(problem.replace(U=U, eps_d=doping - U / 2, hybridization=start))
         )
+        if lost is not None and lost(results[-1]):
+            break
     return results

@@ -142,7 +142,7 @@ class ImpuritySolution(Protocol):
         Occupation, both spins, all orbitals.
     double_occupancy : float
         ``<n_up n_dn>``, averaged over orbitals.
-    diagnostics : dict of str to int, float, bool or str
+    diagnostics : dict of str to int, float, bool, str or None
         What a user should know: sizes, residuals, clipped weight, spread, warnings.
     """
 

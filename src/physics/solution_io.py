@@ -52,6 +52,8 @@ SUMMARY_KEYS = (
     "A0",
     "gap",
     "kl_last",
+    "fallbacks",
+    "warning",
     "seconds",
 )
 
@@ -74,6 +76,8 @@ def summarize(result: DMFTResult, solver: str, lattice: str, seconds: float) -> 
 
     ``Z`` is the slope of Re Sigma on the real axis, ``Z_matsubara`` the slope on the imaginary one;
     both are zero in an insulator, where no quasiparticle lives. ``A0`` is in 1/D, ``gap`` in D.
+    ``fallbacks`` counts the iterations that a guarded solver left to the exact one; ``warning`` is
+    what the solver warned of, or None.
     """
     problem, solution = result.problem, result.solution
     grid, A, sigma = problem.grid, solution.spectrum(), solution.self_energy()
@@ -99,6 +103,8 @@ def summarize(result: DMFTResult, solver: str, lattice: str, seconds: float) -> 
         "A0": _plain(grid.at_zero(A)),
         "gap": _plain(gaps),
         "kl_last": float(kl) if np.isfinite(kl) else None,
+        "fallbacks": sum(bool(step.get("fallback")) for step in result.diagnostics),
+        "warning": result.warning or None,
         "seconds": float(seconds),
     }
 

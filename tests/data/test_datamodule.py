@@ -133,6 +133,41 @@ def test_a_resumed_training_sees_what_an_uninterrupted_one_would(dataset, tmp_pa
     assert first[0] != rest[0]
 
 
+def test_several_files_are_one_dataset(dataset, tmp_path):
+    """Split by split, each trajectory with an id of its own."""
+    from toy_dataset import make_file
+
+    from dmftnet.data.generation import TrajectoryPlan
+    from dmftnet.data.sampling import TrajectorySampler
+
+    plan = TrajectoryPlan(TrajectorySampler(seed=8), n_trajectories=8, n_iterations=2)
+    other = make_file(tmp_path / "other.h5", plan, n_w=300)  # another fine grid too
+    one, two = (SpectralDataModule(path, **OPTIONS) for path in (dataset, [other]))
+    both = SpectralDataModule([dataset, other], **OPTIONS)
+    ids = []
+    for split in ("train", "val", "test"):
+        parts = one.arrays(split), two.arrays(split)
+        joined = both.arrays(split)
+        for name in ("hybridization", "params", "spectrum", "rotated", "filling", "iteration"):
+            expected = np.concatenate([getattr(part, name) for part in parts])
+            assert np.array_equal(getattr(joined, name), expected)
+        assert np.array_equal(joined.trajectory[: len(parts[0])], parts[0].trajectory)
+        assert np.array_equal(joined.trajectory[len(parts[0]) :], parts[1].trajectory + 16)
+        ids.append(set(joined.trajectory.tolist()))
+    assert not ids[0] & ids[1] and not ids[0] & ids[2] and not ids[1] & ids[2]
+    assert len({one.data_hash, two.data_hash, both.data_hash}) == 3
+    assert two.data_hash == SpectralDataModule(other, **OPTIONS).data_hash
+    assert len(next(iter(both.test_dataloader()))["params"]) == len(both.arrays("test"))
+
+
+@pytest.mark.parametrize(
+    ("paths", "words"), [([], "at least one file"), (["a.h5", "a.h5"], "names a file twice")]
+)
+def test_lists_of_files_are_checked(paths, words):
+    with pytest.raises(DmftnetError, match=words):
+        SpectralDataModule(paths, **OPTIONS)
+
+
 def test_unusable_datasets_raise_one_line(dataset, tmp_path):
     def error(path, kind=StoreError):
         with pytest.raises(kind) as raised:

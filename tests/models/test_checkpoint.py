@@ -16,6 +16,9 @@ ROTATED = {"_target_": "dmftnet.models.heads.RotatedHead"}
 MODELS = {
     "mlp": {"_target_": "dmftnet.models.mlp.MLP", "width": 16, "n_blocks": 1},
     "crossattn": {"_target_": "dmftnet.models.crossattn.CrossAttention", "width": 8, "n_heads": 2},
+    "crossquery": {"_target_": "dmftnet.models.crossquery.CrossQuery", "width": 8, "n_heads": 2},
+    "encdec": {"_target_": "dmftnet.models.encdec.EncoderDecoder", "width": 8, "n_heads": 2},
+    "film": {"_target_": "dmftnet.models.film.Film", "width": 8, "n_heads": 2, "n_blocks": 1},
     "kernel_ridge": {"_target_": "dmftnet.models.kernel_ridge.KernelRidgeRegression"},
     "nearest_neighbour": {"_target_": "dmftnet.models.kernel_ridge.NearestNeighbour"},
 }
@@ -122,6 +125,8 @@ def test_data_is_described():
     assert 0 <= low < high <= 3
     assert record["ranges"]["shift"][1] <= 0.5 + 1e-6
     yaml.safe_dump(record)
+    several = describe_data(data, {**dataset, "path": ["a.h5", "folder/b.h5"]})
+    assert several["data"] == {"file": "a.h5, b.h5", "sha256": "not a file"}
 
 
 def test_baselines_beat_chance_and_need_a_fit(tmp_path):

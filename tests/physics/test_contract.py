@@ -1,7 +1,8 @@
 """One contract for every impurity solver; the laws that only exact solvers owe come after.
 
-A new solver joins by one line in `SOLVERS`. The network has random weights: what holds here holds
-by construction, whatever it has learned.
+A new solver joins by one line in `SOLVERS`. The networks have random weights: what holds here holds
+by construction, whatever they have learned. The guarded solver takes part twice: as the network
+that it always trusts, and as the exact solver that it always falls back to.
 """
 
 import numpy as np
@@ -11,7 +12,10 @@ from physics.properties import assert_causal, assert_particle_hole, assert_sum_r
 from synthetic import ANGLES, RESOLUTION
 
 from dmftnet.errors import InvalidProblemError
+from dmftnet.models.applicability import Applicability
 from dmftnet.models.checkpoint import build_model
+from dmftnet.models.ensemble import Ensemble
+from dmftnet.models.guarded_solver import GuardedSolver
 from dmftnet.models.network_solver import NetworkSolver
 from dmftnet.physics.grid import FrequencyGrid
 from dmftnet.physics.impurity import ImpurityProblem, ImpuritySolution, ImpuritySolver
@@ -19,18 +23,31 @@ from dmftnet.physics.lattice import semicircle
 from dmftnet.physics.observables import exact_moments
 from dmftnet.physics.self_energy import dyson_spectrum
 from dmftnet.physics.solvers.ed import EdSolver
+from dmftnet.physics.solvers.ipt import IptSolver
 from dmftnet.physics.solvers.ras import RasSolver
 
 NETWORK_GRID = {"w_min": 5e-3, "w_max": 8.0, "n_w": 200}
 GRID = FrequencyGrid.geometric(**NETWORK_GRID)
 
 
-def tiny_network(model, head):
-    """A network solver with random weights, on the grid of the problems."""
-    torch.manual_seed(3)
+def tiny_model(model, head, seed=3):
+    """A network with random weights, on the grid of the problems."""
+    torch.manual_seed(seed)
     node = {"_target_": f"dmftnet.models.{model}", "width": 8, "n_heads": 2}
-    model = build_model(node, {"_target_": f"dmftnet.models.heads.{head}"}, NETWORK_GRID, ANGLES)
-    return NetworkSolver.from_model(model.eval(), RESOLUTION)
+    head = {"_target_": f"dmftnet.models.heads.{head}"}
+    return build_model(node, head, NETWORK_GRID, ANGLES).eval()
+
+
+def tiny_network(model, head):
+    """The solver of one such network."""
+    return NetworkSolver.from_model(tiny_model(model, head), RESOLUTION)
+
+
+def tiny_ensemble(limit=1.0):
+    """The solver of two of them, trusted up to a limit of their spread."""
+    members = [tiny_model("crossquery.CrossQuery", "RotatedHead", seed) for seed in (3, 4)]
+    rules = Applicability({}, {"spread": limit})
+    return NetworkSolver.from_model(Ensemble(members).eval(), RESOLUTION, "two", rules)
 
 
 # tight ground states: every law below then holds to the tolerance it states
@@ -39,9 +56,15 @@ EXACT = {
     "ed": lambda: EdSolver(n_bath=3),
 }
 SOLVERS = EXACT | {
+    "ipt": IptSolver,
+    "network, film": lambda: tiny_network("film.Film", "RotatedHead"),
     "network, rotated head": lambda: tiny_network("crossquery.CrossQuery", "RotatedHead"),
     "network, direct head": lambda: tiny_network("crossattn.CrossAttention", "DirectHead"),
+    "network, ensemble": tiny_ensemble,
+    "guarded, network trusted": lambda: GuardedSolver(tiny_ensemble(), EXACT["ed"]()),
+    "guarded, falling back": lambda: GuardedSolver(tiny_ensemble(-1.0), EXACT["ed"]()),
 }
+LEARNED = ("network", "guarded")  # computed in float32
 PROBLEMS = {
     "metal": (1.0, -0.5, 0.0),
     "doped": (2.0, -0.4, 0.2),
@@ -69,13 +92,13 @@ def _exact(request):
 
 
 def test_protocol(solver):
-    assert isinstance(solver, ImpuritySolver) and solver.name in ("ras", "ed", "network")
+    assert isinstance(solver, ImpuritySolver) and solver.name in ("ras", "ed", "ipt", *LEARNED)
     problem = make("metal")
     solution = solver.solve(problem)
     assert isinstance(solution, ImpuritySolution) and solution.problem is problem
     assert isinstance(solution.filling, float) and isinstance(solution.double_occupancy, float)
     kinds = {type(value) for value in solution.diagnostics.values()}
-    assert kinds <= {int, float, bool, str, np.float64}
+    assert kinds <= {int, float, bool, str, np.float64, type(None)}
     coarse = FrequencyGrid.geometric(0.05, 4.0, 20)
     assert solution.self_energy(coarse).shape == (1, 20)
     assert solution.spectrum(coarse, angle=0.1).shape == (1, 20)
@@ -97,14 +120,14 @@ def test_particle_hole(solver, name):
     """Exact solvers mirror term by term; 1e-6 is the ground state's residual and the doped Lanczos
 
     run's. The network computes in float32, where mirroring changes the order of sums."""
-    assert_particle_hole(solver, make(name), 1e-6 if solver.name != "network" else 2e-5)
+    assert_particle_hole(solver, make(name), 1e-6 if solver.name not in LEARNED else 2e-5)
 
 
 def test_half_filled_spectra_are_even(solver):
     """The mirrored problem is the problem itself; the tolerances of `test_particle_hole`."""
     solution = solver.solve(make("metal"))
     A = solution.spectrum()[0]
-    tolerance = 1e-6 if solver.name != "network" else 2e-5
+    tolerance = 1e-6 if solver.name not in LEARNED else 2e-5
     assert GRID.integrate(np.abs(A - A[::-1])) < tolerance
     assert solution.filling == pytest.approx(1, abs=tolerance)
 
@@ -124,7 +147,7 @@ def test_batches_equal_single_solves(solver):
     assert [s.problem for s in together] == problems
     assert solver.solve_batch([]) == []
     for one, other in zip(map(solver.solve, problems), together, strict=True):
-        tolerance = 0 if solver.name != "network" else 1e-5
+        tolerance = 0 if solver.name not in LEARNED else 1e-5
         np.testing.assert_allclose(one.spectrum(), other.spectrum(), rtol=0, atol=tolerance)
 
 

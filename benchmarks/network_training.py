@@ -1,0 +1,128 @@
+"""A training step with and without compilation, and the throughput of dataset generation.
+
+    OMP_NUM_THREADS=1 python benchmarks/network_training.py                       (a few minutes)
+    OMP_NUM_THREADS=1 python benchmarks/network_training.py crossquery rotated 64
+
+Arguments: architecture and head, by their names in conf/model and conf/head, and the batch size.
+The step is forward pass, loss, backward pass and optimizer on samples of the small dataset, on the
+GPU where torch finds one, else on one core. The throughput is that of `RasSolver` as it stands, on
+1 and 2 worker processes, compilation and start-up left out.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+from hydra import compose, initialize_config_dir
+from rich.console import Console
+from rich.table import Table
+
+from dmftnet.config import instantiate, to_plain
+from dmftnet.data.executors import local
+from dmftnet.data.generation import TrajectoryPlan, generate, open_journal
+from dmftnet.data.sampling import TrajectorySampler
+from dmftnet.models.checkpoint import build_model
+from dmftnet.physics.grid import FrequencyGrid
+from dmftnet.physics.lattice import Bethe
+from dmftnet.physics.solvers.ras import RasSolver
+
+CONF = Path(__file__).resolve().parents[1] / "conf"
+STEPS = 20
+AIM = "3,000 solves an hour on 2 cores"
+
+
+def make_step(model_name: str, head: str, size: int, compiled: bool):
+    """A function that takes one training step."""
+    with initialize_config_dir(config_dir=str(CONF), version_base="1.3"):
+        config = compose("train", overrides=[f"model={model_name}", f"head={head}"])
+    plain = to_plain(config)
+    data = instantiate(config.dataset)
+    torch.manual_seed(0)
+    model = build_model(plain["model"], plain["head"], plain["dataset"]["grid"], data.angles)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model, loss = model.to(device).train(), instantiate(config.loss)
+    optimizer = instantiate(config.optimizer)(model.parameters())
+    train = data.arrays("train")
+    batch = {
+        name: torch.from_numpy(getattr(train, name)[:size]).to(device)
+        for name in ("hybridization", "params", "rotated", "derivative")
+    }
+    inputs = batch["hybridization"], batch["params"]
+    with torch.no_grad():
+        references = model.references(*inputs)  # a training computes them once
+    if compiled:
+        model.net.compile()
+
+    def step():
+        prediction = model.spectrum(*inputs, None, references)
+        target = batch["rotated"], batch["derivative"]
+        optimizer.zero_grad()
+        loss(prediction, target, model.weights)["loss"].backward()
+        optimizer.step()
+        if device == "cuda":
+            torch.cuda.synchronize()
+
+    return step
+
+
+def milliseconds(step) -> float:
+    """Of one step, fastest of several after the first."""
+    step()
+    best = float("inf")
+    for _ in range(STEPS):
+        start = time.perf_counter()
+        step()
+        best = min(best, time.perf_counter() - start)
+    return 1e3 * best
+
+
+def step_table(console: Console, model: str, head: str, size: int) -> Table:
+    """The step as it is, and compiled where this environment can compile."""
+    table = Table("training step", "ms", "ratio", title=f"{model}, {head} head, batch of {size}")
+    plain = milliseconds(make_step(model, head, size, compiled=False))
+    table.add_row("eager", f"{plain:.1f}", "1")
+    try:
+        fast = milliseconds(make_step(model, head, size, compiled=True))
+    except Exception as error:  # whatever stage of the compiler, the benchmark goes on
+        reason = next((line for line in reversed(str(error).splitlines()) if line.strip()), "")
+        console.print(f"torch.compile is not possible here: {type(error).__name__}: {reason[:120]}")
+    else:
+        table.add_row("compiled", f"{fast:.1f}", f"{plain / fast:.2f}")
+    return table
+
+
+def solves_per_hour(n_workers: int) -> float:
+    """Throughput of generation: whole trajectories of two iterations, journal included."""
+    grid, solver, lattice = FrequencyGrid.geometric(1e-3, 8.0, 1200), RasSolver(), Bethe()
+    plan = TrajectoryPlan(TrajectorySampler(seed=1), 4 * n_workers, n_iterations=2)
+    with tempfile.TemporaryDirectory() as folder, local(n_workers) as executor:
+        warm = [executor.submit(plan.run, job, solver, lattice, grid) for job in range(n_workers)]
+        for future in warm:  # compiled code loaded in every worker
+            future.result()
+        journal = open_journal(Path(folder) / "data.h5", plan, grid, {"recipe": "benchmark"})
+        start, solves = time.perf_counter(), 0
+        for _, columns in generate(plan, solver, lattice, grid, executor, journal):
+            solves += plan.describe(columns)[0]
+        journal.finish()
+        return 3600 * solves / (time.perf_counter() - start)
+
+
+def main(model: str = "crossquery", head: str = "rotated", size: str = "64") -> None:
+    torch.set_num_threads(1)
+    console = Console()
+    console.print(step_table(console, model, head, int(size)))
+    table = Table("workers", "solves an hour", "ratio", title=f"dataset; aim {AIM}")
+    rates = {n: solves_per_hour(n) for n in (1, 2)}
+    for n, rate in rates.items():
+        table.add_row(str(n), f"{rate:,.0f}", f"{rate / rates[1]:.2f}")
+    console.print(table)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 4:
+        sys.exit("usage: python benchmarks/network_training.py [MODEL [HEAD [BATCH]]]")
+    main(*sys.argv[1:])

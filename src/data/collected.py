@@ -1,0 +1,245 @@
+"""Problems that a learned solver left to the exact one: collected, and made into a dataset.
+
+`ProblemCollector` appends each such problem with its exact poles to one HDF5 file
+(`dmftnet.data.jobfile`: every solve is durable at once, a killed writer damages nothing, one writer
+at a time), schema ``dmftnet-collected`` version 1:
+
+=============================  =========  ========================================================
+column                         type       meaning
+=============================  =========  ========================================================
+problems/U, eps_d              f8         in D
+problems/filling               f8         exact, both spins
+problems/double_occupancy      f8         exact
+problems/broadening            (2,) f8    (eta, slope) of the poles in Sigma, in D
+problems/sector_verified       i4         whether the solver found the ground state's sector
+problems/reason                str        why the learned solver was not trusted
+curves/omega, hybridization    f8         grid of the problem and ``-Im Delta / pi`` on it, in D
+poles/energies, amplitudes     f8, (2,)   as in `dmftnet.data.store`
+=============================  =========  ========================================================
+
+Row counts of each solve are in ``rows/``; problems on any grid share a file. `CollectedPlan` makes
+it a dataset for training: ``python generate.py dataset=collected sampling.problems=...``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from dmftnet.data.generation import NoPolesError, quality, sample_row, trajectory_columns
+from dmftnet.data.jobfile import Columns, JobJournal, read_jobs, split_jobs
+from dmftnet.data.sampling import Trajectory, split_of
+from dmftnet.data.store import SCHEMA as SPECTRA
+from dmftnet.data.store import STATUS
+from dmftnet.data.store import VERSION as SPECTRA_VERSION
+from dmftnet.errors import DmftnetError, StoreError
+from dmftnet.physics.dmft import Iteration
+from dmftnet.physics.grid import FrequencyGrid
+from dmftnet.physics.impurity import ImpurityProblem, ImpuritySolution, ImpuritySolver
+from dmftnet.physics.lattice import Lattice
+from dmftnet.physics.poles import ResponsePoles
+from dmftnet.physics.solution import PoleSolution
+
+SCHEMA = "dmftnet-collected"
+VERSION = 1
+RECIPE = "any problem, each with the poles of an exact solve"
+REMEDY = "collect problems with: python dmft.py solver=guarded solver.collect=<file>"
+
+
+class ProblemCollector:
+    """Appends solved problems to a file.
+
+    Parameters
+    ----------
+    path : path
+        Continued if it exists.
+
+    Raises
+    ------
+    StoreError
+        If another process writes the file, or it holds something else.
+    """
+
+    def __init__(self, path: str | Path):
+        attributes = {"schema": SCHEMA, "schema_version": VERSION, "recipe": RECIPE}
+        self._journal = JobJournal(path, attributes, omega=np.empty(0))
+
+    def __len__(self) -> int:
+        """Number of solves in the file."""
+        return len(self._journal.jobs)
+
+    def add(self, problem: ImpurityProblem, solution: ImpuritySolution, reason: str) -> None:
+        """Make one solve durable; `reason` says why it was asked for."""
+        if solution.greens is None:
+            raise NoPolesError("only solvers that know poles can be collected; use ras or ed")
+        poles = solution.greens[0].compressed()
+        row = {
+            "U": problem.U,
+            "eps_d": problem.eps_d[0],
+            "filling": solution.filling,
+            "double_occupancy": solution.double_occupancy,
+            "broadening": solution.broadening,
+            "sector_verified": np.int32(solution.diagnostics.get("sector_verified", True)),
+            "reason": reason,
+        }
+        columns: Columns = {f"problems/{name}": np.array([value]) for name, value in row.items()}
+        columns["curves/omega"] = problem.grid.omega
+        columns["curves/hybridization"] = problem.hybridization[0]
+        columns["poles/energies"] = poles.energies
+        columns["poles/amplitudes"] = poles.amplitudes
+        self._journal.add(max(self._journal.jobs, default=-1) + 1, columns)
+
+    def close(self) -> None:
+        """Put everything into the one file; without it the solves stay in its ``.part`` folder."""
+        self._journal.finish()
+
+
+@dataclass(frozen=True, eq=False)
+class CollectedSolve:
+    """One solve of a collected file, on its own grid."""
+
+    problem: ImpurityProblem
+    solution: PoleSolution
+
+    @classmethod
+    def of(cls, columns: Columns) -> CollectedSolve:
+        """From the columns of its job."""
+        row = {n.split("/")[1]: v[0] for n, v in columns.items() if n.startswith("problems/")}
+        problem = ImpurityProblem(
+            float(row["U"]),
+            float(row["eps_d"]),
+            FrequencyGrid(columns["curves/omega"]),
+            columns["curves/hybridization"],
+        )
+        poles = ResponsePoles(columns["poles/energies"], columns["poles/amplitudes"])
+        return cls(problem, _pole_solution(problem, poles, row))
+
+    def on(self, grid: FrequencyGrid) -> CollectedSolve:
+        """The same impurity with its hybridization drawn on another grid."""
+        curve = self.problem.grid.interpolate(self.problem.hybridization[0], grid.omega)
+        problem = self.problem.replace(grid=grid, hybridization=curve)
+        old = self.solution
+        row = {"filling": old.filling, "double_occupancy": old.double_occupancy}
+        row |= {"broadening": old.broadening, **old.diagnostics}
+        return CollectedSolve(problem, _pole_solution(problem, old.greens[0], row))
+
+
+def _pole_solution(problem: ImpurityProblem, poles: ResponsePoles, row) -> PoleSolution:
+    return PoleSolution(
+        problem=problem,
+        greens=(poles,),
+        filling=float(row["filling"]),
+        double_occupancy=float(row["double_occupancy"]),
+        broadening=tuple(map(float, row["broadening"])),
+        diagnostics={"sector_verified": bool(row["sector_verified"])},
+    )
+
+
+def read_collected(path: str | Path) -> list[CollectedSolve]:
+    """All solves of a file in the order they came, those of an interrupted writer included."""
+    path = Path(path)
+    jobs: dict[int, Columns] = {}
+    shards = sorted(path.with_name(path.name + ".part").glob("[0-9]*.h5"))
+    for file in (*shards, path):  # what a writer moves from the first to the last is seen twice
+        if file == path or file.is_file():
+            jobs |= split_jobs(read_jobs(file, SCHEMA, VERSION, REMEDY)[1])
+    if not jobs:
+        raise StoreError(f"file {path} holds no problem yet; {REMEDY}")
+    return [CollectedSolve.of(jobs[job]) for job in sorted(jobs)]
+
+
+@lru_cache(maxsize=1)
+def _groups(paths: tuple[str, ...]) -> tuple[list[list[CollectedSolve]], str]:
+    """Solves of equal U and eps_d together, in the order of their first; and the content's hash."""
+    groups: dict[tuple[float, float], list[CollectedSolve]] = {}
+    content = hashlib.sha256()
+    for path in paths:
+        for solve in read_collected(path):
+            key = (solve.problem.U, float(solve.problem.eps_d[0]))
+            groups.setdefault(key, []).append(solve)
+            content.update(np.array(key).tobytes() + solve.problem.hybridization.tobytes())
+    return list(groups.values()), content.hexdigest()
+
+
+class CollectedPlan:
+    """A dataset of collected problems; a plan for `dmftnet.data.generation.generate`.
+
+    All problems of one U and eps_d, most of them from one DMFT loop, are one job and fall into one
+    split, like the iterations of a trajectory.
+
+    Parameters
+    ----------
+    problems : path or sequence of paths
+        Files of `ProblemCollector`.
+    resolve : bool
+        Solve each problem again with the chosen solver; else take the poles as they are.
+    block : int
+        Of `block` consecutive jobs one is for validation and one for the test; 0 puts all into
+        training, beside a dataset that has splits of its own.
+    seed : int
+        Decides their places.
+
+    Attributes
+    ----------
+    inputs : str
+        Hash of the problems, part of the dataset's recipe: a collected file that has grown makes a
+        new dataset, not a longer one.
+    """
+
+    schema = SPECTRA
+    version = SPECTRA_VERSION
+
+    def __init__(
+        self,
+        problems: str | Path | Sequence[str | Path],
+        resolve: bool = False,
+        block: int = 8,
+        seed: int = 0,
+    ):
+        if block and block < 3:
+            raise DmftnetError(
+                f"sampling.block = {block}: a block needs at least 3 jobs, one for each of "
+                "training, validation and test; 0 puts all into training"
+            )
+        paths = [problems] if isinstance(problems, str | Path) else problems
+        self.paths = tuple(map(str, paths))
+        _groups.cache_clear()  # a file may have grown since another plan read it
+        groups, self.inputs = _groups(self.paths)
+        self.n_jobs = len(groups)
+        self.resolve, self.block, self.seed = bool(resolve), int(block), int(seed)
+
+    def run(
+        self, job: int, solver: ImpuritySolver, lattice: Lattice, grid: FrequencyGrid
+    ) -> Columns:
+        """Every problem of one group that is fit for the dataset, on the dataset's grid."""
+        groups, inputs = _groups(self.paths)  # read once a worker: too large to send with each job
+        if inputs != self.inputs:
+            raise StoreError(f"{', '.join(self.paths)} has grown meanwhile; run the command again")
+        group = groups[job]
+        first = group[0].problem
+        split = split_of(job, self.seed, self.block) if self.block else "train"
+        trajectory = Trajectory(
+            job, first.U, float(first.eps_d[0]), "collected", 1.0, split, self.seed
+        )
+        samples, status = [], "finished"
+        for solve in group:
+            moved = solve.on(grid)
+            solution = solver.solve(moved.problem) if self.resolve else moved.solution
+            found = quality(moved.problem, solution)
+            if found != "finished":
+                status = found
+                continue
+            iteration = Iteration(job, len(samples) + 1, np.nan, moved.problem, solution)
+            samples.append(sample_row(trajectory, len(samples), iteration))
+        return trajectory_columns(trajectory, status, "", samples, grid.n_w)
+
+    def describe(self, columns: Columns) -> tuple[int, str | None]:
+        status = STATUS[int(columns["trajectories/status"][0])]
+        n_samples = int(columns["trajectories/n_samples"][0])
+        remark = f"some problems were dropped: {status}" if status != "finished" else None
+        return n_samples, remark

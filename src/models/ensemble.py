@@ -1,0 +1,138 @@
+"""Deep ensembles: several trained networks as one model that predicts its own error.
+
+The spectrum is the mean over the members, ``A = (1/M) sum_m A_m``. Members that differ in nothing
+but their seed agree where the data pin them down and disagree elsewhere, so that their spread
+
+    ``spread = 1/2 [ (1/M) sum_m integral |A_m - A| dw ]^2``
+
+says which answers to trust. By Pinsker's inequality it is of the size of a KL divergence, a lower
+bound of it. It ranks errors; `dmftnet.models.applicability` calibrates the limit beyond which an
+answer is not to be used, together with the distance to the training data, which tells what the
+members cannot: where all are wrong alike.
+
+Measured, rank correlation with the true KL of the mean of three MLPs (small dataset; 96 validation
+and 92 test solves): without references 0.79 and 0.79, where the means of ``KL(A_m || A)`` or
+``KL(A || A_m)``, their symmetric mean, all pairs and the Hellinger distance give 0.76 and 0.68,
+since logarithms count gaps and tails, where members differ without harm; with references 0.85 and
+0.68, all forms alike. Sum of the ranks of spread and distance: 0.85 and 0.85, 0.87 and 0.84.
+
+Reference: B. Lakshminarayanan, A. Pritzel, C. Blundell, NeurIPS 30 (2017).
+Cost: M times a member, in training and in use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import nn
+
+from dmftnet.errors import DmftnetError
+from dmftnet.models.heads import Head, SpectralModel
+from dmftnet.physics.grid import FrequencyGrid
+
+
+class Ensemble(SpectralModel):
+    """Trained models with one grid as a single model.
+
+    Parameters
+    ----------
+    members : sequence of SpectralModel
+        At least two; the angles of the first are the ensemble's.
+
+    Raises
+    ------
+    DmftnetError
+        If there are fewer than two, or their grids differ.
+    """
+
+    def __init__(self, members: Sequence[SpectralModel]):
+        if len(members) < 2:
+            raise DmftnetError(f"an ensemble of {len(members)} has no spread; give at least two")
+        first = members[0].frequency_grid
+        for number, member in enumerate(members):
+            own = member.frequency_grid
+            if own != first:
+                raise DmftnetError(
+                    f"ensemble: member {number} has {own.n_w} frequencies up to "
+                    f"{own.omega[-1]:.4g} D, member 0 {first.n_w} up to {first.omega[-1]:.4g} D; "
+                    "train all with one dataset.grid"
+                )
+        half = first.omega[first.n_w // 2 :]
+        grid = {"w_min": half[0], "w_max": half[-1], "n_w": first.n_w}
+        super().__init__(grid, members[0].angles.tolist())
+        self.frequency_grid = first  # to the last bit, whatever geomspace made of its ends
+        self.members = nn.ModuleList(members)
+
+    def references(self, hybridization: torch.Tensor, params: torch.Tensor) -> torch.Tensor | None:
+        """The members' cheap spectra, which hold no weight and are the same for all."""
+        for member in self.members:
+            if _uses_references(member):
+                return member.references(hybridization, params)
+        return None
+
+    def predict(
+        self,
+        hybridization: torch.Tensor,
+        params: torch.Tensor,
+        references: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        return self._each("predict", hybridization, params, references).mean(dim=0)
+
+    def member_spectra(
+        self,
+        hybridization: torch.Tensor,
+        params: torch.Tensor,
+        references: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """(B, n_w), (B, 2) -> (M, B, n_w) real-axis spectrum of each member, in 1/D."""
+        return self._each("real_axis", hybridization, params, references)
+
+    def real_axis(
+        self,
+        hybridization: torch.Tensor,
+        params: torch.Tensor,
+        references: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        return self.member_spectra(hybridization, params, references).mean(dim=0)
+
+    def _each(self, method: str, hybridization, params, references) -> torch.Tensor:
+        """(M, B, n_w) answers of the members, references computed once."""
+        if references is None:
+            references = self.references(hybridization, params)
+        answers = [
+            getattr(member, method)(
+                hybridization, params, *([references] if _uses_references(member) else [])
+            )
+            for member in self.members
+        ]
+        return torch.stack(answers)
+
+    def latent(self, hybridization: torch.Tensor, params: torch.Tensor) -> torch.Tensor:
+        """The members' latent vectors side by side."""
+        return torch.cat([member.latent(hybridization, params) for member in self.members], dim=-1)
+
+    def spread(self, hybridization: torch.Tensor, params: torch.Tensor) -> torch.Tensor:
+        """(B, n_w), (B, 2) -> (B,) float64 disagreement of the members; see `disagreement`."""
+        members = self.member_spectra(hybridization, params).double().cpu().numpy()
+        return torch.from_numpy(disagreement(self.frequency_grid, members))
+
+
+def _uses_references(member: SpectralModel) -> bool:
+    return isinstance(member, Head) and member.net.references is not None
+
+
+def disagreement(grid: FrequencyGrid, members: np.ndarray) -> np.ndarray:
+    """Half the square of the members' mean L1 distance from their mean.
+
+    Parameters
+    ----------
+    members : (M, ..., n_w) float64, in 1/D
+
+    Returns
+    -------
+    (...) float64, >= 0
+    """
+    distances = grid.integrate(np.abs(members - members.mean(axis=0)))
+    return 0.5 * distances.mean(axis=0) ** 2

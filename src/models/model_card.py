@@ -1,0 +1,189 @@
+"""The model card of shipped weights: every number comes from the record that lies beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import yaml
+
+TEMPLATE = """# Model card: learned impurity solver
+
+{what}
+
+```
+python dmft.py solver=network problem.U=2.0     # this folder is the default
+python dmft.py solver=guarded problem.U=2.0     # exact solver where this one is beyond its limits
+```
+
+Written by `ship.py`; every number below is in `model.yaml`.
+
+## Valid range
+
+One orbital, spin-symmetric, T = 0; energies in units of the half-bandwidth D.
+
+{ranges}
+
+Answers are spectra of Gaussian resolution {eta:g} + {slope:g} |w| on {n_w} frequencies from
+{w_min:g} to {w_max:g} D; structures below that width are not resolved. Outside these limits the
+solver warns and says by how much; `solver=guarded` hands the problem to the exact solver.
+
+## Test scores
+
+KL(A_ref || A) of the real-axis spectrum on trajectories held out from training ({n_test} solves).
+
+{scores}
+
+## Calibration
+
+Of all pairs of limits that accept only validation solves of which at least {share:.0%} have
+KL <= {kl:g}, the pair that accepts most: {limits}. That is a share, not a bound.
+
+{calibration}
+
+## Data
+
+{data}
+
+## Training
+
+{training}
+
+## Cost
+
+{cost}
+
+## Licence
+
+MIT, like the code and the data.
+"""
+
+SCORES = {"kl_median": "median", "kl_90": "90 %", "kl_worst": "worst"}
+LABELS = {
+    "solves": "solves",
+    "accepted": "accepted by the limits",
+    "good": "KL <= {kl:g}, all",
+    "good_accepted": "KL <= {kl:g}, accepted",
+    "kl_90": "90 % quantile of KL, all",
+    "kl_90_accepted": "90 % quantile of KL, accepted",
+    "rank_correlation_spread": "rank correlation of spread and KL",
+    "rank_correlation_distance": "rank correlation of distance and KL",
+}
+SETTINGS = ("model", "head", "loss", "optimizer")
+
+
+def model_card(
+    record: Mapping[str, Any],
+    members: Sequence[Mapping[str, Any]],
+    test: Mapping[str, Mapping[str, float]],
+) -> str:
+    """The card's Markdown.
+
+    Parameters
+    ----------
+    record : mapping
+        The folder's own description, with ``limits``, ``calibration`` and ``cost``.
+    members : sequence of mappings
+        The members' descriptions.
+    test : mapping
+        Row of the score table to its `kl_summary`.
+    """
+    calibration = record["calibration"]
+    kl = calibration["kl"]
+    names = [name for name in LABELS if name in calibration["validation"]]
+    rows = [
+        [LABELS[name].format(kl=kl), *(_number(calibration[s].get(name)) for s in SPLIT_COLUMNS)]
+        for name in names
+    ]
+    return TEMPLATE.format(
+        what=_what(members),
+        ranges=_ranges(record["ranges"], record["filling"]),
+        eta=record["resolution"][0],
+        slope=record["resolution"][1],
+        **record["grid"],
+        n_test=calibration["test"]["solves"],
+        scores=_table(
+            ["", *SCORES.values()],
+            [[row, *(_number(values[key]) for key in SCORES)] for row, values in test.items()],
+        ),
+        share=calibration["share"],
+        kl=kl,
+        limits=", ".join(f"{name} {limit:.3g}" for name, limit in record["limits"].items()),
+        calibration=_table(["", *SPLIT_COLUMNS], rows),
+        data=f"`{record['data']['file']}`, SHA-256 `{record['data']['sha256']}`; exact solver and "
+        "sampling are recorded in the files, split by whole DMFT trajectories.",
+        training=_training(members),
+        cost=_cost(record["cost"], members),
+    )
+
+
+SPLIT_COLUMNS = ("validation", "test")
+
+
+def _what(members) -> str:
+    kinds = sorted({member["model"]["_target_"].rpartition(".")[2] for member in members})
+    head = members[0]["head"]["_target_"].rpartition(".")[2]
+    many = f"An ensemble of {len(members)} networks" if len(members) > 1 else "A network"
+    return (
+        f"{many} ({', '.join(kinds)}, {head}) that maps the hybridization spectrum, U and eps_d of "
+        "a quantum impurity to its real-frequency spectral function, trained on exact complex-time "
+        "spectra. It drives the DMFT loop in place of an exact solver."
+    )
+
+
+def _ranges(ranges: Mapping[str, Sequence[float]], filling: Sequence[float]) -> str:
+    names = {"U": "U", "shift": "|eps_d + U/2|, the distance from half filling"}
+    lines = [f"- {names[name]}: {low:.3g} to {high:.3g} D" for name, (low, high) in ranges.items()]
+    low, high = sorted([*filling, *(2 - n for n in filling)])[::3]
+    lines.append(f"- filling of both spins: {low:.3g} to {high:.3g} in 98 % of the data")
+    lines.append("- hybridizations near those of the data: limits under Calibration")
+    return "\n".join(lines)
+
+
+def _training(members) -> str:
+    """Settings that all members share, then one line for each run."""
+    shared = {
+        key: members[0][key]
+        for key in SETTINGS
+        if key in members[0] and all(member.get(key) == members[0][key] for member in members)
+    }
+    lines = ["```yaml", yaml.safe_dump(shared, sort_keys=False).rstrip(), "```", ""]
+    rows = []
+    for number, member in enumerate(members):
+        origin = member.get("provenance", {})
+        seconds = member.get("training", {}).get("seconds")
+        rows.append(
+            [
+                str(number),
+                str(member.get("seed", "")),
+                f"`{origin.get('command', '')}`",
+                origin.get("commit", "")[:12],
+                "" if seconds is None else f"{seconds / 60:.0f} min",
+            ]
+        )
+    return "\n".join(lines) + _table(["member", "seed", "command", "commit", "time"], rows)
+
+
+def _cost(cost: Mapping[str, float], members) -> str:
+    text = (
+        f"{cost['one_ms']:.2g} ms for one solve, {cost['batch_ms']:.2g} ms a solve in a batch of "
+        f"{cost['batch']}, on one CPU thread; {cost['parameters']:,} parameters."
+    )
+    seconds = [member.get("training", {}).get("seconds") for member in members]
+    if None not in seconds:
+        devices = sorted({str(member["training"].get("device", "cpu")) for member in members})
+        text += f" Training took {sum(seconds) / 60:.0f} minutes in all ({', '.join(devices)})."
+    return text
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return ""
+    return (
+        str(value) if isinstance(value, int) else f"{value:.2e}" if value < 0.1 else f"{value:.3f}"
+    )
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
