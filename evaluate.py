@@ -1,7 +1,8 @@
-"""Compare checkpoints: test errors, closed DMFT loops, self-energies, Z(U), latent maps.
+"""Compare models: test errors, closed DMFT loops, hysteresis, self-energies, fillings, latent maps.
 
     python evaluate.py                                        every run under outputs/train
     python evaluate.py 'checkpoints=[outputs/a,outputs/b]'    these two
+    python evaluate.py dataset=bethe results=docs             and docs/results.md with its figures
 
 Writes ``report.html`` (one file, figures embedded), the figures as PNG and ``metrics.json`` into
 Hydra's run folder.
@@ -10,7 +11,10 @@ Hydra's run folder.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import hydra
 import torch
@@ -20,35 +24,74 @@ from rich.progress import track
 from rich.table import Table as ConsoleTable
 
 from dmftnet.callbacks.assessment import (
-    Assessment,
-    assess,
-    baseline_errors,
+    Settings,
+    assess_baselines,
+    assess_checkpoints,
+    best_label,
     find_checkpoints,
-    labels,
+    input_errors,
+    latent_of,
     metrics,
+    shown,
 )
+from dmftnet.callbacks.hysteresis import exact_paths
 from dmftnet.callbacks.sections import KL_COLUMNS, report_sections
+from dmftnet.callbacks.variants import variant_names
 from dmftnet.config import entry_point, instantiate, run, to_plain
+from dmftnet.data.references import ReferenceStore
+from dmftnet.errors import DmftnetError
 from dmftnet.models.checkpoint import read_record
-from dmftnet.models.scoring import kl_summary
 from dmftnet.physics.solution_io import refuse_to_overwrite
-from dmftnet.provenance import provenance, sha256
+from dmftnet.provenance import provenance, sha256, sha256_of_all
 from dmftnet.report.html import cell, write_report
+from dmftnet.report.results import with_spread, write_results
+
+TITLE = "Neural impurity solvers on the Bethe lattice"
 
 
-def show(console: Console, assessments: list[Assessment], baselines) -> None:
-    """The short form of the report: test errors and closure, one row a model."""
+def models_of(plain: Mapping[str, Any]) -> dict[str, tuple[str, list[Path]]]:
+    """Label to (variant, checkpoints): every checkpoint by itself, then the ensembles."""
+    paths = find_checkpoints(plain["checkpoints"])
+    records = [read_record(path) for path in paths]
+    variants, labels = variant_names(records, paths)
+    models = {
+        label: (variant, [path])
+        for label, variant, path in zip(labels, variants, paths, strict=True)
+    }
+    for name, patterns in (plain["ensembles"] or {}).items():
+        models[name] = (name, find_checkpoints(patterns))
+    return models
+
+
+def show(console: Console, numbers: Mapping[str, Any]) -> None:
+    """The short form of the report: one row a variant, then the targets."""
     table = ConsoleTable(title="test KL on the real axis; closed DMFT loops")
-    for name in ("model", "median", "90 %", "worst", "converged", "loop KL median"):
-        table.add_column(name, justify="left" if name == "model" else "right")
-    for a in assessments:
-        scores = [a.stability.scalars()[name] for name in KL_COLUMNS]
-        closed = [c.converged for c in a.closures]
-        loops = a.metrics()["closure"]["kl_median"]
-        table.add_row(a.label, *map(cell, scores), f"{sum(closed)}/{len(closed)}", cell(loops))
-    for name, kl in baselines.items():
-        table.add_row(name, *(cell(kl_summary(kl)[key]) for key in KL_COLUMNS), "", "")
+    for name in ("variant", "seeds", "median", "90 %", "worst", "converged", "loop KL median"):
+        table.add_column(name, justify="left" if name == "variant" else "right")
+    for row in numbers["variants"]:
+        scores = [with_spread(row[name]) for name in KL_COLUMNS]
+        loops = [with_spread(row.get(name)) for name in ("converged", "loop_kl_median")]
+        table.add_row(row["variant"], str(row["seeds"]), *scores, *loops)
+    copied = [cell(numbers["input hybridization"][name]) for name in KL_COLUMNS]
+    table.add_row("input hybridization", "", *copied, "", "")
     console.print(table)
+    table = ConsoleTable("what", "target", "measured", "", title=f"targets: {numbers['best']}")
+    for entry in numbers["targets"]:
+        met = {True: "met", False: "missed", None: ""}[entry["met"]]
+        table.add_row(entry["what"], entry["target"], entry["measured"], met)
+    console.print(table)
+
+
+def origin(plain: dict[str, Any]) -> dict[str, str]:
+    """The report's provenance, with the data it rests on."""
+    path = plain["dataset"]["path"]
+    files = [path] if isinstance(path, str) else list(path)
+    names = ", ".join(Path(file).name for file in files)
+    references = plain["references"]
+    return provenance(plain) | {
+        "dataset": f"{names} sha256 {sha256_of_all(files)}",
+        "references": f"{Path(references).name} sha256 {sha256(references)}",
+    }
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="evaluate")
@@ -59,29 +102,39 @@ def main(config) -> None:
         refuse_to_overwrite(folder / name)
     if config.threads is not None:
         torch.set_num_threads(config.threads)
-    plain = to_plain(config)
-    checkpoints = find_checkpoints(plain["checkpoints"])
-    records = [read_record(path) for path in checkpoints]
-    dataset, settings = plain["dataset"], instantiate(config.loop)
-    console = Console()
-    named = list(zip(checkpoints, labels(checkpoints, records), strict=True))
+    plain, console = to_plain(config), Console()
+    models = models_of(plain)
+    if plain["best"] is not None and plain["best"] not in models:
+        raise DmftnetError(f"best = '{plain['best']}' is none of {list(models)}")
+    hysteresis = instantiate(config.hysteresis) if config.hysteresis is not None else None
+    settings = Settings(
+        plain["dataset"], plain["references"], instantiate(config.loop), hysteresis, config.seed
+    )
     assessments = [
-        assess(path, label, dataset, config.references, settings, config.seed)
-        for path, label in track(named, "checkpoints", console=console)
+        assess_checkpoints(paths, label, variant, settings)
+        for label, (variant, paths) in track(models.items(), "models", console=console)
     ]
-    baselines = baseline_errors(records[0], dataset) if config.baselines else {}
-    record = provenance(plain)
-    record |= {
-        "dataset": f"{Path(dataset['path']).name} sha256 {sha256(dataset['path'])}",
-        "references": f"{Path(config.references).name} sha256 {sha256(config.references)}",
-    }
-    numbers = {**metrics(assessments, baselines), "provenance": record}
-    sections = report_sections(assessments, baselines, config.shown_U)
-    title = "Neural impurity solvers on the Bethe lattice"
-    report = write_report(folder, title, sections, record)
+    first = assessments[0].record
+    best = plain["best"] or best_label(assessments)
+    drawn = {a.label for a in shown(assessments, best)}
+    assessments = [
+        replace(a, latent=latent_of(a, models[a.label][1], settings)) if a.label in drawn else a
+        for a in assessments
+    ]
+    if plain["baselines"]:
+        assessments += assess_baselines(first, settings)
+    exact = exact_paths(ReferenceStore.open(plain["references"]))
+    input_kl = input_errors(first, plain["dataset"])
+    record = origin(plain)
+    numbers = {**metrics(assessments, exact, input_kl, best), "provenance": record}
+    sections = report_sections(assessments, numbers, exact, input_kl, plain["shown_U"])
+    report = write_report(folder, TITLE, sections, record)
     (folder / "metrics.json").write_text(json.dumps(numbers, indent=2) + "\n")
-    show(console, assessments, baselines)
+    show(console, numbers)
     print(f"report: {report}")
+    if plain["results"] is not None:
+        figures = {name: f for section in sections for name, f in (section.figures or {}).items()}
+        print(f"results: {write_results(plain['results'], numbers, figures)}")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import torch
 from toy_dataset import make_file
 
 from dmftnet.data.generation import TrajectoryPlan
-from dmftnet.data.references import ReferencePlan
+from dmftnet.data.reference_plan import ReferencePlan
 from dmftnet.data.sampling import TrajectorySampler
 from dmftnet.models.checkpoint import build_model, save_model
 from dmftnet.physics.dmft import DMFTLoop
@@ -20,6 +20,9 @@ NET = {"_target_": "dmftnet.models.mlp.MLP", "width": 16, "n_blocks": 1}
 SERIES = (
     {"U": [0.5, 1.0], "shift": [0.0], "start": ["metal", "insulator"]},
     {"U": [1.0], "shift": [0.3, 0.6], "start": ["metal"]},
+    {"path": [0.5, 1.0], "start": "metal"},
+    {"U": [1.0], "shift": [0.0], "start": ["metal"], "lattice": "square"},
+    {"U": [1.0], "filling": [1.0], "start": ["metal"]},
 )
 
 
@@ -29,10 +32,11 @@ def make_dataset(path, n_trajectories=48):
 
 
 def make_references(path, max_iterations=60):
-    """Half-filled loops from both starts, and two doped ones."""
+    """Half-filled loops from both starts, two doped ones, a path, another lattice, a filling."""
 
-    def loop(solver, lattice):
-        return DMFTLoop(solver, lattice, tolerance=1e-2, max_iterations=max_iterations)
+    def loop(solver, lattice, **settings):
+        settings = {"max_iterations": max_iterations, **settings}
+        return DMFTLoop(solver, lattice, tolerance=1e-2, **settings)
 
     return make_file(path, ReferencePlan(SERIES, loop), n_w=120)
 

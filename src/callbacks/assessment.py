@@ -1,33 +1,42 @@
-"""Everything that the report says about one checkpoint, as arrays and numbers.
+"""Everything that the report says about one model, as arrays and numbers.
 
-The same functions that watch a training (closure, stability, latent map) applied to a trained model
-and the test trajectories; `dmftnet.callbacks.sections` turns the result into a report.
+The same functions that watch a training (closure, stability, latent map) applied to a trained
+model and the test trajectories, and what takes longer: the search for a filling, the hysteresis,
+a lattice the data never saw, the calibration of an ensemble. `dmftnet.callbacks.sections` turns
+the result into a report.
 """
 
 from __future__ import annotations
 
 import glob
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from dmftnet.callbacks.dmft_closure import (
+from dmftnet.callbacks.calibration import Calibration, calibration
+from dmftnet.callbacks.closure import (
     Closure,
     LoopSettings,
+    close_fillings,
     close_loops,
     closure_scalars,
-    load_references,
 )
+from dmftnet.callbacks.exact_loops import load_references
+from dmftnet.callbacks.hysteresis import BRANCHES, BranchPath, HysteresisSettings, follow
 from dmftnet.callbacks.kl_stability import Stability, stability
 from dmftnet.callbacks.latent_map import LatentMap, map_of_model
+from dmftnet.callbacks.targets import targets
+from dmftnet.callbacks.variants import is_zero_lam, variant_table
 from dmftnet.data.datamodule import SpectralDataModule
 from dmftnet.errors import StoreError
 from dmftnet.models.checkpoint import DESCRIPTION, build_model, load_model
+from dmftnet.models.heads import SpectralModel
 from dmftnet.models.network_solver import NetworkSolver
-from dmftnet.models.scoring import hybridization_kl, kl_summary, real_axis_kl
+from dmftnet.models.scoring import hybridization_kl, kl_summary
+from dmftnet.models.shipped import load_ensemble
 
 BASELINES = {
     "nearest neighbour": "dmftnet.models.kernel_ridge.NearestNeighbour",
@@ -36,52 +45,114 @@ BASELINES = {
 
 
 @dataclass(frozen=True, eq=False)
-class Assessment:
-    """One checkpoint's results.
+class Settings:
+    """What is asked of every model.
 
     Parameters
     ----------
-    label : str
-        Short and unique in the report.
-    checkpoint : Path
+    dataset : mapping
+        Arguments of `SpectralDataModule`; grid, angles and resolution are each checkpoint's own.
+    references : path of the exact converged solutions
+    loop : LoopSettings
+    hysteresis : HysteresisSettings or None
+        None: no branch is followed.
+    seed : int
+        Of the latent map.
+    """
+
+    dataset: Mapping[str, Any]
+    references: str | Path
+    loop: LoopSettings
+    hysteresis: HysteresisSettings | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Assessment:
+    """One model's results.
+
+    Parameters
+    ----------
+    label, variant : str
+        Unique in the report; shared by the seeds of one variant.
+    checkpoint : str
+        Folders, "" for a baseline.
     record : dict
-        The checkpoint's description (``model.yaml``).
+        The checkpoint's description (``model.yaml``), of an ensemble its first member's.
     n_parameters : int
     same_data : bool
-        Whether the checkpoint was trained on the very file that it is tested on.
-    stability : Stability
-        Errors on the test trajectories.
-    closures : list of Closure
-    latent : LatentMap
+        Whether it was trained on the very file that it is tested on.
+    stability : dict of "train" and "test" to Stability
+    closures, elsewhere : list of Closure
+        Loops on the Bethe lattice, and on lattices that the data never saw.
+    doped : list of (Closure, Closure)
+        Own search for a filling, and the loop at the exact level.
+    paths : dict of branch to Path
+    calibration : Calibration or None
+    latent : LatentMap or None
+    baseline : bool
     """
 
     label: str
-    checkpoint: Path
+    variant: str
+    checkpoint: str
     record: dict[str, Any]
     n_parameters: int
     same_data: bool
-    stability: Stability
+    stability: dict[str, Stability]
     closures: list[Closure]
-    latent: LatentMap
+    elsewhere: list[Closure]
+    doped: list[tuple[Closure, Closure]]
+    paths: dict[str, BranchPath] = field(default_factory=dict)
+    calibration: Calibration | None = None
+    latent: LatentMap | None = None
+    baseline: bool = False
+
+    @property
+    def test_kl(self) -> np.ndarray:
+        """(n,) errors on the test trajectories."""
+        return self.stability["test"].kl_prediction
 
     def metrics(self) -> dict[str, Any]:
         """Every number, as plain values for JSON."""
-        closure = closure_scalars(self.closures)
-        return {
-            "checkpoint": str(self.checkpoint),
+        closed = [*self.closures, *self.elsewhere, *(c for pair in self.doped for c in pair)]
+        numbers = {
+            "variant": self.variant,
+            "baseline": self.baseline,
+            "zero_lam": is_zero_lam(self.record),
+            "checkpoint": self.checkpoint,
             "parameters": self.n_parameters,
             "trained_on_this_data": self.same_data,
-            "test": self.stability.scalars(),
-            "closure": {key: value for key, value in closure.items() if "/" not in key},
-            "loops": [
-                {"U": c.reference.U, "eps_d": c.reference.eps_d, "start": c.reference.start}
-                | {"kl": c.kl, "Z_exact": c.reference.Z, "A0_exact": c.reference.A0}
-                | {"filling_exact": c.reference.filling, "reason": c.reason}
-                | {k: v for k, v in c.summary.items() if k not in ("U", "eps_d", "solver")}
-                for c in self.closures
+            **{split: result.scalars() for split, result in self.stability.items()},
+            "closure": _scalars(self.closures),
+            "elsewhere": _scalars(self.elsewhere),
+            "clipped_self_energy": {
+                "median": float(np.median([c.clipped for c in closed])),
+                "worst": float(np.max([c.clipped for c in closed])),
+            },
+            "loops": [c.numbers() for c in self.closures],
+            "loops_elsewhere": [c.numbers() for c in self.elsewhere],
+            "doped": [
+                {
+                    "target": own.reference.target,
+                    "own": own.numbers(),
+                    "exact_level": same.numbers(),
+                }
+                for own, same in self.doped
             ],
-            "latent": self.latent.scalars(),
+            "hysteresis": {name: path.numbers() for name, path in self.paths.items()},
         }
+        if self.calibration is not None:
+            numbers["calibration"] = self.calibration.scalars()
+        if self.latent is not None:
+            numbers["latent"] = self.latent.scalars()
+        return numbers
+
+
+def _scalars(closures: Sequence[Closure]) -> dict[str, float]:
+    if not closures:
+        return {}
+    return {key: value for key, value in closure_scalars(closures).items() if "/" not in key}
 
 
 def find_checkpoints(patterns: Sequence[str]) -> list[Path]:
@@ -108,38 +179,76 @@ def find_checkpoints(patterns: Sequence[str]) -> list[Path]:
     return unique
 
 
-def assess(
-    checkpoint: Path,
-    label: str,
-    dataset: Mapping[str, Any],
-    references: str | Path,
-    settings: LoopSettings,
-    seed: int = 0,
+def assess_checkpoints(
+    checkpoints: Sequence[Path], label: str, variant: str, settings: Settings
 ) -> Assessment:
-    """Test errors, closure and latent map of one checkpoint.
+    """Results of one checkpoint, or of the ensemble of several."""
+    if len(checkpoints) == 1:
+        model = load_model(checkpoints[0])
+        record = model.record
+    else:
+        model = load_ensemble(checkpoints)
+        record = {**model.members[0].record, "members": [path.name for path in checkpoints]}
+    checkpoint = ", ".join(str(path) for path in checkpoints)
+    return assess(model, record, label, variant, settings, checkpoint=checkpoint)
 
-    Parameters
-    ----------
-    dataset : mapping
-        Arguments of `SpectralDataModule`; the grid, angles and resolution are the checkpoint's own.
-    references : path of the exact converged solutions
-    """
-    model = load_model(checkpoint)
-    record = model.record
-    data = datamodule_of(record, dataset)
+
+def assess_baselines(record: Mapping[str, Any], settings: Settings) -> list[Assessment]:
+    """Nearest neighbour and kernel ridge, fitted on a checkpoint's own grid and labels."""
+    data = datamodule_of(record, settings.dataset)
+    found = []
+    for name, target in BASELINES.items():
+        model = build_model({"_target_": target}, None, record["grid"], record["angles"])
+        model.fit(data.arrays("train"), data.arrays("val"))
+        shared = {key: record[key] for key in ("grid", "angles", "resolution")}
+        own = {**shared, "model": {"_target_": target}, "data": {"sha256": data.data_hash}}
+        found.append(assess(model.eval(), own, name, name, settings, baseline=True))
+    return found
+
+
+def assess(
+    model: SpectralModel,
+    record: Mapping[str, Any],
+    label: str,
+    variant: str,
+    settings: Settings,
+    checkpoint: str = "",
+    baseline: bool = False,
+) -> Assessment:
+    """Test errors, loops, hysteresis and calibration of one model; the latent map comes later."""
+    data = datamodule_of(record, settings.dataset)
     test = data.arrays("test")  # reads and checks the file before anything else asks for it
     solver = NetworkSolver.from_model(model, record["resolution"], label)
-    exact = load_references(references, model.frequency_grid, record["resolution"])
+    grid, resolution = model.frequency_grid, tuple(record["resolution"])
+    points = load_references(settings.references, grid, resolution, lattices=None)
+    targets = load_references(settings.references, grid, resolution, kinds=("filling",))
+    loop, hysteresis = settings.loop, None if baseline else settings.hysteresis
+    errors = {"test": stability(model, test)}
+    if not baseline:
+        errors["train"] = stability(model, data.arrays("train"))
     return Assessment(
         label=label,
+        variant=variant,
         checkpoint=checkpoint,
-        record=record,
+        record=dict(record),
         n_parameters=sum(p.numel() for p in model.parameters()),
         same_data=record.get("data", {}).get("sha256") == data.data_hash,
-        stability=stability(model, test),
-        closures=close_loops(solver, exact, settings),
-        latent=map_of_model(model, [data.arrays(split) for split in ("val", "test")], seed),
+        stability=errors,
+        closures=close_loops(solver, [r for r in points if r.lattice == "bethe"], loop),
+        elsewhere=close_loops(solver, [r for r in points if r.lattice != "bethe"], loop),
+        doped=close_fillings(solver, targets, loop),
+        paths={b: follow(solver, grid, b, hysteresis) for b in BRANCHES} if hysteresis else {},
+        calibration=calibration(model, test, errors["test"].kl_prediction),
+        baseline=baseline,
     )
+
+
+def latent_of(assessment: Assessment, checkpoints: Sequence[Path], settings: Settings) -> LatentMap:
+    """The latent map of an assessed model on validation and test samples; seconds each."""
+    data = datamodule_of(assessment.record, settings.dataset)
+    model = load_model(checkpoints[0]) if len(checkpoints) == 1 else load_ensemble(checkpoints)
+    parts = [data.arrays(split) for split in ("val", "test")]
+    return map_of_model(model, parts, settings.seed)
 
 
 def datamodule_of(record: Mapping[str, Any], dataset: Mapping[str, Any]) -> SpectralDataModule:
@@ -148,41 +257,58 @@ def datamodule_of(record: Mapping[str, Any], dataset: Mapping[str, Any]) -> Spec
     return SpectralDataModule(**{k: v for k, v in dataset.items() if k != "_target_"} | own)
 
 
-def baseline_errors(record: Mapping[str, Any], dataset: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """Test KL, (n,) each, of what needs no network, on a checkpoint's own grid and labels."""
+def input_errors(record: Mapping[str, Any], dataset: Mapping[str, Any]) -> np.ndarray:
+    """(n,) test KL of the input hybridization taken as the answer."""
     data = datamodule_of(record, dataset)
-    test = data.arrays("test")
-    errors = {"input hybridization": hybridization_kl(data.grid, test)}
-    for name, target in BASELINES.items():
-        model = build_model({"_target_": target}, None, record["grid"], record["angles"])
-        model.fit(data.arrays("train"), data.arrays("val"))
-        errors[name] = real_axis_kl(model.eval(), test)
-    return errors
+    return hybridization_kl(data.grid, data.arrays("test"))
 
 
 def metrics(
-    assessments: Sequence[Assessment], baselines: Mapping[str, np.ndarray]
+    assessments: Sequence[Assessment],
+    exact: Mapping[str, BranchPath],
+    input_kl: np.ndarray,
+    best: str | None = None,
 ) -> dict[str, Any]:
-    """The content of ``metrics.json``."""
-    return {
-        "models": {a.label: a.metrics() for a in assessments},
-        "baselines": {name: kl_summary(kl) for name, kl in baselines.items()},
+    """The content of ``metrics.json``.
+
+    Parameters
+    ----------
+    assessments : sequence of Assessment
+        Baselines too.
+    exact : mapping of branch to BranchPath
+        The exact solver's hysteresis.
+    input_kl : (n,)
+        Test errors of the input hybridization.
+    best : str, optional
+        Label of the model that the targets are for; the one of the lowest median by default.
+    """
+    models = {a.label: a.metrics() for a in assessments}
+    numbers: dict[str, Any] = {
+        "best": best or best_label(assessments),
+        "models": models,
+        "variants": variant_table(models),
+        "input hybridization": kl_summary(input_kl),
+        "exact": {name: path.numbers() for name, path in exact.items()},
+        "samples": {split: len(s.U) for split, s in assessments[0].stability.items()},
     }
+    return {**numbers, "targets": targets(numbers)}
 
 
-def labels(checkpoints: Sequence[Path], records: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Short names: architecture, head and lam; the folder's name where that is not unique."""
-    names = [_describe(record) for record in records]
-    return [
-        name if names.count(name) == 1 else f"{name} ({path.name})"
-        for name, path in zip(names, checkpoints, strict=True)
-    ]
+def best_label(assessments: Sequence[Assessment]) -> str:
+    """The network with the lowest median test KL."""
+    networks = [a for a in assessments if not a.baseline]
+    return min(networks, key=lambda a: float(np.median(a.test_kl))).label
 
 
-def _describe(record: Mapping[str, Any]) -> str:
-    _, module, cls = record["model"]["_target_"].rsplit(".", 2)
-    if record["model"]["_target_"] in BASELINES.values():
-        return cls
-    head = record["head"]["_target_"].rsplit(".", 1)[1].removesuffix("Head").lower()
-    lam = (record.get("loss") or {}).get("lam")
-    return f"{module}, {head}" + ("" if lam is None else f", lam {lam:g}")
+def shown(assessments: Sequence[Assessment], best: str, n_max: int = 5) -> list[Assessment]:
+    """The models that figures draw: the best of each variant, at most so many, no baselines.
+
+    The best of all always is; of the others those with the lowest test error, in the order given.
+    """
+    networks = [a for a in assessments if not a.baseline]
+    median = {a.label: float(np.median(a.test_kl)) for a in networks}
+    chosen: dict[str, Assessment] = {}
+    for a in sorted(networks, key=lambda a: (a.label != best, median[a.label])):
+        chosen.setdefault(a.variant, a)
+    labels = [a.label for a in chosen.values()][:n_max]
+    return [a for a in networks if a.label in labels]

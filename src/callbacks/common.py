@@ -17,8 +17,8 @@ from lightning.pytorch.loggers import WandbLogger
 from matplotlib.figure import Figure
 from PIL import Image
 
-from dmftnet.report.figures import to_png
 from dmftnet.report.html import Table
+from dmftnet.report.style import to_png
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from dmftnet.callbacks.common import PeriodicCallback, evaluating
 from dmftnet.data.labels import SpectralArrays
 from dmftnet.models.heads import SpectralModel
 from dmftnet.models.scoring import hybridization_kl, kl_summary, real_axis_kl
-from dmftnet.report import figures
+from dmftnet.report import samples
 from dmftnet.report.html import Table
 
 
@@ -45,7 +45,7 @@ class Stability:
             **kl_summary(self.kl_prediction),
             "kl_input_median": float(np.median(self.kl_input)),
             "share_below_input": float(np.mean(self.kl_prediction < self.kl_input)),
-            "rank_correlation": _rank_correlation(self.kl_input, self.kl_prediction),
+            "rank_correlation": rank_correlation(self.kl_input, self.kl_prediction),
         }
 
     def table(self) -> Table:
@@ -89,11 +89,11 @@ class KLStability(PeriodicCallback):
     def report(self, trainer, pl_module):
         result = stability(pl_module.model, trainer.datamodule.arrays(self.split))
         label = f"{self.split}, epoch {trainer.current_epoch}"
-        figure = figures.kl_stability({label: (result.kl_input, result.kl_prediction, result.U)})
+        figure = samples.kl_stability({label: (result.kl_input, result.kl_prediction, result.U)})
         return result.scalars(), figure, result.table()
 
 
-def _rank_correlation(x: np.ndarray, y: np.ndarray) -> float:
+def rank_correlation(x: np.ndarray, y: np.ndarray) -> float:
     """Spearman's; 0 where one side is constant and no rank exists."""
     if len(x) < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
         return 0.0

@@ -27,7 +27,7 @@ from dmftnet.callbacks.common import PeriodicCallback, evaluating
 from dmftnet.data.labels import SpectralArrays
 from dmftnet.errors import DmftnetError
 from dmftnet.models.heads import SpectralModel
-from dmftnet.report import figures
+from dmftnet.report import samples
 from dmftnet.report.html import Table
 
 MIN_SAMPLES = 12  # below this neither UMAP's neighbourhood graph nor the regression means anything
@@ -142,7 +142,7 @@ class LatentMapCallback(PeriodicCallback):
         parts = [trainer.datamodule.arrays(split) for split in self.splits]
         result = map_of_model(pl_module.model, parts)
         label = f"{' + '.join(self.splits)}, epoch {trainer.current_epoch}"
-        figure = figures.latent_map({label: (result.embedding, result.A0, result.filling)})
+        figure = samples.latent_map({label: (result.embedding, result.A0, result.filling)})
         return result.scalars(), figure, result.table()
 
 

@@ -1,122 +1,101 @@
 """Converged DMFT solutions of the exact solver, for comparison with a network's closed loop.
 
-One HDF5 file (`dmftnet.data.jobfile`), schema ``dmftnet-references`` version 1, one row a loop:
-``references/{U, eps_d, start, converged, iterations, status, filling, double_occupancy,
-A0, gap, kl_last, hybridization, spectrum, self_energy, reason}`` with the curves on
-``grid/omega``; ``start`` and ``status`` are codes as in `dmftnet.data.store`. Made by
-``python generate.py dataset=bethe_reference``, resumable like every file that script writes.
+One HDF5 file (`dmftnet.data.jobfile`), schema ``dmftnet-references`` version 2, one row a loop.
+``python generate.py dataset=bethe_reference solver=ras_fine`` makes it
+(`dmftnet.data.reference_plan`), resumable like every file that script writes. Curves are on
+``grid/omega``.
+
+=========================  =========  ============================================================
+column                     type       meaning
+=========================  =========  ============================================================
+references/kind            i4         index into `KINDS`: an independent loop, a step of a path in
+                                      U, the end of a filling search
+references/series          i4         number of the series in the config
+references/lattice         str        name, see `LATTICES`
+references/U, eps_d        f8         in D
+references/start           i4         index into `dmftnet.data.sampling.STARTS`; of a path: the
+                                      branch that it follows
+references/target          f8         filling that was searched for, else NaN
+references/converged       i4         0 also for a half-filled metal whose A(0) is not pinned
+references/iterations      i4         of the (last) loop
+references/status          i4         index into `dmftnet.data.store.STATUS`
+references/filling, double_occupancy, A0, gap, kl_last   f8
+references/hybridization, spectrum     (n_w,) f4
+references/self_energy     (n_w,) c8
+references/reason          str        why the loop ended
+=========================  =========  ============================================================
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
 
 import numpy as np
 
-from dmftnet.data.generation import quality
 from dmftnet.data.jobfile import Columns, read_jobs
 from dmftnet.data.labels import network_spectrum
 from dmftnet.data.sampling import STARTS
-from dmftnet.data.store import STATUS
 from dmftnet.errors import InvalidProblemError, StoreError
 from dmftnet.physics import observables
-from dmftnet.physics.dmft import DMFTLoop, DMFTResult
 from dmftnet.physics.grid import FrequencyGrid
-from dmftnet.physics.impurity import ImpurityProblem, ImpuritySolver
-from dmftnet.physics.lattice import Lattice
-from dmftnet.physics.starts import starting_hybridization
+from dmftnet.physics.lattice import Bethe, DensityOfStates, Lattice
 
 SCHEMA = "dmftnet-references"
-VERSION = 1
+VERSION = 2
+
+KINDS = ("point", "path", "filling")
+"""What a row is, by the integer code that files store."""
+
+LATTICES = {
+    "bethe": Bethe,
+    "square": DensityOfStates.square,
+    "cubic": DensityOfStates.cubic,
+}
+"""Lattices that a file can name."""
+
+PINNED, GAPPED = 0.9, 0.1
+"""Shares of the half-filled metal's A(0): a metal has at least the first, an insulator at most the
+second."""
 
 
-@dataclass(frozen=True)
-class ReferencePoint:
-    """Parameters of one loop: U and eps_d in D, and the start, "metal" or "insulator"."""
-
-    U: float
-    eps_d: float
-    start: str
-
-
-class ReferencePlan:
-    """One job is one DMFT loop to convergence; a plan for `dmftnet.data.generation.generate`.
-
-    Parameters
-    ----------
-    series : sequence of dict
-        Each with lists ``U``, ``shift`` (``eps_d + U/2``, in D) and ``start``; every combination
-        becomes a loop.
-    loop : callable
-        ``(solver, lattice) -> DMFTLoop``.
+def lattice_named(name: str) -> Lattice:
+    """The lattice of this name.
 
     Raises
     ------
     InvalidProblemError
-        If a start is unknown.
+        If there is none.
     """
-
-    schema = SCHEMA
-    version = VERSION
-
-    def __init__(
-        self,
-        series: Sequence[dict],
-        loop: Callable[[ImpuritySolver, Lattice], DMFTLoop] = DMFTLoop,
-    ):
-        self.points = [
-            ReferencePoint(float(U), float(-U / 2 + shift), start)
-            for part in series
-            for U, shift, start in product(part["U"], part["shift"], part["start"])
-        ]
-        for point in self.points:
-            if point.start not in STARTS[:2]:
-                raise InvalidProblemError(
-                    f"sampling.series: start '{point.start}' is unknown; use metal or insulator"
-                )
-        self.n_jobs = len(self.points)
-        self.loop = loop
-
-    def run(
-        self, job: int, solver: ImpuritySolver, lattice: Lattice, grid: FrequencyGrid
-    ) -> Columns:
-        """Close the loop at one point."""
-        point = self.points[job]
-        start = starting_hybridization(lattice, grid, point.U, point.eps_d, point.start)
-        problem = ImpurityProblem(point.U, point.eps_d, grid, start)
-        return _columns(point, self.loop(solver, lattice).run_one(problem))
-
-    def describe(self, columns: Columns) -> tuple[int, str | None]:
-        iterations = int(columns["references/iterations"][0])
-        if columns["references/converged"][0]:
-            return iterations, None
-        return iterations, f"did not converge: {columns['references/reason'][0]}"
+    if name not in LATTICES:
+        raise InvalidProblemError(
+            f"lattice '{name}' cannot be named in references; use one of {sorted(LATTICES)}"
+        )
+    return LATTICES[name]()
 
 
-def _columns(point: ReferencePoint, result: DMFTResult) -> Columns:
-    problem, solution = result.problem, result.solution
-    grid, A, sigma = problem.grid, solution.spectrum()[0], solution.self_energy()[0]
-    row = {
-        "U": np.float64(point.U),
-        "eps_d": np.float64(point.eps_d),
-        "start": np.int32(STARTS.index(point.start)),
-        "converged": np.int32(result.converged),
-        "iterations": np.int32(result.iterations),
-        "status": np.int32(STATUS.index(quality(problem, solution))),
-        "filling": np.float64(solution.filling),
-        "double_occupancy": np.float64(solution.double_occupancy),
-        "A0": np.float64(grid.at_zero(A)),
-        "gap": np.float64(observables.gap(grid, A)),
-        "kl_last": np.float64(result.kl_history[-1]),
-        "hybridization": problem.hybridization[0].astype(np.float32),
-        "spectrum": A.astype(np.float32),
-        "self_energy": sigma.astype(np.complex64),
-        "reason": result.reason,
-    }
-    return {f"references/{name}": np.array([value]) for name, value in row.items()}
+def pinned_share(grid: FrequencyGrid, spectrum: np.ndarray, lattice: Lattice) -> float | None:
+    """``A(0)`` over its value in any half-filled metal, ``rho(0)``.
+
+    None where rho(0) is not finite (a van Hove singularity), or not known in closed form: every
+    lattice but Bethe.
+    """
+    if not isinstance(lattice, Bethe):
+        return None
+    return float(grid.at_zero(spectrum)) * np.pi * lattice.half_bandwidth / 2
+
+
+def branch_of(grid: FrequencyGrid, spectrum: np.ndarray, lattice: Lattice) -> str:
+    """Which half-filled solution an (n_w,) spectrum belongs to: "metal", "insulator", "neither".
+
+    By A(0): `PINNED` and `GAPPED`; or, where the metal's value is not known, by the gap.
+    """
+    share = pinned_share(grid, spectrum, lattice)
+    if share is None:
+        return "insulator" if observables.gap(grid, spectrum) > 0 else "metal"
+    if share <= GAPPED:
+        return "insulator"
+    return "metal" if share >= PINNED else "neither"
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,9 +105,15 @@ class References:
     Parameters
     ----------
     grid : FrequencyGrid
+    kind : tuple of str
+        Members of `KINDS`.
+    lattice : tuple of str
     start : tuple of str
         "metal" or "insulator".
+    series : (n,) int
     U, eps_d : (n,) float64, in D
+    target : (n,) float64
+        Filling searched for, or NaN.
     converged : (n,) bool
     iterations : (n,) int
     filling, double_occupancy, Z, Z_matsubara, A0, gap : (n,) float64
@@ -140,9 +125,13 @@ class References:
     """
 
     grid: FrequencyGrid
+    kind: tuple[str, ...]
+    lattice: tuple[str, ...]
     start: tuple[str, ...]
+    series: np.ndarray
     U: np.ndarray
     eps_d: np.ndarray
+    target: np.ndarray
     converged: np.ndarray
     iterations: np.ndarray
     filling: np.ndarray
@@ -192,7 +181,7 @@ class ReferenceStore:
             If it is missing, damaged, of another schema or not complete.
         """
         path = Path(path)
-        remedy = "make it with: python generate.py dataset=bethe_reference"
+        remedy = "make it with: python generate.py dataset=bethe_reference solver=ras_fine"
         attributes, columns = read_jobs(path, SCHEMA, VERSION, remedy)
         if not attributes["complete"]:
             raise StoreError(
@@ -210,11 +199,13 @@ class ReferenceStore:
 
     def on(self, grid: FrequencyGrid, resolution: tuple[float, float]) -> References:
         """Everything on a network's grid at its Gaussian resolution (eta, slope)."""
-        names = ("U", "eps_d", "iterations", "filling", "double_occupancy", "A0", "gap")
+        names = ("series", "U", "eps_d", "target", "iterations", "filling", "double_occupancy")
         sigma = self["self_energy"].astype(np.complex128)
         norm = self.grid.integrate(self["spectrum"].astype(np.float64))[:, None]
         return References(
             grid=grid,
+            kind=tuple(KINDS[code] for code in self["kind"]),
+            lattice=tuple(map(str, self["lattice"])),
             start=tuple(STARTS[code] for code in self["start"]),
             converged=self["converged"].astype(bool),
             hybridization=network_spectrum(self.grid, grid, resolution, self["hybridization"]),
@@ -224,5 +215,5 @@ class ReferenceStore:
             Z_matsubara=np.array(
                 [observables.quasiparticle_weight_matsubara(self.grid, s) for s in sigma]
             ),
-            **{name: self[name] for name in names},
+            **{name: self[name] for name in (*names, "A0", "gap")},
         )

@@ -7,6 +7,8 @@ import numpy as np
 from dmftnet.physics.grid import FrequencyGrid
 from dmftnet.physics.impurity import ImpurityProblem
 
+POLE = 0.25  # in D; below this no self-energy at low energy is a pole's
+
 
 def kl_divergence(grid: FrequencyGrid, reference: np.ndarray, other: np.ndarray) -> np.ndarray:
     """``KL(P||Q) = integral [P ln(P/Q) - P + Q] dw``, zero where P is zero apart from Q.
@@ -91,13 +93,15 @@ def quasiparticle_weight_matsubara(
 def spectral_weight_vanishes(grid: FrequencyGrid, sigma: np.ndarray) -> bool:
     """Whether Sigma has a pole at low energy, the sign of a Mott insulator.
 
-    In a Fermi liquid ``|Sigma - Sigma(0)|`` grows away from zero; at a pole it grows towards it.
+    In a Fermi liquid ``|Sigma - Sigma(0)|`` grows away from zero; at a pole it grows towards it, to
+    values far above `POLE` (a pole of weight w^2 gives ``w^2 / |omega|``). The flat self-energy of
+    a weakly interacting metal grows nowhere, up to noise.
     """
     magnitude = np.abs(sigma - np.median(sigma.real))
     w = np.abs(grid.omega)
     inner = magnitude[w <= 2 * w.min()].max()
     outer = magnitude[(w > 0.2) & (w < 0.4)].mean()
-    return bool(inner > outer)
+    return bool(inner > max(outer, POLE))
 
 
 def gap_edges(

@@ -1,14 +1,12 @@
-"""The project's figures: arrays in, one matplotlib figure out.
+"""Figures of curves: spectra, self-energies, quasiparticle weight with its hysteresis, fillings.
 
-Callbacks and the report draw with the same functions. Exact curves are broad and grey, exact points
-black; models are coloured (a palette that colour-blind readers can tell apart); loops that did not
-converge are hollow or dashed. An axis that cuts a curve says so. Nothing here touches pyplot's
-global state.
+Arrays in, one matplotlib figure out. Callbacks and the report draw with the same functions; what
+they share is in `dmftnet.report.style`, figures of single samples in `dmftnet.report.samples`. An
+axis that cuts a curve says so.
 """
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -19,21 +17,19 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F")
-STYLE = {
-    "font.size": 9.5,
-    "axes.titlesize": 9.5,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.linewidth": 0.8,
-    "legend.frameon": False,
-    "legend.fontsize": 8.5,
-    "lines.linewidth": 1.4,
-}
-EXACT = {"color": "0.68", "lw": 3.2, "solid_capstyle": "round"}
+from dmftnet.report.style import (
+    EXACT,
+    STYLE,
+    WIDTH,
+    colours_of,
+    outer_labels,
+    panel_grid,
+    shared_legend,
+)
+
 CUT = 0.3  # in D; the scale of a self-energy panel is that of the exact curve beyond this
 INSET = 0.15  # in D; half-width of its low-energy inset
-WIDTH = 9.6  # inches; 110 dpi gives the width of the report's column
+NOT_CONVERGED = "dashed: loop not converged"
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,17 +57,37 @@ class Panel:
 
 
 @dataclass(frozen=True, eq=False)
+class Branch:
+    """A half-filled solution followed through U.
+
+    Parameters
+    ----------
+    U : (n,) float64, in D
+    Z : (n,) float64
+    pinned : (n,) float64
+        ``A(0) pi D / 2``, 1 in any half-filled metal on the Bethe lattice.
+    on : (n,) bool
+        Whether the solution is still on the branch.
+    critical : float or None, in D
+        Where the branch ends.
+    """
+
+    U: np.ndarray
+    Z: np.ndarray
+    pinned: np.ndarray
+    on: np.ndarray
+    critical: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
 class Series:
     """Points of one method along a parameter.
 
     Parameters
     ----------
     label : str
+        "" is the exact solver, black and on top.
     x, y : (n,) arrays
-    group : str
-        Series of one group share a colour; "" is the exact solver, black and on top.
-    variant : int
-        Tells the series of a group apart, by marker and dashes.
     solid : (n,) bool array, optional
         False where a loop did not converge; all True by default.
     """
@@ -79,8 +95,6 @@ class Series:
     label: str
     x: np.ndarray
     y: np.ndarray
-    group: str = ""
-    variant: int = 0
     solid: np.ndarray = field(default_factory=lambda: np.ones(0, dtype=bool))
 
     @property
@@ -92,7 +106,7 @@ class Series:
 def spectra(omega: np.ndarray, panels: Sequence[Panel], w_limit: float = 4.5) -> Figure:
     """Spectral functions, exact (filled) against models, one panel a problem."""
     with rc_context(STYLE):
-        figure, axes = _grid(len(panels), height=1.9)
+        figure, axes = panel_grid(len(panels), height=1.9)
         colours = _colours(panels)
         inside = np.abs(omega) <= w_limit
         for axis, panel in zip(axes, panels, strict=True):
@@ -106,8 +120,8 @@ def spectra(omega: np.ndarray, panels: Sequence[Panel], w_limit: float = 4.5) ->
                 top = max(top, curve[inside].max())
             axis.set(xlim=(-w_limit, w_limit), ylim=(0, 1.08 * top), title=panel.title)
             axis.yaxis.set_major_locator(MaxNLocator(4))
-        _outer_labels(figure, axes, r"$\omega / D$", r"$A(\omega)\,D$")
-        _shared_legend(figure, colours, panels)
+        outer_labels(figure, r"$\omega / D$", r"$A(\omega)\,D$")
+        _legend(figure, colours, panels)
     return figure
 
 
@@ -135,158 +149,110 @@ def self_energies(omega: np.ndarray, panels: Sequence[Panel], w_limit: float = 3
                 if column == 0:
                     axis.set_ylabel(name)
             axes[1, column].set_xlabel(r"$\omega / D$")
-        _shared_legend(figure, colours, panels)
+        _legend(figure, colours, panels)
     return figure
 
 
-def quasiparticle_weights(series: Sequence[Series]) -> Figure:
-    """Z(U): exact solver black, models coloured, hollow where the loop did not converge."""
-    return _points(series, r"$U / D$", r"quasiparticle weight $Z$", floor=0.0)
-
-
-def filling_curves(series: Sequence[Series]) -> Figure:
-    """Filling against the level, ``eps_d + U/2`` measured from half filling."""
-    return _points(series, r"$(\varepsilon_d + U/2) / D$", r"filling $n$ (both spins)")
-
-
-def kl_stability(panels: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]]) -> Figure:
-    """Error of each prediction against that of its input hybridization, one panel a model.
+def hysteresis(
+    exact: Mapping[str, Branch],
+    models: Mapping[str, Mapping[str, Branch]],
+    zoom: tuple[float, float],
+) -> Figure:
+    """Z(U), and A(0) around the transition, on both branches.
 
     Parameters
     ----------
-    panels : dict of str to (kl_input, kl_prediction, U)
-        ``KL(A_ref || normalised hybridization)``, ``KL(A_ref || A_pred)``, the colour; (n,) each.
+    exact : dict of "metal" and "insulator" to Branch
+    models : dict of str to the same
+    zoom : (low, high), in D
+        Range of the panel of A(0).
     """
     with rc_context(STYLE):
-        columns = min(len(panels), 3)
-        figure, axes = _grid(len(panels), height=2.9, columns=3, width=0.9 + 2.9 * columns)
-        values = np.concatenate([np.concatenate(panel[:2]) for panel in panels.values()])
-        values = np.maximum(values, 1e-7)
-        low, high = 0.6 * values.min(), 1.6 * values.max()
-        U_max = max(panel[2].max() for panel in panels.values())
-        for axis, (label, (kl_input, kl_prediction, U)) in zip(axes, panels.items(), strict=True):
-            dots = axis.scatter(
-                np.maximum(kl_input, 1e-7),
-                np.maximum(kl_prediction, 1e-7),
-                c=U,
-                s=13,
-                cmap="viridis",
-                vmin=0,
-                vmax=U_max,
-                lw=0,
-                alpha=0.85,
-            )
-            axis.plot([low, high], [low, high], color="0.5", lw=0.8, ls="--")
-            median, better = np.median(kl_prediction), np.mean(kl_prediction < kl_input)
-            axis.set(xscale="log", yscale="log", xlim=(low, high), ylim=(low, high))
-            axis.set_title(f"{label}\nmedian {median:.1e}, {better:.0%} below input")
-            axis.set_box_aspect(1)
-            axis.set_xlabel(r"KL($A_\mathrm{ref}$ || input hybridization)")
-        for axis in axes[::columns]:
-            axis.set_ylabel(r"KL($A_\mathrm{ref}$ || $A_\mathrm{pred}$)")
-        figure.colorbar(dots, ax=list(axes), label=r"$U / D$", shrink=0.75, pad=0.02)
+        figure = Figure(figsize=(WIDTH, 3.9), layout="constrained")
+        axes = figure.subplots(1, 2)
+        colours = colours_of(list(models))
+        every = [("exact", "k", exact), *((k, colours[k], models[k]) for k in models)]
+        for depth, (label, colour, branches) in enumerate(every):
+            for name, branch in branches.items():
+                _branch(axes, branch, name, colour, exact=label == "exact", depth=depth)
+        axes[0].set(xlabel=r"$U / D$", ylabel=r"quasiparticle weight $Z$", ylim=(-0.03, 1.03))
+        axes[0].set_xlim(left=0.0)
+        axes[1].set(xlabel=r"$U / D$", ylabel=r"$A(0)\,\pi D/2$", xlim=zoom, ylim=(-0.06, 1.3))
+        axes[1].set_title("triangles, lines: critical $U$", loc="right", color="0.35")
+        handles = [
+            Line2D([], [], color="k", marker="o", ms=4, label="exact"),
+            *(Line2D([], [], color=colours[k], marker="o", ms=4, label=k) for k in models),
+            Line2D([], [], color="0.4", marker="o", ls="-", ms=4, label="metal, U rising"),
+            Line2D(
+                [], [], color="0.4", marker="s", ls=":", mfc="w", ms=4, label="insulator, U falling"
+            ),
+        ]
+        longest = max((len(handle.get_label()) for handle in handles), default=1)
+        columns = max(1, min(len(handles), 4, int(140 / (longest + 8))))
+        figure.legend(handles=handles, loc="outside upper center", ncols=columns)
     return figure
 
 
-def kl_distribution(errors: Mapping[str, np.ndarray]) -> Figure:
-    """Share of test samples with a real-axis KL below the abscissa, one curve a method.
+def _branch(axes, branch: Branch, name: str, colour: str, exact: bool, depth: int) -> None:
+    """One branch in both panels, and its end."""
+    order = np.argsort(branch.U, kind="stable")
+    U, Z, pinned, on = (array[order] for array in (branch.U, branch.Z, branch.pinned, branch.on))
+    metal = name == "metal"
+    look = {"color": colour, "lw": 2.2 if exact else 1.1, "ms": 5.5 if exact else 3.8}
+    look |= {"marker": "o", "ls": "-"} if metal else {"marker": "s", "ls": ":", "mfc": "w"}
+    look["zorder"] = 2 + 0.1 * depth
+    axes[0].plot(U[on], Z[on], **look)
+    axes[1].plot(U, pinned, **look)
+    if branch.critical is None:
+        return
+    axes[1].axvline(branch.critical, color=colour, lw=0.9, ls="-" if metal else ":", zorder=1)
+    height = 1.24 - 0.035 * depth
+    marker = ">" if metal else "<"
+    axes[1].plot([branch.critical], [height], marker=marker, color=colour, ms=5, zorder=6)
 
-    Parameters
-    ----------
-    errors : dict of str to (n,) array
-        Names that start with "baseline" are drawn grey.
-    """
+
+def filling_curves(panels: Mapping[str, Sequence[Series]]) -> Figure:
+    """Filling against the level, ``eps_d + U/2`` measured from half filling, one panel a title."""
+    every = [entry for series in panels.values() for entry in series]
+    colours = colours_of([entry.label for entry in every if entry.label])
     with rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH * 0.68, 3.6), layout="constrained")
-        axis = figure.subplots()
-        greys = iter(("-", "--", ":", "-."))
-        colours = iter(np.tile(PALETTE, 1 + len(errors) // len(PALETTE)))
-        for label, values in errors.items():
-            x = np.sort(np.maximum(values, 1e-8))
-            share = np.arange(1, x.size + 1) / x.size
-            if label.startswith("baseline"):
-                look = {"color": "0.45", "ls": next(greys, "-"), "lw": 1.1}
-            else:
-                look = {"color": next(colours)}
-            axis.step(x, share, where="post", label=label, **look)
-        for level in (0.5, 0.9):
-            axis.axhline(level, color="0.85", lw=0.7, zorder=0)
-        axis.set(xscale="log", ylim=(0, 1.02), ylabel="share of test samples below")
-        axis.set_xlabel(r"KL($A_\mathrm{ref}$ || $A_\mathrm{pred}$) on the real axis")
-        axis.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+        figure, axes = panel_grid(len(panels), height=3.1, columns=2)
+        for axis, (title, series) in zip(axes, panels.items(), strict=True):
+            for entry in series:
+                _points(axis, entry, colours)
+            axis.set(title=title, xlabel=r"$(\varepsilon_d + U/2) / D$")
+        axes[0].set_ylabel(r"filling $n$ (both spins)")
+        exact = any(not entry.label for entry in every)
+        hollow = any(not entry.mask.all() for entry in every)
+        shared_legend(figure, colours, exact, hollow="hollow: not converged" if hollow else None)
     return figure
 
 
-def latent_map(maps: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]]) -> Figure:
-    """Two-dimensional embedding of latent vectors, coloured by A(0) and by filling.
-
-    Parameters
-    ----------
-    maps : dict of str to (embedding, A0, filling)
-        (n, 2), (n,) in 1/D, (n,); one row of panels a model.
-    """
-    with rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH * 0.82, 3.0 * max(len(maps), 1)), layout="constrained")
-        axes = figure.subplots(max(len(maps), 1), 2, squeeze=False)
-        for row, (label, (embedding, A0, filling)) in zip(axes, maps.items(), strict=True):
-            top = max(np.quantile(A0, 0.95), 1e-3)  # a few first iterations lie far above the rest
-            reach = max(
-                np.abs(filling - 1).max(), 1e-3
-            )  # half filling is the diverging map's middle
-            looks = (
-                (A0, r"$A(0)\,D$", "magma", (0.0, top)),
-                (filling, "filling $n$", "coolwarm", (1 - reach, 1 + reach)),
-            )
-            for axis, (colour, name, cmap, (low, high)) in zip(row, looks, strict=True):
-                look = {"s": 11, "cmap": cmap, "lw": 0, "vmin": low, "vmax": high}
-                dots = axis.scatter(*embedding.T, c=colour, **look)
-                axis.set(xticks=[], yticks=[], xlabel="UMAP 1", ylabel="UMAP 2", title=label)
-                extend = "max" if colour.max() > high else "neither"
-                figure.colorbar(dots, ax=axis, label=name, extend=extend)
-    return figure
-
-
-def to_png(figure: Figure, dpi: int = 110) -> bytes:
-    """The figure as a PNG file's bytes."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=dpi)
-    return buffer.getvalue()
-
-
-def _grid(n: int, height: float, columns: int = 4, width: float | None = None):
-    """`n` panels, at most `columns` in a row."""
-    columns = min(columns, max(n, 1))
-    rows = -(-max(n, 1) // columns)
-    width = width or (WIDTH if columns > 1 else 0.6 * WIDTH)
-    figure = Figure(figsize=(width, 0.7 + height * rows), layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False).ravel()
-    for axis in axes[n:]:
-        axis.remove()
-    return figure, axes[:n]
+def _points(axis: Axes, entry: Series, colours: Mapping[str, str]) -> None:
+    """One series in order, what did not converge white inside."""
+    order = np.argsort(entry.x, kind="stable")
+    x, y, solid = entry.x[order], np.asarray(entry.y)[order], entry.mask[order]
+    if entry.label:
+        look = {"color": colours[entry.label], "marker": "o", "ms": 4.5, "lw": 1.0}
+    else:
+        look = {"color": "k", "marker": "x", "ms": 6, "lw": 1.8, "zorder": 1.9}
+    axis.plot(x, y, **look)
+    if not solid.all():  # white over the filled markers
+        axis.plot(x[~solid], y[~solid], ls="", marker="o", ms=2.8, color="w", zorder=4)
 
 
 def _colours(panels: Sequence[Panel]) -> dict[str, str]:
-    labels = list(dict.fromkeys(label for panel in panels for label in panel.predictions))
-    return {label: PALETTE[i % len(PALETTE)] for i, label in enumerate(labels)}
+    return colours_of([label for panel in panels for label in panel.predictions])
 
 
 def _dash(panel: Panel, label: str) -> str:
     return "--" if label in panel.dashed else "-"
 
 
-def _outer_labels(figure: Figure, axes: Sequence[Axes], x: str, y: str) -> None:
-    figure.supxlabel(x, fontsize=9.5)
-    figure.supylabel(y, fontsize=9.5)
-
-
-def _shared_legend(figure: Figure, colours: Mapping[str, str], panels: Sequence[Panel]) -> None:
-    """One legend above all panels: exact, each model, and what dashes mean if there are any."""
-    handles = [Line2D([], [], color=colour, label=label) for label, colour in colours.items()]
-    if any(panel.reference is not None for panel in panels):
-        handles.insert(0, Line2D([], [], label="exact", **EXACT))
-    if any(panel.dashed for panel in panels):
-        handles.append(Line2D([], [], color="0.4", ls="--", label="dashed: loop not converged"))
-    figure.legend(handles=handles, loc="outside upper center", ncols=min(len(handles), 4))
+def _legend(figure: Figure, colours: Mapping[str, str], panels: Sequence[Panel]) -> None:
+    exact = any(panel.reference is not None for panel in panels)
+    dashed = NOT_CONVERGED if any(panel.dashed for panel in panels) else None
+    shared_legend(figure, colours, exact, dashed)
 
 
 def _minus_imag(sigma: np.ndarray) -> np.ndarray:
@@ -305,7 +271,7 @@ def _self_energy_axis(axis: Axes, omega, panel: Panel, part, colours, w_limit: f
         at = omega if panel.reference_omega is None else panel.reference_omega
         curves.insert(0, (at, part(panel.reference)))
         looks.insert(0, EXACT)
-    inset = axis.inset_axes((0.58, 0.65, 0.41, 0.34))
+    inset = axis.inset_axes((0.67, 0.65, 0.32, 0.34))
     for (at, curve), look in zip(curves, looks, strict=True):
         axis.plot(at, curve, **look)
         inset.plot(at, curve, **look)
@@ -330,30 +296,3 @@ def _limits(curves, inner: float, outer: float) -> tuple[float, float]:
     inside = [c[(np.abs(w) > inner) & (np.abs(w) <= outer)] for w, c in curves]
     low, high = min(c.min() for c in inside), max(c.max() for c in inside)
     return low, max(high, low + 1e-3)
-
-
-def _points(series: Sequence[Series], x: str, y: str, floor: float | None = None) -> Figure:
-    groups = list(dict.fromkeys(entry.group for entry in series if entry.group))
-    with rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH * 0.78, 3.8), layout="constrained")
-        axis = figure.subplots()
-        for entry in series:
-            order = np.argsort(entry.x, kind="stable")
-            px, py, solid = entry.x[order], np.asarray(entry.y)[order], entry.mask[order]
-            marker = ("x+12" if not entry.group else "os^D")[entry.variant % 4]
-            look = {"marker": marker, "ls": ("-", "--", ":", "-.")[entry.variant % 4], "lw": 1.0}
-            if entry.group:
-                look |= {"color": PALETTE[groups.index(entry.group) % len(PALETTE)], "ms": 5}
-            else:
-                look |= {"color": "k", "ms": 7, "zorder": 5}
-            axis.plot(px, py, label=entry.label, **look)
-            if not solid.all():  # white over the filled markers
-                axis.plot(px[~solid], py[~solid], ls="", marker=marker, ms=3.5, color="w", zorder=4)
-        if any(not entry.mask.all() for entry in series):
-            label = "hollow: not converged"
-            axis.plot([], [], ls="", marker="o", mfc="w", color="0.4", label=label)
-        axis.set(xlabel=x, ylabel=y)
-        if floor is not None:
-            axis.set_ylim(bottom=floor - 0.02)
-        axis.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
-    return figure

@@ -15,7 +15,7 @@ import jinja2
 import numpy as np
 from matplotlib.figure import Figure
 
-from dmftnet.report.figures import to_png
+from dmftnet.report.style import to_png
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,15 +14,15 @@ from lightning.pytorch.loggers import CSVLogger, WandbLogger
 from synthetic import SyntheticDataModule
 
 from dmftnet.callbacks import latent_map as latent_module
-from dmftnet.callbacks.dmft_closure import (
+from dmftnet.callbacks.closure import (
     COLUMNS,
-    DmftClosure,
     LoopSettings,
     close_loops,
     closure_scalars,
     closure_table,
-    load_references,
 )
+from dmftnet.callbacks.dmft_closure import DmftClosure
+from dmftnet.callbacks.exact_loops import load_references
 from dmftnet.callbacks.kl_stability import KLStability, stability
 from dmftnet.callbacks.latent_map import LatentMapCallback, latent_map, map_of_model
 from dmftnet.errors import DmftnetError, StoreError

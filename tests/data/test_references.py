@@ -6,48 +6,71 @@ from toy_dataset import make_file
 from toy_solver import ToySolver
 
 from dmftnet.data.labels import network_spectrum
-from dmftnet.data.references import ReferencePlan, ReferenceStore
+from dmftnet.data.reference_plan import ReferencePlan
+from dmftnet.data.references import KINDS, ReferenceStore, branch_of, lattice_named
 from dmftnet.errors import InvalidProblemError, StoreError
 from dmftnet.physics.dmft import DMFTLoop
 from dmftnet.physics.grid import FrequencyGrid
+from dmftnet.physics.lattice import Bethe
 from dmftnet.physics.observables import quasiparticle_weight
 
 SERIES = [
     {"U": [0.0, 1.0], "shift": [0.0], "start": ["metal", "insulator"]},
     {"U": [1.0], "shift": [0.3], "start": ["metal"]},
+    {"U": [1.0], "filling": [0.85], "start": ["metal"], "settings": {"max_iterations": 4}},
+    {"path": [0.5, 0.8, 1.0], "start": "metal"},
+    {"U": [0.0], "shift": [0.0], "start": ["metal"], "lattice": "square"},
 ]
 RESOLUTION = (0.003, 0.03)
 
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory):
-    plan = ReferencePlan(SERIES, partial(DMFTLoop, tolerance=1e-4, max_iterations=60))
+    plan = ReferencePlan(SERIES, partial(DMFTLoop, tolerance=1e-4, max_iterations=40))
     file = tmp_path_factory.mktemp("references") / "r.h5"
-    return make_file(file, plan, ToySolver(n_bath=21), n_w=600)
+    return make_file(file, plan, ToySolver(n_bath=21), n_w=300)
 
 
-def test_points_are_the_products_of_each_series():
-    points = ReferencePlan(SERIES).points
-    assert [(p.U, p.eps_d, p.start) for p in points] == [
-        (0.0, 0.0, "metal"),
-        (0.0, 0.0, "insulator"),
-        (1.0, -0.5, "metal"),
-        (1.0, -0.5, "insulator"),
-        (1.0, -0.2, "metal"),
+def test_series_become_jobs():
+    """Products of the lists; a path is one job."""
+    jobs = ReferencePlan(SERIES).jobs
+    assert [(j.kind, j.U, j.shift, j.start, j.series) for j in jobs] == [
+        ("point", (0.0,), 0.0, "metal", 0),
+        ("point", (0.0,), 0.0, "insulator", 0),
+        ("point", (1.0,), 0.0, "metal", 0),
+        ("point", (1.0,), 0.0, "insulator", 0),
+        ("point", (1.0,), 0.3, "metal", 1),
+        ("filling", (1.0,), 0.0, "metal", 2),
+        ("path", (0.5, 0.8, 1.0), 0.0, "metal", 3),
+        ("point", (0.0,), 0.0, "metal", 4),
     ]
-    with pytest.raises(InvalidProblemError, match="start 'other' is unknown"):
-        ReferencePlan([{"U": [1.0], "shift": [0.0], "start": ["other"]}])
+    assert jobs[5].target == 0.85 and jobs[7].lattice == "square"
+
+
+@pytest.mark.parametrize(
+    ("part", "message"),
+    [
+        ({"U": [1.0], "shift": [0.0], "start": ["other"]}, "start 'other' is unknown"),
+        ({"U": [1.0], "start": ["metal"]}, r"entry 0 has keys \['U', 'start'\]"),
+        ({"path": [1.0], "U": [1.0], "start": "metal"}, "entry 0 has keys"),
+        ({"U": [1.0], "shift": [0.0], "start": "metal", "dos": "x"}, "entry 0 has keys"),
+        ({"U": [1.0], "shift": [0.0], "start": "metal", "lattice": "x"}, "lattice 'x' cannot"),
+    ],
+)
+def test_series_that_say_too_little_or_too_much_are_refused(part, message):
+    with pytest.raises(InvalidProblemError, match=message):
+        ReferencePlan([part])
 
 
 def test_converged_loops_without_correlation_are_semicircles(path):
     store = ReferenceStore.open(path)
-    assert len(store) == 5
+    assert len(store) == 10
     w = store.grid.omega
     exact = 2 / np.pi * np.sqrt(np.maximum(1 - w**2, 0))
     for row in np.flatnonzero(store["converged"])[:2]:
         assert store["U"][row] == 0
         error = store.grid.integrate(np.abs(store["spectrum"][row] - exact))
-        assert error < 0.05
+        assert error < 0.06
         assert quasiparticle_weight(store.grid, store["self_energy"][row]) == pytest.approx(1)
         assert store["A0"][row] == pytest.approx(2 / np.pi, rel=0.02)
     assert store["converged"][0]
@@ -57,10 +80,12 @@ def test_references_come_on_the_network_grid(path):
     store = ReferenceStore.open(path)
     grid = FrequencyGrid.geometric(3e-3, 6.0, 160)
     references = store.on(grid, RESOLUTION)
-    assert len(references) == 5
-    assert references.start == ("metal", "insulator", "metal", "insulator", "metal")
-    assert references.half_filled.tolist() == [True, True, True, True, False]
-    assert references.spectrum.shape == references.self_energy.shape == (5, 160)
+    assert len(references) == 10
+    assert references.start[:5] == ("metal", "insulator", "metal", "insulator", "metal")
+    assert references.half_filled.tolist() == [True] * 4 + [False] * 2 + [True] * 4
+    assert references.kind == ("point",) * 5 + ("filling",) + ("path",) * 3 + ("point",)
+    assert references.lattice == ("bethe",) * 9 + ("square",)
+    assert references.spectrum.shape == references.self_energy.shape == (10, 160)
     np.testing.assert_allclose(grid.integrate(references.spectrum), 1, atol=1e-6)
     weight = store.grid.integrate(store["hybridization"])
     np.testing.assert_allclose(grid.integrate(references.hybridization), weight, rtol=1e-5)
@@ -68,6 +93,58 @@ def test_references_come_on_the_network_grid(path):
     assert np.array_equal(references.hybridization, smooth)
     assert np.all((references.Z[:2] > 0.99) & (references.Z_matsubara[:2] > 0.99))
     assert np.all(references.filling > 0) and np.all(references.filling < 2)
+
+
+def test_a_filling_search_stores_the_level_it_found(path):
+    store = ReferenceStore.open(path)
+    row = int(np.flatnonzero(np.isfinite(store["target"]))[0])
+    assert store["target"][row] == 0.85 and store["eps_d"][row] > -0.5
+    assert store["filling"][row] == pytest.approx(0.85, abs=0.06)  # a bath of 21 sites: n jumps
+
+
+def test_a_path_is_rows_in_its_order(path):
+    store = ReferenceStore.open(path)
+    rows = np.flatnonzero(store["kind"] == KINDS.index("path"))
+    assert store["U"][rows].tolist() == [0.5, 0.8, 1.0]
+    assert np.all(store["series"][rows] == 3)
+    direct = int(np.flatnonzero((store["U"] == 1.0) & (store["kind"] == 0))[0])
+    assert store["A0"][rows[-1]] == pytest.approx(store["A0"][direct], rel=1e-2)
+
+
+class Resonance(ToySolver):
+    """Keeps its metal up to U = 1, then a resonance of half the height, then none."""
+
+    def solve(self, problem):
+        solution = super().solve(problem)
+        grid = problem.grid
+        height = np.interp(problem.U, [1.0, 1.2, 1.4], [1.0, 0.5, 0.0])
+        A = 2 / np.pi * np.sqrt(np.maximum(1 - grid.omega**2, 0))
+        A = A * (1 - (1 - height) * (np.abs(grid.omega) < 0.3))
+        object.__setattr__(solution, "spectrum", lambda: A[None] / grid.integrate(A))
+        object.__setattr__(solution, "self_energy", lambda: np.zeros((1, grid.n_w), complex))
+        return solution
+
+
+def test_an_unpinned_metal_is_marked_and_ends_its_path(tmp_path):
+    series = [
+        {"path": [0.8, 1.0, 1.2, 1.4], "start": "metal"},
+        {"U": [1.2, 1.4], "shift": [0.0], "start": "metal"},
+    ]
+    file = make_file(tmp_path / "r.h5", ReferencePlan(series), Resonance(), n_w=200)
+    store = ReferenceStore.open(file)
+    assert store["U"].tolist() == [0.8, 1.0, 1.2, 1.2, 1.4]
+    assert store["converged"].tolist() == [1, 1, 0, 0, 1]
+    assert "of the half-filled metal's value" in store["reason"][2]
+
+
+def test_branches():
+    grid = FrequencyGrid.geometric(1e-3, 8.0, 400)
+    band = 2 / np.pi * np.sqrt(np.maximum(1 - grid.omega**2, 0))
+    gapped = band * (np.abs(grid.omega) > 0.2)
+    assert branch_of(grid, band, Bethe()) == "metal"
+    assert branch_of(grid, gapped, Bethe()) == "insulator"
+    assert branch_of(grid, 0.8 * band, Bethe()) == "neither"
+    assert branch_of(grid, 0.8 * band, lattice_named("square")) == "metal"
 
 
 def test_unusable_files_are_refused(path, dataset, tmp_path):

@@ -102,6 +102,13 @@ def test_z_vanishes_in_a_mott_insulator(eta):
     assert quasiparticle_weight_matsubara(GRID, sigma) == 0
 
 
+def test_noise_on_a_flat_self_energy_is_no_pole():
+    """A network's self-energy of a weakly interacting metal: nothing but small errors."""
+    noise = 0.02 * np.cos(40 * np.arcsinh(W / 1e-2)) / (1 + np.abs(W))
+    assert not spectral_weight_vanishes(GRID, 0.1 + noise - 1e-3j)
+    assert quasiparticle_weight(GRID, np.full(W.size, 0.1 - 1e-9j)) == 1
+
+
 def test_double_occupancy_without_interaction():
     A = semicircle(GRID, 0.3, 1.0, 1.0)
     problem = ImpurityProblem(0.0, 0.3, GRID, semicircle(GRID, 0.3, 1.0, 0.25))

@@ -7,8 +7,9 @@ import pytest
 from PIL import Image
 
 from dmftnet.physics.grid import FrequencyGrid
-from dmftnet.report import figures
-from dmftnet.report.figures import Panel, Series
+from dmftnet.report import figures, samples
+from dmftnet.report.figures import Branch, Panel, Series
+from dmftnet.report.style import EXACT, to_png
 
 GRID = FrequencyGrid.geometric(5e-3, 6.0, 60)
 W = GRID.omega
@@ -25,7 +26,7 @@ def texts(figure):
 
 
 def image(figure):
-    return np.asarray(Image.open(io.BytesIO(figures.to_png(figure))).convert("L"))
+    return np.asarray(Image.open(io.BytesIO(to_png(figure))).convert("L"))
 
 
 def test_spectra_show_every_panel_and_curve():
@@ -61,23 +62,41 @@ def test_self_energy_panels_have_insets_and_say_where_an_axis_is_cut():
 
 
 def test_points_sort_and_mark_what_did_not_converge():
-    U = np.array([2.0, 1.0, 3.0])
+    x = np.array([2.0, 1.0, 3.0])
     series = [
-        Series("exact", U, 1 - U / 3),
-        Series("net", U, 1 - U / 3, "net", 0, np.array([True, False, True])),
+        Series("", x, 1 - x / 3),
+        Series("net", x, 1 - x / 3, np.array([True, False, True])),
     ]
-    figure = figures.quasiparticle_weights(series)
+    figure = figures.filling_curves({"U = 2": series, "U = 4": series[:1]})
+    assert [axis.get_title() for axis in figure.axes] == ["U = 2", "U = 4"]
     axis = figure.axes[0]
-    assert np.array_equal(axis.lines[0].get_xdata(), np.sort(U))
+    assert np.array_equal(axis.lines[0].get_xdata(), np.sort(x))
+    assert axis.lines[0].get_color() == "k"
     hollow = [line for line in axis.lines if line.get_color() == "w"]
     assert len(hollow) == 1 and np.array_equal(hollow[0].get_xdata(), [1.0])
-    assert "hollow: not converged" in texts(figure)
+    assert {"exact", "net", "hollow: not converged"} <= set(texts(figure))
+
+
+def test_hysteresis_shows_each_branch_as_far_as_it_lives_and_where_it_ends():
+    U = np.array([2.0, 2.5, 3.0])
+    on = np.array([True, True, False])
+    metal = Branch(U, 1 - U / 3, np.array([1.0, 0.99, 0.1]), on, 2.75)
+    insulator = Branch(U[::-1], 0 * U, np.array([0.0, 0.0, 1.0]), on, 2.25)
+    both = {"metal": metal, "insulator": insulator}
+    figure = figures.hysteresis(both, {"net": both}, (1.9, 3.2))
+    Z, A0 = figure.axes
+    assert [list(line.get_xdata()) for line in Z.lines] == [[2.0, 2.5], [2.5, 3.0]] * 2
+    ends = [line.get_xdata()[0] for line in A0.lines if line.get_marker() in "<>"]
+    assert ends == [2.75, 2.25, 2.75, 2.25]
+    assert [line.get_color() for line in Z.lines] == ["k", "k", "#0072B2", "#0072B2"]
+    assert {"exact", "net", "metal, U rising"} <= set(texts(figure))
+    assert image(figure).std() > 5
 
 
 def test_kl_stability_has_the_same_limits_on_both_axes():
     rng = np.random.default_rng(0)
     kl = np.exp(rng.normal(-5, 1, (2, 30)))
-    figure = figures.kl_stability({"net": (*kl, rng.uniform(0, 4, 30))})
+    figure = samples.kl_stability({"net": (*kl, rng.uniform(0, 4, 30))})
     axis = figure.axes[0]
     assert axis.get_xlim() == axis.get_ylim()
     assert axis.get_xlim()[0] < kl.min() and axis.get_xlim()[1] > kl.max()
@@ -86,7 +105,7 @@ def test_kl_stability_has_the_same_limits_on_both_axes():
 
 def test_kl_distribution_reaches_one_at_the_worst_sample():
     kl = np.array([1e-3, 1e-2, 1e-1])
-    figure = figures.kl_distribution({"net": kl, "baseline: nothing": 2 * kl})
+    figure = samples.kl_distribution({"net": kl, "baseline: nothing": 2 * kl})
     line = figure.axes[0].lines[0]
     assert np.allclose(line.get_ydata(), [1 / 3, 2 / 3, 1])
     assert np.array_equal(line.get_xdata(), kl)
@@ -95,6 +114,19 @@ def test_kl_distribution_reaches_one_at_the_worst_sample():
 def test_latent_map_centres_the_filling_on_half_filling():
     rng = np.random.default_rng(1)
     n = rng.uniform(0.8, 1.5, 40)
-    figure = figures.latent_map({"net": (rng.normal(size=(40, 2)), rng.random(40), n)})
+    figure = samples.latent_map({"net": (rng.normal(size=(40, 2)), rng.random(40), n)})
     dots = figure.axes[1].collections[0]
     assert dots.get_clim() == pytest.approx((1 - np.abs(n - 1).max(), 1 + np.abs(n - 1).max()))
+
+
+def test_calibration_separates_the_widest_fifth():
+    spread = np.geomspace(1e-4, 1e-1, 10)
+    figure = samples.calibration({"net": (spread, 2 * spread, float(np.quantile(spread, 0.8)))})
+    narrow, wide = figure.axes[0].collections
+    assert len(narrow.get_offsets()) == 8 and len(wide.get_offsets()) == 2
+    assert wide.get_offsets()[:, 0].min() > narrow.get_offsets()[:, 0].max()
+
+
+def test_the_exact_solver_is_black():
+    figure = figures.spectra(W, [Panel("U = 2", A, {"net": A})])
+    assert figure.axes[0].lines[0].get_color() == EXACT["color"] == "k"

@@ -7,28 +7,34 @@ import subprocess
 import sys
 from pathlib import Path
 
+import markupsafe
 import numpy as np
 import pytest
 import toy_files
 import yaml
 
 import evaluate
-from dmftnet.callbacks.assessment import datamodule_of, find_checkpoints, labels
+from dmftnet.callbacks.assessment import datamodule_of, find_checkpoints
 from dmftnet.config import run
 from dmftnet.errors import StoreError
 from dmftnet.models.checkpoint import load_model
 from dmftnet.models.scoring import kl_summary, real_axis_kl
 from dmftnet.provenance import sha256
+from dmftnet.report.results import render_results
 
 ROOT = Path(__file__).resolve().parents[2]
+BASELINES = ["nearest neighbour", "kernel ridge"]
 FIGURES = {
     "test_kl",
     "spectra",
     "dmft_closure",
     "self_energies",
-    "quasiparticle_weight",
+    "hysteresis",
+    "doped",
     "filling",
+    "lattice",
     "kl_stability",
+    "calibration",
     "latent_map",
 }
 
@@ -50,6 +56,9 @@ def arguments(files, out, *more):
         f"dataset.path={files}/data.h5",
         f"references={files}/references.h5",
         "loop.max_iterations=5",
+        "hysteresis.metal=[0.5,1.0]",
+        "hysteresis.insulator=[1.0,0.5]",
+        "hysteresis.loop.max_iterations=3",
         "threads=1",
         f"hydra.run.dir={out}",
         *more,
@@ -60,8 +69,9 @@ def arguments(files, out, *more):
 def report(files):
     """The folder that one real run writes, and what it prints."""
     out = files / "report"
-    command = [sys.executable, str(ROOT / "evaluate.py"), *arguments(files, out)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg"}
+    more = [f"+ensembles.both=[{files}/a,{files}/b]", f"results={files}/docs"]
+    command = [sys.executable, str(ROOT / "evaluate.py"), *arguments(files, out, *more)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg", "COLUMNS": "200"}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return out, done.stdout
@@ -79,18 +89,50 @@ def test_report_holds_every_figure_and_names_itself(report):
 
 def test_metrics_are_those_of_the_models(report, files):
     numbers = json.loads((report[0] / "metrics.json").read_text())
-    assert set(numbers["baselines"]) == {"input hybridization", "nearest neighbour", "kernel ridge"}
+    assert [a for a in numbers["models"] if numbers["models"][a]["baseline"]] == BASELINES
     data = evaluate_data(files)
     for name, label in (("a", "mlp, rotated, lam 0"), ("b", "mlp, rotated, lam 1")):
         entry = numbers["models"][label]
-        expected = kl_summary(real_axis_kl(load_model(files / name), data.arrays("test")))
-        for key, value in expected.items():
-            assert entry["test"][key] == pytest.approx(value, rel=1e-5)
+        for split in ("train", "test"):
+            expected = kl_summary(real_axis_kl(load_model(files / name), data.arrays(split)))
+            for key, value in expected.items():
+                assert entry[split][key] == pytest.approx(value, rel=1e-5)
         assert entry["trained_on_this_data"] is (name == "a")
+        assert entry["zero_lam"] is (name == "a")
         loops = entry["loops"]
         assert np.mean([loop["converged"] for loop in loops]) == entry["closure"]["converged"]
         assert {loop["start"] for loop in loops} == {"metal", "insulator"}
         assert all(loop["reason"] for loop in loops)
+        assert {loop["lattice"] for loop in entry["loops_elsewhere"]} == {"square"}
+        assert entry["doped"][0]["target"] == 1.0
+        assert set(entry["hysteresis"]) == {"metal", "insulator"}
+
+
+def test_the_ensemble_is_a_model_of_its_own(report):
+    numbers = json.loads((report[0] / "metrics.json").read_text())
+    entry = numbers["models"]["both"]
+    members = [numbers["models"][f"mlp, rotated, lam {lam}"] for lam in (0, 1)]
+    assert entry["parameters"] == sum(member["parameters"] for member in members)
+    assert -1 <= entry["calibration"]["rank_correlation"] <= 1
+    assert "calibration" not in members[0]
+
+
+def test_targets_are_printed_and_in_the_report(report):
+    out, printed = report
+    numbers = json.loads((out / "metrics.json").read_text())
+    assert numbers["best"] in numbers["models"]
+    page = (out / "report.html").read_text()
+    for entry in numbers["targets"]:
+        assert markupsafe.escape(entry["what"]) in page
+    assert "missed" in printed and "test KL, median" in printed
+
+
+def test_documents_come_from_the_same_numbers(report, files):
+    numbers = json.loads((files / "docs" / "results.json").read_text())
+    text = (files / "docs" / "results.md").read_text()
+    assert render_results(numbers) == text
+    drawn = {path.stem.removeprefix("results_") for path in (files / "docs/figures").iterdir()}
+    assert drawn == FIGURES - {"dmft_closure"}
 
 
 def evaluate_data(files):
@@ -129,6 +171,7 @@ def test_an_existing_report_is_not_overwritten(report, files, monkeypatch, capsy
         ("checkpoints=[no/such/run]", "no checkpoint at 'no/such/run'"),
         ("dataset.path=no/such.h5", "no/such.h5"),
         ("references=no/such.h5", "no/such.h5"),
+        ("best=nobody", "best = 'nobody' is none of"),
     ],
 )
 def test_bad_input_is_one_line_and_leaves_no_report(
@@ -144,16 +187,3 @@ def test_patterns_find_runs_and_only_runs(files):
     assert find_checkpoints([f"{files}/b", f"{files}/*"]) == [files / "b", files / "a"]
     with pytest.raises(StoreError, match=r"model\.yaml"):
         find_checkpoints([f"{files}/report*/*"])
-
-
-def test_labels_are_unique():
-    record = {"model": toy_files.NET, "head": toy_files.HEAD, "loss": {"lam": 0.5}}
-    other = {**record, "loss": {"lam": 1.0}}
-    baseline = {"model": {"_target_": "dmftnet.models.kernel_ridge.NearestNeighbour"}, "head": None}
-    paths = [Path("x/one"), Path("x/two"), Path("x/three"), Path("x/four")]
-    assert labels(paths, [record, record, other, baseline]) == [
-        "mlp, rotated, lam 0.5 (one)",
-        "mlp, rotated, lam 0.5 (two)",
-        "mlp, rotated, lam 1",
-        "NearestNeighbour",
-    ]

@@ -1,0 +1,168 @@
+"""``docs/results.md`` from the numbers of a report, so that none of them is typed.
+
+`write_results` puts three things into the documents' folder: ``results.json`` (what the text needs
+of ``metrics.json``), ``figures/results_<name>.png`` and ``results.md``, which the Jinja2 template
+``results.md.j2`` makes of the JSON alone. A test renders it again and compares.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from matplotlib.figure import Figure
+
+from dmftnet.report.html import cell
+from dmftnet.report.style import to_png
+
+PREFIX = "results_"
+KEPT_OF_OTHERS = (
+    "variant",
+    "baseline",
+    "parameters",
+    "test",
+    "train",
+    "closure",
+    "elsewhere",
+    "clipped_self_energy",
+    "calibration",
+    "latent",
+    "zero_lam",
+)
+DIGITS = 6
+
+
+def write_results(
+    folder: str | Path, numbers: Mapping[str, Any], figures: Mapping[str, Figure]
+) -> Path:
+    """Write text, numbers and figures; returns the path of ``results.md``.
+
+    Parameters
+    ----------
+    numbers : mapping
+        ``metrics.json``.
+    figures : mapping of name to Figure
+        Those that the text shows are written.
+    """
+    folder = Path(folder)
+    (folder / "figures").mkdir(parents=True, exist_ok=True)
+    stored = json.dumps(condensed(numbers) | {"figures": sorted(figures)}, indent=1)
+    text = render_results(json.loads(stored))
+    for name, figure in figures.items():
+        file = f"figures/{PREFIX}{name}.png"
+        if file in text:
+            (folder / file).write_bytes(to_png(figure, dpi=90))
+    (folder / "results.json").write_text(stored + "\n")
+    path = folder / "results.md"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def condensed(numbers: Mapping[str, Any]) -> dict[str, Any]:
+    """The numbers that the text needs, to six digits.
+
+    Without the single loops of all models but the best, and without what says where the report ran.
+    """
+    models = {
+        label: entry
+        if label == numbers["best"]
+        else {key: entry[key] for key in KEPT_OF_OTHERS if key in entry}
+        | {"hysteresis": {b: _end(path) for b, path in entry.get("hysteresis", {}).items()}}
+        for label, entry in numbers["models"].items()
+    }
+    origin = dict(numbers["provenance"])
+    origin.pop("config", None)
+    words = origin.get("command", "").split()
+    origin["command"] = " ".join(word for word in words if not word.startswith("hydra."))
+    return _rounded({**numbers, "models": models, "provenance": origin})
+
+
+def render_results(numbers: Mapping[str, Any]) -> str:
+    """The text of ``results.md``."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("dmftnet.report", "."),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {"cell": cell, "spread": with_spread}
+    top = numbers["models"][numbers["best"]]
+    text = environment.get_template("results.md.j2").render(
+        **{key.replace(" ", "_"): value for key, value in numbers.items()},
+        critical=critical,
+        half_filled=_half_filled_rows(top["loops"]),
+        doped=_doped_rows(top["doped"]),
+        fillings=_filling_rows(top["loops"]),
+        elsewhere=_elsewhere_rows(top["loops_elsewhere"]),
+    )
+    return re.sub(r"\n{3,}", "\n\n", text).rstrip() + "\n"
+
+
+def critical(path: Mapping[str, Any] | None) -> str:
+    """``2.375 ± 0.025``, or a dash where the branch's end was not reached."""
+    if not path or path["critical_U"] is None:
+        return cell(None)
+    return f"{path['critical_U']:.3f} ± {path['critical_U_error']:.3f}"
+
+
+def with_spread(value: Mapping[str, float | None] | None) -> str:
+    """``mean ± standard deviation``, or the mean alone of a single seed."""
+    if value is None:
+        return cell(None)
+    if value["spread"] is None:
+        return cell(value["mean"])
+    return f"{cell(value['mean'])} ± {cell(value['spread'])}"
+
+
+def _is_half_filled(loop: Mapping[str, Any]) -> bool:
+    return abs(loop["eps_d_exact"] + loop["U"] / 2) < 1e-9
+
+
+def _half_filled_rows(loops: Sequence[Mapping[str, Any]]) -> list[list[Any]]:
+    names = ("U", "start", "converged", "iterations", "kl", "A0", "A0_exact", "Z", "Z_exact")
+    names += ("Z_resolved", "branch", "branch_exact")
+    return [[loop[name] for name in names] for loop in loops if _is_half_filled(loop)]
+
+
+def _doped_rows(doped: Sequence[Mapping[str, Any]]) -> list[list[Any]]:
+    ways = {"own": "own search", "exact_level": "exact level"}
+    names = ("converged", "eps_d", "eps_d_exact", "filling", "kl")
+    return [
+        [entry[way]["U"], entry["target"], text, *(entry[way][name] for name in names)]
+        for entry in doped
+        for way, text in ways.items()
+    ]
+
+
+def _filling_rows(loops: Sequence[Mapping[str, Any]]) -> list[list[Any]]:
+    rows = []
+    for U in sorted({loop["U"] for loop in loops if not _is_half_filled(loop)}):
+        own = [loop for loop in loops if loop["U"] == U and not _is_half_filled(loop)]
+        error = max(abs(loop["filling"] - loop["filling_exact"]) for loop in own)
+        rows.append([U, error, len(own), sum(loop["converged"] for loop in own)])
+    return rows
+
+
+def _elsewhere_rows(loops: Sequence[Mapping[str, Any]]) -> list[list[Any]]:
+    names = ("lattice", "U", "eps_d_exact", "start", "converged", "iterations", "kl")
+    names += ("filling", "filling_exact", "clipped_self_energy")
+    return [[loop[name] for name in names] for loop in loops]
+
+
+def _end(path: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: path[key] for key in ("critical_U", "critical_U_error")}
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, float):
+        return float(f"{value:.{DIGITS}g}")
+    if isinstance(value, Mapping):
+        return {key: _rounded(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rounded(entry) for entry in value]
+    return value

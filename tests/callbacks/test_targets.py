@@ -1,0 +1,154 @@
+"""Variants over seeds, and targets from the numbers alone."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dmftnet.callbacks.calibration import Calibration
+from dmftnet.callbacks.targets import targets
+from dmftnet.callbacks.variants import describe, variant_names, variant_table
+
+MODEL = {"_target_": "dmftnet.models.mlp.MLP", "width": 8}
+HEAD = {"_target_": "dmftnet.models.heads.RotatedHead"}
+LOSS = {"_target_": "dmftnet.models.losses.DerivativeLoss", "lam": 0.5}
+
+
+def record(**changes):
+    return {"model": MODEL, "head": HEAD, "loss": LOSS, "seed": 0, **changes}
+
+
+def test_seeds_of_one_training_are_one_variant():
+    records = [record(), record(seed=1), record(loss={**LOSS, "lam": 0})]
+    variants, labels = variant_names(records, [Path(f"x/{c}") for c in "abc"])
+    assert variants == ["mlp, rotated, lam 0.5"] * 2 + ["mlp, rotated, lam 0"]
+    assert labels == [
+        "mlp, rotated, lam 0.5, seed 0",
+        "mlp, rotated, lam 0.5, seed 1",
+        "mlp, rotated, lam 0",
+    ]
+
+
+def test_different_trainings_of_one_name_are_two_variants():
+    records = [record(), record(model={**MODEL, "width": 16}), record()]
+    variants, labels = variant_names(records, [Path(f"x/{c}") for c in "abc"])
+    assert variants == ["mlp, rotated, lam 0.5", "mlp, rotated, lam 0.5 (b)", variants[0]]
+    assert len(set(labels)) == 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [
+        ({"members": ["a", "b"]}, "ensemble of 2"),
+        ({"model": {"_target_": "dmftnet.models.kernel_ridge.NearestNeighbour"}, "head": None},
+         "nearest neighbour"),
+        ({"loss": {"_target_": "dmftnet.models.losses.TaylorLoss", "lam": 1.0}},
+         "mlp, rotated, taylor, lam 1"),
+        ({"model": {**MODEL, "log_residual": True}, "loss": None}, "mlp, rotated, residual"),
+    ],
+)  # fmt: skip
+def test_descriptions(changes, name):
+    assert describe(record(**changes)) == name
+
+
+def loop(U, start, **changes):
+    """A perfect loop."""
+    metal = start == "metal" and U < 3
+    values = {"A0": 0.6366 if metal else 0.0, "Z": 1 - U / 3 if metal else 0.0, "filling": 1.0}
+    exact = {f"{name}_exact": value for name, value in values.items()}
+    branch = "metal" if metal else "insulator"
+    fixed = {"U": U, "start": start, "eps_d_exact": -U / 2, "converged": True, "iterations": 20}
+    fixed |= {"kl": 1e-3, "right_branch": True, "branch": branch, "branch_exact": branch}
+    return {**fixed, **values, **exact, **changes}
+
+
+def numbers(**changes):
+    """Metrics of a model that meets every target."""
+    loops = [loop(U, start) for U in (0.5, 2.8, 4.0) for start in ("metal", "insulator")]
+    loops += [loop(U, "metal", eps_d_exact=-U / 2 + 0.5) for U in (2.0, 4.0)]
+    ends = {"metal": {"critical_U": 3.0}, "insulator": {"critical_U": 2.35}}
+    model = {
+        "variant": "best",
+        "test": {"kl_median": 4e-4, "kl_90": 7e-3},
+        "loops": loops,
+        "loops_elsewhere": [loop(2.0, "metal")],
+        "hysteresis": ends,
+        "clipped_self_energy": {"median": 0.0, "worst": 1e-3},
+        **changes,
+    }
+    common = {"kl_90": {"mean": 1e-2, "spread": None}, "baseline": False, "seeds": 3}
+    rows = [("best", 4e-4, False), ("crossattn, direct, lam 0", 4e-3, True)]
+    rows += [("crossattn, direct, lam 0.3", 2e-3, False)]
+    variants = [
+        {"variant": name, "kl_median": {"mean": kl, "spread": 1e-5}, "zero_lam": zero, **common}
+        for name, kl, zero in rows
+    ]
+    return {"best": "net", "models": {"net": model}, "variants": variants, "exact": ends}
+
+
+def verdicts(numbers):
+    return {entry["what"]: entry["met"] for entry in targets(numbers)}
+
+
+def test_a_model_that_meets_every_target():
+    found = verdicts(numbers())
+    assert set(found.values()) == {True, None}
+    assert not any("|" in entry["measured"] for entry in targets(numbers()))  # ends a table's cell
+    reported = [what for what, met in found.items() if met is None]
+    assert len(reported) == 2  # the paper's architecture, the KL on the unseen lattice
+
+
+@pytest.mark.parametrize(
+    ("changes", "missed"),
+    [
+        ({"test": {"kl_median": 6e-4, "kl_90": 7e-3}}, "^test KL, median$"),
+        ({"loops": [loop(2.8, "metal", converged=False)]}, "^half filling.*loops converged"),
+        ({"loops": [loop(2.8, "metal", iterations=61)]}, "^half filling.*loops converged"),
+        ({"loops": [loop(2.8, "metal", right_branch=False)]}, "^half filling.*right branch"),
+        ({"loops": [loop(2.8, "metal", kl=4e-3)]}, "largest loop KL"),
+        ({"loops": [loop(2.8, "metal", A0=0.62)]}, r"A\(0\)"),
+        ({"loops": [loop(2.8, "metal", Z=0.1)]}, "U = 2.8, metal: error of Z"),
+        ({"loops": [loop(2.0, "metal", eps_d_exact=0.0, filling=1.02)]}, "U = 2: largest error"),
+        ({"hysteresis": {"metal": {"critical_U": 3.11}}}, "metal's death"),
+        ({"hysteresis": {}}, "insulator's birth"),
+        ({"loops_elsewhere": [loop(2.0, "metal", converged=False)]}, "unseen lattice: loops"),
+    ],
+)
+def test_each_target_can_be_missed(changes, missed):
+    found = verdicts(numbers(**changes))
+    assert [met for what, met in found.items() if re.search(missed, what)] == [False]
+
+
+def test_zero_lam_needs_three_seeds_of_both():
+    few = numbers()
+    few["variants"][1]["seeds"] = 1
+    what = "test KL median of the best lam = 0 variant over that of the best"
+    assert verdicts(numbers())[what] is True and verdicts(few)[what] is False
+
+
+def test_what_was_not_measured_is_not_met():
+    bare = numbers(loops=[], loops_elsewhere=[])
+    bare["variants"] = bare["variants"][:1]
+    entries = [entry for entry in targets(bare) if entry["measured"] == "not measured"]
+    assert len(entries) == 6 and not any(entry["met"] for entry in entries)
+
+
+def test_variant_table_has_mean_and_spread():
+    def entry(kl, variant):
+        test = {"kl_median": kl, "kl_90": 1.0, "kl_worst": 2.0}
+        return {"variant": variant, "baseline": False, "parameters": 3, "zero_lam": False,
+                "test": test, "closure": {}}  # fmt: skip
+
+    table = variant_table({"a": entry(1.0, "x"), "b": entry(3.0, "x"), "c": entry(0.5, "y")})
+    assert [row["variant"] for row in table] == ["y", "x"]
+    assert table[1]["kl_median"] == {"mean": 2.0, "spread": pytest.approx(np.sqrt(2))}
+    assert table[0]["kl_median"]["spread"] is None and "converged" not in table[0]
+
+
+def test_calibration_without_the_widest_fifth():
+    spread = np.arange(1.0, 11.0)
+    kl = np.where(spread > 8, 100.0, spread)
+    scalars = Calibration(spread, kl).scalars()
+    assert scalars["kl_90"] == 100.0 and scalars["kl_90_kept"] < 8
+    assert scalars["rank_correlation"] > 0.9
