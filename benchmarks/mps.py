@@ -1,0 +1,233 @@
+"""Accuracy and cost of the tensor-network solver, next to the exact ones in the same run.
+
+    OMP_NUM_THREADS=1 python benchmarks/mps.py [small] [large] [angles] [reconstruction]
+
+* small: G on contours against diagonalisation (3 to 5 bath sites) and, at U = 0, against the exact
+  one-particle evolution up to t = 20;
+* large: 59 bath sites, U = 2 and 4, against `ras`: ground-state energy, G(t), KL of the spectrum by
+  exponential fit, linear prediction and plain transform;
+* angles: seconds, bond dimension and error against angle, t and bath size;
+* reconstruction: error against order and angle on both contours, table and reconstruction.pdf.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+from scipy.linalg import expm
+
+from dmftnet.physics.bath import StarBath, discretise
+from dmftnet.physics.grid import FrequencyGrid
+from dmftnet.physics.impurity import ImpurityProblem
+from dmftnet.physics.lattice import Bethe
+from dmftnet.physics.observables import kl_divergence
+from dmftnet.physics.solution import PoleSolution
+from dmftnet.physics.solvers.ed import SmallImpurity
+from dmftnet.physics.solvers.mps import MpsSolver
+from dmftnet.physics.solvers.mps_impurity import PreparedImpurity, TimeSignals
+from dmftnet.physics.solvers.ras import RasSolver
+from dmftnet.physics.spectral_analysis import METHODS, SpectralAnalysis
+from dmftnet.physics.time_contour import SHAPES, TimeContour, reconstruct, signal_of_poles
+
+FINE = {"truncation": 1e-14, "ground_truncation": 1e-18, "krylov_tolerance": 1e-8}
+SMALL = [  # U, eps_d, bath energies, couplings
+    (4.0, -2.0, [-0.6, 0.0, 0.6], [0.3, 0.2, 0.3]),
+    (4.0, -1.0, [-0.7, -0.05, 0.6], [0.3, 0.2, 0.35]),
+    (4.0, -1.2, [-0.8, -0.3, 0.02, 0.4, 0.9], [0.25, 0.2, 0.1, 0.2, 0.25]),
+]
+
+
+def semicircle_problem(U: float) -> ImpurityProblem:
+    """The half-filled impurity in the non-interacting Bethe lattice's hybridization."""
+    grid = FrequencyGrid.geometric(1e-3, 8.0, 800)
+    return ImpurityProblem(U, -U / 2, grid, Bethe().bare_hybridization(grid))
+
+
+def greater(poles, z: np.ndarray) -> np.ndarray:
+    """(n_t, 2, 2) addition part of known poles."""
+    up = poles.energies > 0
+    a = poles.amplitudes[up]
+    return signal_of_poles(poles.energies[up], a[:, :, None] * a[:, None, :], z)[0]
+
+
+def prepare(solver: MpsSolver, bath: StarBath, eps_d: float, U: float, symmetric: bool):
+    """Ground state, and the seconds it took."""
+    start = time.perf_counter()
+    prepared = PreparedImpurity.of(solver, [bath], eps_d, U, 0.0, symmetric)
+    return prepared, time.perf_counter() - start
+
+
+def small_table() -> Table:
+    """Largest error of any component of phi_0 against diagonalisation, at most U^2 in size."""
+    table = Table("bath", "U", "contour", "t", "error", "s", title="small baths")
+    contours = [("constant", 0.1, 0), ("decreasing", 0.2, 2), ("constant", 0.0, 0)]
+    for U, eps_d, energies, couplings in SMALL:
+        bath = StarBath(np.array(energies), np.array(couplings))
+        atom = SmallImpurity(bath, eps_d, U)
+        ground, states = atom.ground_states()
+        poles = atom.poles(ground, states, 200)
+        for shape, angle, order in contours:
+            solver = MpsSolver(
+                contour=shape, angle=angle, order=order, squared=False, t_max=10.0, **FINE
+            )
+            prepared, seconds = prepare(solver, bath, eps_d, U, False)
+            start = time.perf_counter()
+            signals = prepared.signals()
+            seconds += time.perf_counter() - start
+            exact = greater(poles, solver.time_contour.z(signals.t))
+            error = np.abs(signals.addition[0] - exact).max()
+            table.add_row(
+                str(bath.n_bath), f"{U:g}", f"{shape}, {angle:g}", "10", f"{error:.1e}",
+                f"{seconds:.0f}",
+            )  # fmt: skip
+    bath = StarBath(np.array(SMALL[2][2]), np.array(SMALL[2][3]))
+    solver = MpsSolver(angle=0.0, squared=False, **FINE)
+    prepared, seconds = prepare(solver, bath, 0.3, 0.0, False)
+    signals = prepared.signals()
+    h = bath.one_body(0.3)
+    levels, vectors = np.linalg.eigh(h)
+    hole = vectors[:, levels > 0] @ vectors[:, levels > 0].T
+    exact = np.array([(expm(-1j * h * t) @ hole)[0, 0] for t in signals.t])
+    error = np.abs(signals.addition[0, :, 0, 0] - exact).max()
+    table.add_row(str(bath.n_bath), "0", "constant, 0", "20", f"{error:.1e}", f"{seconds:.0f}")
+    return table
+
+
+def large_tables() -> list[Table]:
+    """59 sites against `ras`."""
+    time_table = Table("U", "E - E(ras)", "variance", "G(t <= 10)", "bond", "s mps", "s ras")
+    methods = Table("U", *METHODS, title="KL of A(w) at angle 0 against ras, signals to t = 20")
+    for U in (2.0, 4.0):
+        problem = semicircle_problem(U)
+        ras = RasSolver(depths=("all", "all", 6, 3), ground_state_tolerance=1e-7, n_lanczos=200)
+        start = time.perf_counter()
+        exact = ras.solve(problem)
+        ras_seconds = time.perf_counter() - start
+        solver = MpsSolver()
+        bath = discretise(problem.grid, problem.hybridization[0], solver.n_bath)
+        prepared, seconds = prepare(solver, bath, -U / 2, U, True)
+        start = time.perf_counter()
+        signals = prepared.signals()
+        seconds += time.perf_counter() - start
+        early = signals.t <= 10
+        reference = greater(exact.greens[0], solver.time_contour.z(signals.t[early]))
+        error = np.abs(signals.addition[0, early] - reference)[:, 0, 0].max()
+        time_table.add_row(
+            f"{U:g}", f"{prepared.ground.energy - exact.diagnostics['ground_energy']:.1e}",
+            f"{prepared.ground.variance:.1e}", f"{error:.1e}", str(signals.bond_dimension),
+            f"{seconds:.0f}", f"{ras_seconds:.1f}",
+        )  # fmt: skip
+        real = PreparedImpurity(
+            MpsSolver(angle=0.0), prepared.orbitals, prepared.model, prepared.ground,
+            prepared.electrons, True,
+        ).signals()  # fmt: skip
+        row = []
+        for method in METHODS:
+            used = signals if method == "esprit" else real
+            row.append(f"{method_error(used, method, prepared, problem, exact):.1e}")
+        methods.add_row(f"{U:g}", *row)
+    return [time_table, methods]
+
+
+def method_error(
+    signals: TimeSignals, method: str, prepared: PreparedImpurity, problem, exact
+) -> float:
+    """KL of the spectrum that a way to frequencies gives."""
+    dt = signals.t[1] - signals.t[0]
+    sum_rule = (signals.addition[0, 0] + signals.removal[0, 0]).real
+    poles, _ = SpectralAnalysis(method).poles(
+        signals.addition[0], signals.removal[0], dt, signals.contour.angle, sum_rule
+    )
+    filling, double_occupancy = prepared.occupations()
+    solution = PoleSolution(
+        problem, (poles,), filling, double_occupancy, prepared.solver.broadening
+    )
+    return float(kl_divergence(problem.grid, exact.spectrum(), solution.spectrum())[0])
+
+
+def angle_table() -> Table:
+    """Cost against angle, t and bath size, U = 2."""
+    table = Table("bath", "t", "angle", "bond", "error of G", "s", "s ras")
+    problem = semicircle_problem(2.0)
+    for n_bath in (19, 39, 59):
+        start = time.perf_counter()
+        exact = RasSolver(n_bath=n_bath).solve(problem)
+        ras_seconds = time.perf_counter() - start
+        bath = discretise(problem.grid, problem.hybridization[0], n_bath)
+        for t_max in (10.0, 20.0):
+            for angle in (0.0, 0.1, 0.2):
+                solver = MpsSolver(angle=angle, t_max=t_max, n_bath=n_bath)
+                prepared, seconds = prepare(solver, bath, -1.0, 2.0, True)
+                start = time.perf_counter()
+                signals = prepared.signals()
+                seconds += time.perf_counter() - start
+                reference = greater(exact.greens[0], solver.time_contour.z(signals.t))
+                error = np.abs(signals.addition[0] - reference)[:, 0, 0].max()
+                table.add_row(
+                    str(n_bath), f"{t_max:g}", f"{angle:g}", str(signals.bond_dimension),
+                    f"{error:.1e}", f"{seconds:.0f}", f"{ras_seconds:.1f}",
+                )  # fmt: skip
+    return table
+
+
+def reconstruction_errors() -> dict[str, np.ndarray]:
+    """(angle, order) largest error of G(t <= 20) at U = 2, from the poles of `ras`."""
+    poles = RasSolver(n_bath=39).solve(semicircle_problem(2.0)).greens[0].G
+    up = poles.energies > 0
+    t = np.linspace(0, 20, 81)
+    exact = signal_of_poles(poles.energies[up], poles.weights[up], t)[0]
+    errors = {}
+    for shape in SHAPES:
+        rows = []
+        for angle in RECONSTRUCTION_ANGLES:
+            contour = TimeContour(20.0, angle, shape)
+            z = contour.z(t)
+            moments = signal_of_poles(poles.energies[up], poles.weights[up], z, 5)
+            rows.append(
+                [np.abs(reconstruct(contour, t, moments, n) - exact).max() for n in range(5)]
+            )
+        errors[shape] = np.array(rows)
+    return errors
+
+
+RECONSTRUCTION_ANGLES = (0.025, 0.05, 0.1, 0.2)
+
+
+def reconstruction() -> Table:
+    """Table and figure of the reconstruction's error."""
+    import matplotlib.pyplot as plt
+
+    table = Table("contour", "angle", *(f"order {n}" for n in range(5)))
+    figure, axes = plt.subplots(1, 2, figsize=(8, 3.2), sharey=True, layout="constrained")
+    for axis, (shape, errors) in zip(axes, reconstruction_errors().items(), strict=True):
+        for n in range(5):
+            axis.loglog(RECONSTRUCTION_ANGLES, errors[:, n], "o-", label=f"order {n}")
+        axis.set(title=f"{shape} angle", xlabel="angle (rad)")
+        for angle, row in zip(RECONSTRUCTION_ANGLES, errors, strict=True):
+            table.add_row(shape, f"{angle:g}", *(f"{error:.1e}" for error in row))
+    axes[0].set_ylabel("largest error of G(t), t <= 20")
+    axes[1].legend()
+    figure.savefig("reconstruction.pdf")
+    return table
+
+
+def main() -> None:
+    console = Console()
+    wanted = sys.argv[1:] or ["small", "large", "angles", "reconstruction"]
+    if "small" in wanted:
+        console.print(small_table())
+    if "large" in wanted:
+        for table in large_tables():
+            console.print(table)
+    if "angles" in wanted:
+        console.print(angle_table())
+    if "reconstruction" in wanted:
+        console.print(reconstruction())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,205 @@
+"""The tensor-network solver against diagonalisation of the whole Fock space."""
+
+import numpy as np
+import pytest
+from physics.brute_force import BruteForce
+from physics.kanamori import Kanamori
+
+from dmftnet.errors import DmftnetWarning, InvalidProblemError, SpaceTooLargeError, StoreError
+from dmftnet.physics.bath import StarBath
+from dmftnet.physics.solvers.mps import MpsSolver
+from dmftnet.physics.solvers.mps_evolution import Evolution, EvolutionPlan
+from dmftnet.physics.solvers.mps_impurity import PreparedImpurity
+from dmftnet.physics.solvers.mps_model import UP, ImpurityModel, orbital_of
+from dmftnet.physics.solvers.mps_state import (
+    Truncation,
+    ground_state,
+    with_operator,
+)
+from dmftnet.physics.time_contour import TimeContour, signal_of_poles
+
+ENERGIES, COUPLINGS = np.array([-0.1, 0.3]), np.array([0.4, 0.35])
+BATH = StarBath(ENERGIES, COUPLINGS)
+U, EPS_D = 2.0, -0.6
+# nothing dropped: what is left is the error of the integrator and of the Krylov vectors
+EXACT = Truncation(64, 1e-20)
+
+
+@pytest.fixture(scope="module", name="exact")
+def _exact():
+    return BruteForce(EPS_D, U, ENERGIES, COUPLINGS)
+
+
+@pytest.fixture(scope="module", name="impurity")
+def _impurity():
+    """(model counted from the ground state, ground state) of two bath sites, not half filled."""
+    orbital = orbital_of(BATH, EPS_D, U, "natural")
+    model = ImpurityModel([orbital], U)
+    ground = ground_state(model, 1, 1, EXACT, 1e-11, mixed_sweeps=2)
+    return model.shifted(ground.energy), ground
+
+
+def kets(impurity, names):
+    model, ground = impurity
+    return [with_operator(ground.psi, model, 0, UP, name) for name in names]
+
+
+def exact_signal(exact, side, z, order):
+    """(order + 1, n_t, 2, 2) correlators from the eigenstates."""
+    energies, amplitudes = exact.poles()
+    chosen = side * energies > 0
+    a = amplitudes[chosen]
+    return signal_of_poles(np.abs(energies[chosen]), a[:, :, None] * a[:, None, :], z, order + 1)
+
+
+def test_ground_state(impurity, exact):
+    """DMRG with every Schmidt value is diagonalisation."""
+    model, ground = impurity
+    assert ground.converged
+    assert ground.energy == pytest.approx(exact.energy, abs=1e-10)
+    assert abs(ground.variance) < 1e-10
+    here = [model.layout.position(0, s) for s in (0, 1)]
+    assert ground.psi.expectation_value("N", here).sum() == pytest.approx(exact.filling, abs=1e-8)
+
+
+def test_truncation_is_reported_by_the_variance(impurity):
+    model, _ = impurity
+    with pytest.warns(DmftnetWarning, match="DMRG stopped after 2 sweeps"):
+        poor = ground_state(model, 1, 1, Truncation(2, 0.0), 1e-11, max_sweeps=2)
+    assert poor.variance > 1e-5 and poor.energy > 1e-6
+    assert max(poor.psi.chi) <= 2
+
+
+@pytest.mark.parametrize(
+    ("shape", "angle", "order", "squared"),
+    [("constant", 0.1, 1, False), ("decreasing", 0.2, 4, False), ("constant", 0.0, 0, False),
+     ("constant", 0.1, 0, True)],
+)  # fmt: skip
+@pytest.mark.parametrize("side", [1, -1])
+def test_correlators_on_contours(impurity, exact, shape, angle, order, squared, side):
+    """Every component and H insertion; 1e-7 (the Krylov tolerance) of the value at t = 0."""
+    names = ("d+", "q+") if side > 0 else ("d", "q")
+    plan = EvolutionPlan(TimeContour(1.0, angle, shape), 0.5, EXACT, order, squared, 1e-7)
+    found = Evolution(impurity[0], kets(impurity, names), plan).run()
+    expected = exact_signal(exact, side, plan.contour.z(plan.times), order)
+    assert found.shape == expected.shape == (order + 1, plan.times.size, 2, 2)
+    for n in range(order + 1):
+        np.testing.assert_allclose(
+            found[n], expected[n], rtol=0, atol=1e-7 * np.abs(expected[n, 0]).max()
+        )
+
+
+def test_one_site_steps_keep_the_bond_dimension(impurity):
+    """From a full bond on, and no error for it here: the manifold holds the exact state."""
+    plan = EvolutionPlan(TimeContour(1.0, 0.1), 0.5, Truncation(6, 0.0), 0, False, 1e-7)
+    evolution = Evolution(impurity[0], kets(impurity, ("d+",)), plan)
+    evolution.run()
+    assert max(evolution.bond_dimensions) <= 6
+
+
+def test_a_killed_evolution_goes_on(impurity, tmp_path):
+    """Interrupted in the third of four steps, resumed from the file: the same signal."""
+    plan = EvolutionPlan(TimeContour(1.0, 0.1), 0.25, EXACT, 0, False, 1e-7)
+    path = tmp_path / "run" / "state.h5"
+    whole = Evolution(impurity[0], kets(impurity, ("d+",)), plan).run()
+
+    def kill(done, total, bond):
+        if done == 3:
+            raise KeyboardInterrupt
+
+    options = {"checkpoint": path, "checkpoint_every": 0.0}
+    first = Evolution(impurity[0], kets(impurity, ("d+",)), plan, progress=kill, **options)
+    with pytest.raises(KeyboardInterrupt):
+        first.run()
+    second = Evolution(impurity[0], kets(impurity, ("d+",)), plan, **options)
+    resumed = second.run()
+    assert len(second.bond_dimensions) == 4 and not list(path.parent.glob("*.partial"))
+    np.testing.assert_allclose(resumed, whole, rtol=0, atol=1e-9)
+    other = Evolution(impurity[0], kets(impurity, ("d+",)), plan, "another", **options)
+    with pytest.raises(StoreError, match="another problem"):
+        other.run()
+    path.write_bytes(b"broken")
+    with pytest.raises(StoreError, match="cannot be read"):
+        Evolution(impurity[0], kets(impurity, ("d+",)), plan, **options).run()
+
+
+def test_solution_of_a_star(exact):
+    """Occupations and sum rules to the ground state's accuracy; from t = 16 all eleven poles.
+
+    1e-4 is the tolerance of the exponential fit (1e-6) times what the worst-resolved pair of poles
+    makes of it.
+    """
+    solver = MpsSolver(
+        truncation=1e-16, krylov_tolerance=1e-8, t_max=16.0, dt=1.0, sector="mean_field",
+        tolerance=1e-6,
+    )  # fmt: skip
+    state = solver.solve_star([BATH], [EPS_D], U)
+    assert state.filling == pytest.approx(exact.filling, abs=1e-7)
+    assert state.double_occupancy == pytest.approx(exact.double_occupancy, abs=1e-7)
+    found = np.stack([getattr(state.greens[0], part).moments(2) for part in "GFI"])
+    np.testing.assert_allclose(found[:, 0], exact.moments(1)[:, 0], rtol=1e-6)
+    np.testing.assert_allclose(found[:, 1], exact.moments(2)[:, 1], rtol=0, atol=1e-3)
+    z = 1j * np.array([0.1, 0.5, 2.0])
+    np.testing.assert_allclose(state.greens[0].G.greens(z), exact.greens(z), rtol=0, atol=1e-4)
+
+
+def test_the_particle_number_is_searched_for():
+    """The mean field's (1, 1) is not the lowest here: a doublet of three electrons is."""
+    energies, couplings = np.array([-0.5, 0.4]), np.array([0.4, 0.35])
+    exact = BruteForce(-1.0, 4.0, energies, couplings)
+    prepared = PreparedImpurity.of(
+        MpsSolver(ground_truncation=1e-20), [StarBath(energies, couplings)], -1.0, 4.0, 0.0, False
+    )
+    assert sum(prepared.electrons) == pytest.approx(exact.electrons) == pytest.approx(3)
+    assert prepared.ground.energy == pytest.approx(exact.energy, abs=1e-8)
+    filling, double_occupancy = prepared.occupations()
+    assert filling == pytest.approx(exact.filling, abs=1e-6)
+    assert double_occupancy == pytest.approx(exact.double_occupancy, abs=1e-6)
+
+
+def test_two_orbitals_against_diagonalisation():
+    """Ground-state energy 1e-7, moments of the addition part 1e-6, of d and of q = [d, H_int]."""
+    J, levels = 0.3, (-1.2, -0.9)
+    baths = [(np.array([-0.3, 0.4]), np.array([0.4, 0.3])), (np.array([0.2]), np.array([0.5]))]
+    exact = Kanamori(levels, 2.0, J, baths)
+    solver = MpsSolver(
+        geometry="star", truncation=1e-20, ground_truncation=1e-20, order=2, squared=False,
+        angle=0.1, t_max=2.0, dt=0.5, sector="mean_field",
+    )  # fmt: skip
+    prepared = PreparedImpurity.of(
+        solver, [StarBath(*bath) for bath in baths], np.array(levels), 2.0, J, False
+    )
+    energy, state = exact.ground_state(*prepared.electrons)
+    assert prepared.ground.energy == pytest.approx(energy, abs=1e-7)
+    names = ("d+", "q+")
+    found = [with_operator(prepared.ground.psi, prepared.model, 0, UP, name) for name in names]
+    plan = EvolutionPlan(TimeContour(2.0, 0.1), 0.5, EXACT, 2, False, 1e-7)
+    evolution = Evolution(prepared.model, found, plan)
+    bras = evolution._bra_states()
+    moments = np.array([[[a.overlap(b) for b in found] for a in row] for row in bras])
+    d = exact.d[0][UP]
+    expected = exact.moments(energy, state, (d, exact.commutator(d)), 3)
+    np.testing.assert_allclose(moments, expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"order": 5}, "order = 5"),
+        ({"contour": "decreasing"}, "squared=true needs a straight contour"),
+        ({"dt": 9.0}, "dt = 9.0"),
+        ({"bond_dimension": 1}, "bond_dimension = 1"),
+        ({"sector": "any"}, "'any' is unknown"),
+        ({"method": "guess"}, "'guess' is unknown"),
+    ],
+)
+def test_bad_settings_are_named(options, message):
+    with pytest.raises(InvalidProblemError, match=message) as caught:
+        MpsSolver(**options)
+    assert "\n" not in str(caught.value)
+
+
+def test_too_much_memory_is_refused():
+    solver = MpsSolver(bond_dimension=100_000)
+    with pytest.raises(SpaceTooLargeError, match="GiB, more than"):
+        solver.solve_star([BATH], [EPS_D], U)
