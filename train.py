@@ -20,11 +20,12 @@ import torch
 import wandb
 from hydra.core.hydra_config import HydraConfig
 from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from rich.console import Console
 from rich.table import Table
 
 from dmftnet.config import entry_point, instantiate, to_plain
-from dmftnet.errors import StoreError
+from dmftnet.errors import DmftnetError, StoreError
 from dmftnet.models.checkpoint import build_model, describe_data, save_model
 from dmftnet.models.heads import SpectralModel
 from dmftnet.models.kernel_ridge import Baseline, KernelRidgeRegression, NearestNeighbour
@@ -63,7 +64,15 @@ def train_network(
     if config.resume is not None and not Path(config.resume).is_file():
         raise StoreError(f"resume: no file '{config.resume}'; give a run's checkpoints/last.ckpt")
     began = time.monotonic()
-    trainer.fit(module, datamodule, ckpt_path=config.resume, weights_only=True)
+    try:
+        trainer.fit(module, datamodule, ckpt_path=config.resume, weights_only=True)
+    except SIGTERMException:  # Lightning would exit as if nothing were amiss
+        last = Path(best.dirpath, "last.ckpt")
+        remedy = f"go on with resume={last}" if last.is_file() else "start it again"
+        raise DmftnetError(
+            f"training was terminated in epoch {trainer.current_epoch}, no model is written; "
+            f"{remedy}"
+        ) from None
     seconds = round(time.monotonic() - began, 1)
     if best.best_model_path:
         state = torch.load(best.best_model_path, weights_only=True)["state_dict"]

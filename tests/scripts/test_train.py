@@ -3,8 +3,10 @@
 import csv
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -33,8 +35,8 @@ QUICK = (
 )
 
 
-def train(folder, *arguments, data=SYNTHETIC, multirun=False):
-    """Run the script; (exit status, stdout, stderr)."""
+def command_line(folder, *arguments, data=SYNTHETIC, multirun=False):
+    """The script's command and environment, for `subprocess`."""
     place = "hydra.sweep.dir" if multirun else "hydra.run.dir"
     mode = ["-m"] if multirun else []
     command = [sys.executable, str(ROOT / "train.py"), *mode, *data, *QUICK, *arguments]
@@ -47,7 +49,12 @@ def train(folder, *arguments, data=SYNTHETIC, multirun=False):
         "WANDB_SILENT": "true",
         "OMP_NUM_THREADS": "1",
     }
-    run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    return {"args": command, "env": environment, "cwd": ROOT, "text": True}
+
+
+def train(folder, *arguments, **options):
+    """Run the script; (exit status, stdout, stderr)."""
+    run = subprocess.run(**command_line(folder, *arguments, **options), capture_output=True)
     return run.returncode, run.stdout, run.stderr
 
 
@@ -106,6 +113,24 @@ def test_run_resumes_from_its_last_checkpoint(run, tmp_path):
     )
     assert status == 0, err
     assert len(metrics(tmp_path)["train/loss"]) == 1  # epochs 0 and 1 were not run again
+
+
+def test_a_terminated_training_says_how_to_go_on(tmp_path):
+    """SIGTERM, as a batch system sends it: one line, exit status 2, no model."""
+    options = ("model=mlp", "model.width=8", "logger=csv", "trainer.max_epochs=100000")
+    command = command_line(tmp_path, *options)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(**command, **pipes) as process:
+        last = tmp_path / "checkpoints" / "last.ckpt"
+        while process.poll() is None and not last.is_file():
+            time.sleep(0.1)
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate()
+    assert process.returncode == 2, err
+    final = err.strip().splitlines()[-1]
+    assert final.startswith("error: training was terminated in epoch")
+    assert f"resume={last}" in final
+    assert not (tmp_path / "model.safetensors").exists()
 
 
 def test_hydra_multirun(tmp_path):
