@@ -1,9 +1,9 @@
 """Exact impurity data: sampling -> solver on an executor -> one HDF5 file.
 
     python generate.py                                   the dataset that ships, data/bethe_small.h5
-    python generate.py dataset=bethe solver=ras          the full-size one, data/bethe.h5
+    python generate.py dataset=bethe solver=ras_fine     the full-size one, data/bethe.h5
     python generate.py executor=dask executor.n_workers=4
-    python generate.py dataset=bethe_reference           converged loops for the closure callback
+    python generate.py dataset=bethe_reference solver=ras_fine   converged loops to compare with
     python generate.py dataset=collected sampling.problems=FILE   what solver=guarded collected
 
 Killed or interrupted, the same command goes on where it stopped; every finished trajectory is on

@@ -10,11 +10,9 @@ bound of it. It ranks errors; `dmftnet.models.applicability` calibrates the limi
 answer is not to be used, together with the distance to the training data, which tells what the
 members cannot: where all are wrong alike.
 
-Measured, rank correlation with the true KL of the mean of three MLPs (small dataset; 96 validation
-and 92 test solves): without references 0.79 and 0.79, where the means of ``KL(A_m || A)`` or
-``KL(A || A_m)``, their symmetric mean, all pairs and the Hellinger distance give 0.76 and 0.68,
-since logarithms count gaps and tails, where members differ without harm; with references 0.85 and
-0.68, all forms alike. Sum of the ranks of spread and distance: 0.85 and 0.85, 0.87 and 0.84.
+Of means of ``KL(A_m || A)`` and the like, logarithms count gaps and tails, where members differ
+without harm; the squared total variation does not. ``evaluate.py`` prints how spread and distance
+rank the true errors (section "calibration" of the report).
 
 Reference: B. Lakshminarayanan, A. Pritzel, C. Blundell, NeurIPS 30 (2017).
 Cost: M times a member, in training and in use.
