@@ -64,7 +64,7 @@ def models_of(plain: Mapping[str, Any]) -> dict[str, tuple[str, list[Path]]]:
 
 
 def show(console: Console, numbers: Mapping[str, Any]) -> None:
-    """The short form of the report: one row a variant, then the targets."""
+    """The short form of the report: one row a variant."""
     table = ConsoleTable(title="test KL on the real axis; closed DMFT loops")
     for name in ("variant", "seeds", "median", "90 %", "worst", "converged", "loop KL median"):
         table.add_column(name, justify="left" if name == "variant" else "right")
@@ -75,6 +75,10 @@ def show(console: Console, numbers: Mapping[str, Any]) -> None:
     copied = [cell(numbers["input hybridization"][name]) for name in KL_COLUMNS]
     table.add_row("input hybridization", "", *copied, "", "")
     console.print(table)
+
+
+def show_targets(console: Console, numbers: Mapping[str, Any]) -> None:
+    """What docs/results.md begins with."""
     table = ConsoleTable("what", "target", "measured", "", title=f"targets: {numbers['best']}")
     for entry in numbers["targets"]:
         met = {True: "met", False: "missed", None: ""}[entry["met"]]
@@ -133,6 +137,7 @@ def main(config) -> None:
     show(console, numbers)
     print(f"report: {report}")
     if plain["results"] is not None:
+        show_targets(console, numbers)
         figures = {name: f for section in sections for name, f in (section.figures or {}).items()}
         print(f"results: {write_results(plain['results'], numbers, figures)}")
 

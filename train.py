@@ -27,9 +27,9 @@ from rich.table import Table
 from dmftnet.config import entry_point, instantiate, to_plain
 from dmftnet.errors import DmftnetError, StoreError
 from dmftnet.models.checkpoint import build_model, describe_data, save_model
-from dmftnet.models.heads import SpectralModel
 from dmftnet.models.kernel_ridge import Baseline, KernelRidgeRegression, NearestNeighbour
 from dmftnet.models.scoring import hybridization_kl, kl_summary, real_axis_kl
+from dmftnet.models.spectral_model import SpectralModel
 from dmftnet.models.spectral_module import SpectralModule
 
 COLUMNS = {"kl_median": "median", "kl_90": "90 %", "kl_worst": "worst"}

@@ -33,10 +33,10 @@ from dmftnet.callbacks.variants import is_zero_lam, variant_table
 from dmftnet.data.datamodule import SpectralDataModule
 from dmftnet.errors import StoreError
 from dmftnet.models.checkpoint import DESCRIPTION, build_model, load_model
-from dmftnet.models.heads import SpectralModel
 from dmftnet.models.network_solver import NetworkSolver
 from dmftnet.models.scoring import hybridization_kl, kl_summary
 from dmftnet.models.shipped import load_ensemble
+from dmftnet.models.spectral_model import SpectralModel
 
 BASELINES = {
     "nearest neighbour": "dmftnet.models.kernel_ridge.NearestNeighbour",

@@ -15,8 +15,8 @@ from dmftnet.callbacks.common import evaluating
 from dmftnet.callbacks.kl_stability import rank_correlation
 from dmftnet.data.labels import SpectralArrays
 from dmftnet.models.ensemble import Ensemble, disagreement
-from dmftnet.models.heads import SpectralModel
 from dmftnet.models.scoring import predict_members
+from dmftnet.models.spectral_model import SpectralModel
 
 LEFT_OUT = 0.2
 

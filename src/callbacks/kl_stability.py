@@ -15,8 +15,8 @@ from scipy.stats import spearmanr
 
 from dmftnet.callbacks.common import PeriodicCallback, evaluating
 from dmftnet.data.labels import SpectralArrays
-from dmftnet.models.heads import SpectralModel
 from dmftnet.models.scoring import hybridization_kl, kl_summary, real_axis_kl
+from dmftnet.models.spectral_model import SpectralModel
 from dmftnet.report import samples
 from dmftnet.report.html import Table
 

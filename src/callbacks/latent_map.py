@@ -26,7 +26,7 @@ from sklearn.neighbors import KNeighborsRegressor
 from dmftnet.callbacks.common import PeriodicCallback, evaluating
 from dmftnet.data.labels import SpectralArrays
 from dmftnet.errors import DmftnetError
-from dmftnet.models.heads import SpectralModel
+from dmftnet.models.spectral_model import SpectralModel
 from dmftnet.report import samples
 from dmftnet.report.html import Table
 

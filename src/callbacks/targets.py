@@ -20,7 +20,9 @@ TRANSITION_U = 2.8
 
 
 def targets(numbers: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """One entry a target: ``what, target, measured, met``; ``met`` is None where nothing is asked.
+    """One entry a target: ``what, target, measured, met``.
+
+    ``met`` is None where nothing is asked or nothing was measured.
 
     Parameters
     ----------
@@ -41,9 +43,9 @@ def targets(numbers: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _entry(what: str, target: str, measured: str | None, met: bool | None) -> dict[str, Any]:
-    """A row; nothing measured is not met."""
+    """A row; what was not measured is neither met nor missed."""
     if measured is None:
-        return {"what": what, "target": target, "measured": "not measured", "met": False}
+        return {"what": what, "target": target, "measured": "not measured", "met": None}
     return {"what": what, "target": target, "measured": measured, "met": met}
 
 

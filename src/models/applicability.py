@@ -15,7 +15,8 @@ pair that accepts most is taken. It promises a share, not a bound: one answer in
 may still be worse.
 
 How well distance and spread rank the true errors of a network is in its model card and in the
-report's section "calibration". Cost: one tree search, 0.1 ms a problem; at most `MAX_POINTS` x 19 numbers beside the weights.
+report's section "calibration". Cost: one tree search a problem; at most `MAX_POINTS` x 19 numbers
+beside the weights.
 """
 
 from __future__ import annotations

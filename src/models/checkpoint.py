@@ -23,9 +23,10 @@ from safetensors.torch import load_file, save_file
 
 from dmftnet.errors import DmftnetError, StoreError
 from dmftnet.models.ensemble import Ensemble
-from dmftnet.models.heads import Head, SpectralModel
+from dmftnet.models.heads import Head
 from dmftnet.models.kernel_ridge import Baseline
-from dmftnet.models.layers import SpectralNetwork
+from dmftnet.models.network import SpectralNetwork
+from dmftnet.models.spectral_model import SpectralModel
 from dmftnet.provenance import provenance, sha256_of_all
 
 SCHEMA = "dmftnet-model"

@@ -21,12 +21,10 @@ from torch import nn
 from dmftnet.models.layers import (
     FAN,
     AttentionBlock,
-    HybridizationInput,
-    ParameterInput,
-    SpectralNetwork,
     feed_forward,
     positional_encoding,
 )
+from dmftnet.models.network import SpectralNetwork
 
 
 class CrossAttention(SpectralNetwork):
@@ -61,9 +59,7 @@ class CrossAttention(SpectralNetwork):
         references: bool = False,
         log_residual: bool = False,
     ):
-        super().__init__(grid, n_params, references, log_residual)
-        self.parameter_input = ParameterInput(n_params)
-        self.hybridization_input = HybridizationInput(grid)
+        super().__init__(grid, n_params, references, log_residual, logarithm=False)
         self.parameter_net = feed_forward(n_params, width, width, 5)
         sizes = [self.n_features] + [width] * 4
         self.hybridization_net = nn.Sequential(*(FAN(a, b, periodic) for a, b in pairwise(sizes)))

@@ -17,12 +17,10 @@ from torch import nn
 from dmftnet.models.layers import (
     FAN,
     AttentionBlock,
-    HybridizationInput,
-    ParameterInput,
-    SpectralNetwork,
     feed_forward,
     positional_encoding,
 )
+from dmftnet.models.network import SpectralNetwork
 
 
 class CrossQuery(SpectralNetwork):
@@ -61,8 +59,6 @@ class CrossQuery(SpectralNetwork):
     ):
         super().__init__(grid, n_params, references, log_residual)
         self.n_tokens = n_tokens
-        self.parameter_input = ParameterInput(n_params)
-        self.hybridization_input = HybridizationInput(grid, logarithm=True)
         self.parameter_net = feed_forward(n_params, 2 * width, n_tokens * width, 3)
         self.hybridization_net = nn.Sequential(
             FAN(self.n_features, width, periodic), FAN(width, width, periodic)

@@ -27,7 +27,8 @@ import torch
 from torch import nn
 
 from dmftnet.errors import DmftnetError
-from dmftnet.models.heads import Head, SpectralModel
+from dmftnet.models.heads import Head
+from dmftnet.models.spectral_model import SpectralModel
 from dmftnet.physics.grid import FrequencyGrid
 
 

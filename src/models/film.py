@@ -18,12 +18,10 @@ from torch import nn
 
 from dmftnet.models.layers import (
     Attention,
-    HybridizationInput,
-    ParameterInput,
-    SpectralNetwork,
     feed_forward,
     positional_encoding,
 )
+from dmftnet.models.network import SpectralNetwork
 
 
 class FilmBlock(nn.Module):
@@ -85,8 +83,6 @@ class Film(SpectralNetwork):
         log_residual: bool = True,
     ):
         super().__init__(grid, n_params, references, log_residual)
-        self.parameter_input = ParameterInput(n_params)
-        self.hybridization_input = HybridizationInput(grid, logarithm=True)
         self.parameter_net = feed_forward(n_params, width, width, 3)
         self.token_net = feed_forward(2 * self.n_features, width, width, 2)
         self.position = nn.Parameter(positional_encoding(grid, width)[self.n_w // 2 :].data)

@@ -10,58 +10,30 @@ Training data live on complex-time contours, ``A(w, alpha)`` and ``dA/dalpha``; 
   the exact rotation ``K_alpha`` and ``dK_alpha/dalpha`` (`dmftnet.physics.contour`). Inverting the
   rotation amplifies noise, so the output passes through a Gaussian of width ``eta + slope |w|``.
 
-A head owns its network and is the whole model: ``spectrum`` for training, ``real_axis`` for use,
-``latent`` for looking inside. Outside training ``real_axis`` averages a problem with its
-particle-hole mirror image, so that the symmetry holds exactly; both go through the network in one
-batch, and a problem that is its own mirror image goes once.
+A head owns its network and is the whole model (`dmftnet.models.spectral_model`).
 
 Where the network has ``log_residual``, its output corrects the cheap spectra R_k of
 `dmftnet.models.references`: ``A = exp(raw) sum_k s_k R_k``, the shares s_k being a softmax of
 further outputs, at each frequency its own. One of the R_k follows from Dyson's equation with the
 perturbative ``-Im Sigma`` times a factor that the network gives, so that what the bath imprints on
 the spectrum need not be learned. The direct head rotates the R_k to the angle asked for.
-
-The matrices act on values at the network grid's points. Between them the rotation uses a cubic
-spline in ``asinh w`` on a finer grid: with 160 points that is ten times closer (KL 1e-6 to 5e-5)
-to the rotation of the underlying curve than straight lines.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 import numpy as np
 import torch
-from scipy.interpolate import CubicSpline
 from torch import nn
 
 from dmftnet.errors import DmftnetError
-from dmftnet.models.layers import SpectralNetwork
+from dmftnet.models.network import SpectralNetwork
 from dmftnet.models.references import References
-from dmftnet.physics.contour import rotation_kernel, rotation_kernel_derivative, smoothing_kernel
+from dmftnet.models.spectral_model import SpectralModel, rotation_matrices
+from dmftnet.physics.contour import smoothing_kernel
 from dmftnet.physics.grid import FrequencyGrid
-
-FINE_FACTOR = 5  # points of the fine grid, on which the rotation is integrated, per network point
-
-
-def rotation_matrices(
-    grid: FrequencyGrid, angles: Sequence[float]
-) -> tuple[np.ndarray, np.ndarray]:
-    """``K_alpha`` and ``dK_alpha/dalpha`` on values at the grid's points, spline between them.
-
-    Returns
-    -------
-    (n_angle, n_w, n_w) float64, twice
-    """
-    w_min, w_max = grid.omega[grid.n_w // 2], grid.omega[-1]
-    fine = FrequencyGrid.geometric(w_min, w_max, FINE_FACTOR * grid.n_w)
-    coordinate = np.arcsinh(grid.omega / w_min)
-    spline = CubicSpline(coordinate, np.eye(grid.n_w))(np.arcsinh(fine.omega / w_min))
-    kernels = [rotation_kernel(fine, angle, grid) @ spline for angle in angles]
-    derivatives = [rotation_kernel_derivative(fine, angle, grid) @ spline for angle in angles]
-    return np.stack(kernels), np.stack(derivatives)
 
 
 @lru_cache(maxsize=8)
@@ -71,138 +43,6 @@ def small_rotation(grid: FrequencyGrid, angle: float) -> tuple[np.ndarray, np.nd
     The latter at a hundredth of a radian, where the kernel is already smooth on the fine grid.
     """
     return rotation_matrices(grid, (angle,))[0], rotation_matrices(grid, (0.01,))[1]
-
-
-def mirror(params: torch.Tensor) -> torch.Tensor:
-    """Particle-hole mirrored ``[U, eps_d] -> [U, -U - eps_d]``; (B, 2) -> (B, 2)."""
-    U, eps_d = params[:, 0], params[:, 1]
-    return torch.stack([U, -U - eps_d], dim=-1)
-
-
-def is_even(hybridization: torch.Tensor, params: torch.Tensor) -> torch.Tensor:
-    """(B,) whether a problem is its own particle-hole mirror image, up to float32 rounding."""
-    scale = 1e-6 * hybridization.amax(dim=-1).clamp_min(1.0)
-    difference = (hybridization - hybridization.flip(-1)).abs().amax(dim=-1)
-    shift = (params[:, 1] + 0.5 * params[:, 0]).abs()
-    return (difference <= scale) & (shift <= 1e-6)
-
-
-class SpectralModel(nn.Module, ABC):
-    """What every trained model offers, networks and baselines alike.
-
-    Parameters
-    ----------
-    grid : mapping
-        ``w_min, w_max, n_w`` of the network grid.
-    angles : sequence of float, in radians
-        The complex-time angles of the training data, all > 0.
-
-    Attributes
-    ----------
-    frequency_grid : FrequencyGrid
-    weights : (n_w,) float32 buffer
-        Quadrature weights in D.
-    rotation, rotation_derivative : (n_angle, n_w, n_w) float32 buffers
-    angles_are_free : bool
-        Whether one prediction serves every angle, so that nothing is saved by drawing a few.
-    """
-
-    angles_are_free = True
-
-    def __init__(self, grid: Mapping, angles: Sequence[float]):
-        super().__init__()
-        if len(angles) == 0 or min(angles) <= 0:
-            raise DmftnetError(f"angles = {list(angles)}: training needs angles > 0, e.g. [0.1]")
-        self.frequency_grid = FrequencyGrid.geometric(**grid)
-        kernels, derivatives = rotation_matrices(self.frequency_grid, angles)
-        self._constant("weights", self.frequency_grid.weights)
-        self._constant("angles", angles)
-        self._constant("rotation", kernels)
-        self._constant("rotation_derivative", derivatives)
-
-    def _constant(self, name: str, values) -> None:
-        tensor = torch.tensor(np.asarray(values), dtype=torch.float32)
-        self.register_buffer(name, tensor, persistent=False)  # follows from the config
-
-    def normalise(self, curve: torch.Tensor) -> torch.Tensor:
-        """(..., n_w) non-negative curve -> the same with integral one by quadrature."""
-        return curve / (curve @ self.weights).unsqueeze(-1)
-
-    def references(self, hybridization: torch.Tensor, params: torch.Tensor) -> torch.Tensor | None:
-        """(B, n_ref, n_w) cheap spectra that the model corrects, to be computed once; or None."""
-        return None
-
-    @abstractmethod
-    def predict(
-        self,
-        hybridization: torch.Tensor,
-        params: torch.Tensor,
-        references: torch.Tensor | None = None,
-    ) -> torch.Tensor:
-        """(B, n_w), (B, 2) -> (B, n_w) real-axis spectrum, normalised."""
-
-    @abstractmethod
-    def latent(self, hybridization: torch.Tensor, params: torch.Tensor) -> torch.Tensor:
-        """(B, n_w), (B, 2) -> (B, d) representation of each problem."""
-
-    def real_axis(
-        self,
-        hybridization: torch.Tensor,
-        params: torch.Tensor,
-        references: torch.Tensor | None = None,
-    ) -> torch.Tensor:
-        """(B, n_w) hybridization spectrum, (B, 2) ``[U, eps_d]`` -> (B, n_w) spectrum in 1/D."""
-        if references is None:
-            references = self.references(hybridization, params)
-        known = () if references is None else (references,)
-        if self.training:
-            return self.predict(hybridization, params, *known)
-        uneven = ~is_even(hybridization, params)
-        n = len(params)
-        hybridization = torch.cat([hybridization, hybridization[uneven].flip(-1)])
-        params = torch.cat([params, mirror(params[uneven])])
-        known = tuple(torch.cat([r, References.mirrored(r[uneven])]) for r in known)
-        both = self.predict(hybridization, params, *known)
-        A = both[:n]
-        image = A.flip(-1)
-        image[uneven] = both[n:].flip(-1)
-        return 0.5 * (A + image)
-
-    def spectrum(
-        self,
-        hybridization: torch.Tensor,
-        params: torch.Tensor,
-        index: torch.Tensor | None = None,
-        references: torch.Tensor | None = None,
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Spectra at the training angles and their angle derivatives, by exact rotation.
-
-        Parameters
-        ----------
-        index : (B, k) int64, optional
-            Which of the angles, for each sample; all by default (k = n_angle).
-        references : (B, n_ref, n_w), optional
-            What `references` gave, where the caller kept it.
-
-        Returns
-        -------
-        A, dA : (B, k, n_w), in 1/D
-        """
-        return self.rotated(self.predict(hybridization, params, references), index)
-
-    def rotated(self, curve: torch.Tensor, index: torch.Tensor | None = None):
-        """``K_alpha`` and ``dK_alpha/dalpha`` applied to (B, ..., n_w); (B, k, ..., n_w) twice."""
-        shape = (*curve.shape[:-1], len(self.angles), curve.shape[-1])
-        both = [
-            (curve @ matrix.flatten(0, 1).T).reshape(shape).movedim(-2, 1)
-            for matrix in (self.rotation, self.rotation_derivative)
-        ]
-        return tuple(both if index is None else (select(curves, index) for curves in both))
-
-
-def select(curves: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
-    """(B, n_angle, ...), (B, k) -> (B, k, ...): each sample's own choice of angles."""
-    return curves[torch.arange(len(index), device=index.device)[:, None], index]
 
 
 class Head(SpectralModel):

@@ -12,11 +12,9 @@ import torch
 from torch import nn
 
 from dmftnet.models.layers import (
-    HybridizationInput,
-    ParameterInput,
-    SpectralNetwork,
     feed_forward,
 )
+from dmftnet.models.network import SpectralNetwork
 
 
 class MLP(SpectralNetwork):
@@ -48,8 +46,6 @@ class MLP(SpectralNetwork):
         log_residual: bool = True,
     ):
         super().__init__(grid, n_params, references, log_residual)
-        self.parameter_input = ParameterInput(n_params)
-        self.hybridization_input = HybridizationInput(grid, logarithm=True)
         n_in = self.n_features * self.n_w
         self.hybridization_net = nn.Linear(n_in, width)
         self.parameter_net = feed_forward(n_params, width, width, 3)

@@ -24,9 +24,9 @@ from dmftnet.errors import DmftnetError, DmftnetWarning
 from dmftnet.models.applicability import Applicability
 from dmftnet.models.checkpoint import load_model
 from dmftnet.models.ensemble import Ensemble, disagreement
-from dmftnet.models.heads import SpectralModel
 from dmftnet.models.scoring import predict_members
 from dmftnet.models.shipped import load_applicability, load_ensemble
+from dmftnet.models.spectral_model import SpectralModel
 from dmftnet.physics.grid import FrequencyGrid
 from dmftnet.physics.impurity import ImpurityProblem, ImpuritySolution, require_one_orbital
 from dmftnet.physics.solution import CurveSolution

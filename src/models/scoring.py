@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from dmftnet.models.ensemble import Ensemble
-from dmftnet.models.heads import SpectralModel
+from dmftnet.models.spectral_model import SpectralModel
 from dmftnet.physics.grid import FrequencyGrid
 from dmftnet.physics.observables import kl_divergence
 

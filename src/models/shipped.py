@@ -25,7 +25,7 @@ from dmftnet.errors import DmftnetError, StoreError
 from dmftnet.models.applicability import Applicability, TrainingDistance
 from dmftnet.models.checkpoint import WEIGHTS, load_model, read_record, write_description
 from dmftnet.models.ensemble import Ensemble
-from dmftnet.models.heads import SpectralModel
+from dmftnet.models.spectral_model import SpectralModel
 from dmftnet.physics.grid import FrequencyGrid
 
 TRAINING_POINTS = "training_points.safetensors"

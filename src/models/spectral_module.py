@@ -20,8 +20,8 @@ import torch
 from torch import nn
 
 from dmftnet.errors import ConvergenceError, DmftnetError
-from dmftnet.models.heads import SpectralModel, select
 from dmftnet.models.scoring import kl_summary
+from dmftnet.models.spectral_model import SpectralModel, select
 from dmftnet.physics.observables import kl_divergence
 
 CHUNK = 256  # problems whose references are computed at once

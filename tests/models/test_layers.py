@@ -6,7 +6,8 @@ import torch
 from synthetic import GRID
 
 from dmftnet.errors import DmftnetError
-from dmftnet.models.layers import FAN, Attention, HybridizationInput, ParameterInput
+from dmftnet.models.layers import FAN, Attention
+from dmftnet.models.network import HybridizationInput, ParameterInput
 from dmftnet.physics.grid import FrequencyGrid
 
 
