@@ -1,12 +1,12 @@
 """`film`: self-attention over frequencies, modulated by the parameters.
 
-A token is a pair of frequencies ``+-w``, so that half as many tokens carry the same information and
-a frequency sees its mirror image at once. Blocks of self-attention mix the tokens; the parameters
-enter as feature-wise linear modulation (FiLM): a scale and a shift of every normalised activation,
-``(1 + gamma(p)) norm(x) + beta(p)``, from a small net of the parameters.
+A token is a pair of frequencies ``+-w``, or several neighbouring pairs, so that fewer tokens carry
+the same information and a frequency sees its mirror image at once. Blocks of self-attention mix the
+tokens; the parameters enter as feature-wise linear modulation (FiLM): a scale and a shift of every
+normalised activation, ``(1 + gamma(p)) norm(x) + beta(p)``, from a small net of the parameters.
 
-Reference: E. Perez et al., AAAI 32 (2018). Cost: O(B n_w width (width + n_w / 4)) a block, half of
-that of a block over all frequencies.
+Reference: E. Perez et al., AAAI 32 (2018). Cost: O(B T width (width + T)) a block of
+``T = n_w / (2 pairs)`` tokens.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
+from dmftnet.errors import DmftnetError
 from dmftnet.models.layers import (
     Attention,
     feed_forward,
@@ -66,6 +67,8 @@ class Film(SpectralNetwork):
     width, n_heads : int
         Channels a token and attention heads.
     n_blocks : int
+    pairs : int
+        Neighbouring pairs of frequencies a token, a divisor of ``n_w / 2``.
     dropout : float
     references, log_residual : bool
         See `SpectralNetwork`.
@@ -78,33 +81,44 @@ class Film(SpectralNetwork):
         width: int = 64,
         n_heads: int = 4,
         n_blocks: int = 3,
+        pairs: int = 1,
         dropout: float = 0.0,
         references: bool = True,
         log_residual: bool = True,
     ):
         super().__init__(grid, n_params, references, log_residual)
+        half = self.n_w // 2
+        if pairs < 1 or half % pairs:
+            raise DmftnetError(
+                f"model.pairs = {pairs} does not divide the grid's {half} pairs of frequencies; "
+                "choose a divisor of n_w / 2"
+            )
+        self.pairs = pairs
         self.parameter_net = feed_forward(n_params, width, width, 3)
-        self.token_net = feed_forward(2 * self.n_features, width, width, 2)
-        self.position = nn.Parameter(positional_encoding(grid, width)[self.n_w // 2 :].data)
+        self.token_net = feed_forward(2 * pairs * self.n_features, width, width, 2)
+        position = positional_encoding(grid, width).data[half:]
+        self.position = nn.Parameter(position.unflatten(0, (-1, pairs)).mean(dim=1))
         self.blocks = nn.ModuleList(
             FilmBlock(width, n_heads, dropout, self.fused) for _ in range(n_blocks)
         )
         self.norm = nn.LayerNorm(width)
-        self.projection = self.output_layer(width, 2)
+        self.projection = self.output_layer(width, 2 * pairs)
 
     def embed(self, hybridization, params, references=None) -> torch.Tensor:
-        """(B, n_w), (B, n_params), (B, n_ref, n_w) -> (B, n_w / 2, width)."""
+        """(B, n_w), (B, n_params), (B, n_ref, n_w) -> (B, n_token, width)."""
         condition = self.parameter_net(self.parameter_input(params))  # (B, d)
         condition = nn.functional.gelu(condition)
         negative, positive = self.tokens(hybridization, references).chunk(2, dim=1)
-        pairs = torch.cat([positive, negative.flip(1)], dim=-1)  # (B, n_w / 2, 2 n_features)
-        x = self.token_net(pairs) + self.position
+        both = torch.cat([positive, negative.flip(1)], dim=-1)  # (B, n_w / 2, 2 n_features)
+        both = both.unflatten(1, (-1, self.pairs)).flatten(2)  # (B, n_token, 2 pairs n_features)
+        x = self.token_net(both) + self.position
         for block in self.blocks:
             x = block(x, condition)
         return self.norm(x)
 
     def project(self, embedding: torch.Tensor) -> torch.Tensor:
-        """(B, n_w / 2, width) -> (B, n_outputs, n_w)."""
-        both = self.projection(embedding).transpose(1, 2).unflatten(1, (self.n_outputs, 2))
-        positive, negative = both.unbind(2)  # (B, n_outputs, n_w / 2) each
+        """(B, n_token, width) -> (B, n_outputs, n_w)."""
+        both = self.projection(embedding).unflatten(-1, (self.n_outputs, 2, self.pairs))
+        both = both.permute(0, 2, 3, 1, 4).flatten(-2)  # (B, n_outputs, 2, n_w / 2)
+        positive, negative = both.unbind(2)
         return torch.cat([negative.flip(-1), positive], dim=-1)

@@ -6,6 +6,7 @@ import torch
 from synthetic import GRID
 
 from dmftnet.errors import DmftnetError
+from dmftnet.models.film import Film
 from dmftnet.models.layers import FAN, Attention
 from dmftnet.models.network import HybridizationInput, ParameterInput
 from dmftnet.physics.grid import FrequencyGrid
@@ -51,12 +52,28 @@ def test_parameter_input_is_odd_in_the_shift_from_half_filling():
     assert torch.isclose(p[0, 1], -p[1, 1])
 
 
+@pytest.mark.parametrize("pairs", [1, 2, 4])
+def test_a_film_token_speaks_for_its_own_frequencies(pairs):
+    net = Film(GRID, width=8, n_heads=2, n_blocks=1, pairs=pairs)
+    embedding = torch.zeros(1, GRID["n_w"] // 2 // pairs, 8)
+    before = net.project(embedding)
+    embedding[0, 3] = torch.randn(8)
+    changed = (net.project(embedding) != before).any(dim=1)[0]
+    half = GRID["n_w"] // 2
+    expected = torch.arange(3 * pairs, 4 * pairs)
+    assert set(changed.nonzero()[:, 0].tolist()) == {
+        *(half + expected).tolist(),
+        *(half - 1 - expected).tolist(),
+    }
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
         (lambda: ParameterInput(4), "n_params = 4"),
         (lambda: FAN(3, 8, periodic=0.5), "periodic = 0.5"),
         (lambda: Attention(10, 4), "width = 10"),
+        (lambda: Film(GRID, pairs=7), "pairs = 7"),
         (lambda: ParameterInput(2)(torch.zeros(1, 3)), "takes 2 parameters, got 3"),
     ],
 )
