@@ -70,6 +70,8 @@ def describe(record: Mapping[str, Any]) -> str:
     parts = [module, head]
     if kind not in ("", "derivative"):
         parts.append(kind)
+    if loss.get("amplitude"):
+        parts.append("amplitude")
     if loss.get("lam") is not None:
         parts.append(f"lam {loss['lam']:g}")
     return ", ".join(parts)

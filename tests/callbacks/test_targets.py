@@ -45,6 +45,7 @@ def test_different_trainings_of_one_name_are_two_variants():
          "nearest neighbour"),
         ({"loss": {"_target_": "dmftnet.models.losses.TaylorLoss", "lam": 1.0}},
          "mlp, rotated, taylor, lam 1"),
+        ({"loss": {**LOSS, "amplitude": True}}, "mlp, rotated, amplitude, lam 0.5"),
         ({"model": {**MODEL, "log_residual": True}, "loss": None}, "mlp, rotated, residual"),
     ],
 )  # fmt: skip
@@ -79,7 +80,7 @@ def numbers(**changes):
     }
     common = {"kl_90": {"mean": 1e-2, "spread": None}, "baseline": False, "seeds": 3}
     rows = [("best", 4e-4, False), ("crossattn, direct, lam 0", 4e-3, True)]
-    rows += [("crossattn, direct, lam 0.3", 2e-3, False)]
+    rows += [("crossattn, direct, lam 0.3", 2e-3, False), ("mlp, rotated, lam 0", 1e-3, True)]
     variants = [
         {"variant": name, "kl_median": {"mean": kl, "spread": 1e-5}, "zero_lam": zero, **common}
         for name, kl, zero in rows
@@ -96,7 +97,7 @@ def test_a_model_that_meets_every_target():
     assert set(found.values()) == {True, None}
     assert not any("|" in entry["measured"] for entry in targets(numbers()))  # ends a table's cell
     reported = [what for what, met in found.items() if met is None]
-    assert len(reported) == 2  # the paper's architecture, the KL on the unseen lattice
+    assert len(reported) == 3  # the paper's architecture, lam = 0 rotated, the KL on a new lattice
 
 
 @pytest.mark.parametrize(
@@ -123,7 +124,7 @@ def test_each_target_can_be_missed(changes, missed):
 def test_zero_lam_needs_three_seeds_of_both():
     few = numbers()
     few["variants"][1]["seeds"] = 1
-    what = "test KL median of the best lam = 0 variant over that of the best"
+    what = "lam = 0, direct head: its best variant's test KL median over that of the best"
     assert verdicts(numbers())[what] is True and verdicts(few)[what] is False
 
 
@@ -131,7 +132,7 @@ def test_what_was_not_measured_is_not_met():
     bare = numbers(loops=[], loops_elsewhere=[])
     bare["variants"] = bare["variants"][:1]
     entries = [entry for entry in targets(bare) if entry["measured"] == "not measured"]
-    assert len(entries) == 6 and not any(entry["met"] for entry in entries)
+    assert len(entries) == 7 and not any(entry["met"] for entry in entries)
 
 
 def test_variant_table_has_mean_and_spread():
