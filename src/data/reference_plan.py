@@ -8,6 +8,9 @@ Three kinds of series, told apart by their keys, all on the lattice of the run o
   metal upwards or the insulator downwards until the branch is lost. One path is one job, so that a
   job stays a function of its arguments.
 
+What is stored of a converged problem is one further solve, averaged over baths whose levels
+interleave (``n_shifts``), so that the self-energy shows physics and no level spacings.
+
 A half-filled metal on the Bethe lattice has ``A(0) = 2/(pi D)``. Close to the death of the metal
 the bath's finest level and the broadening stop resolving the resonance, and the loop ends at a
 fixed point of the discretisation with a lower A(0). Such a row is kept, marked as not converged.
@@ -16,7 +19,7 @@ fixed point of the discretisation with a lower A(0). Such a row is kept, marked 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import Any
 
@@ -90,11 +93,13 @@ class ReferencePlan:
         ``settings`` (arguments of the loop, such as ``max_iterations``).
     loop : callable
         ``(solver, lattice, **settings) -> DMFTLoop``.
+    n_shifts : int
+        Baths in the mean that is stored; more than one needs a solver with that setting (``ras``).
 
     Raises
     ------
     InvalidProblemError
-        If a start, a lattice or a key is unknown.
+        If a start, a lattice or a key is unknown, or the solver cannot average.
     """
 
     schema = SCHEMA
@@ -104,10 +109,12 @@ class ReferencePlan:
         self,
         series: Sequence[dict],
         loop: Callable[..., DMFTLoop] = DMFTLoop,
+        n_shifts: int = 1,
     ):
         self.jobs = [job for number, part in enumerate(series) for job in _jobs(part, number)]
         self.n_jobs = len(self.jobs)
         self.loop = loop
+        self.n_shifts = n_shifts
 
     def run(
         self, job: int, solver: ImpuritySolver, lattice: Lattice, grid: FrequencyGrid
@@ -126,8 +133,20 @@ class ReferencePlan:
             results = continue_in_U(loop, problem, task.U, _branch_lost(lattice, task.start))
         else:
             results = [loop.run_one(problem)]
-        rows = [_row(task, lattice, result) for result in results]
+        rows = [_row(task, lattice, self._averaged(solver, result)) for result in results]
         return {f"references/{name}": np.array([row[name] for row in rows]) for name in rows[0]}
+
+    def _averaged(self, solver: ImpuritySolver, result: DMFTResult) -> DMFTResult:
+        """The last problem solved with several baths."""
+        if self.n_shifts == 1:
+            return result
+        if not hasattr(solver, "n_shifts"):
+            raise InvalidProblemError(
+                f"sampling.n_shifts = {self.n_shifts}: solver '{solver.name}' cannot average over "
+                "baths; use solver=ras or sampling.n_shifts=1"
+            )
+        several = replace(solver, n_shifts=self.n_shifts)
+        return replace(result, solution=several.solve(result.problem))
 
     def describe(self, columns: Columns) -> tuple[int, str | None]:
         iterations = columns["references/iterations"]

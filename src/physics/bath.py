@@ -168,8 +168,9 @@ def interval_edges(
     stretch : float
         For "sinh" the argument at the window's end, ``w = W sinh(stretch x) / sinh(stretch)``; for
         "geometric" the natural logarithm of the ratio of the largest to the smallest edge.
-    shift : float in (-0.5, 0.5)
-        Moves the inner edges by this fraction of an interval, to average over shifted grids.
+    shift : float in [0, 1)
+        Moves the edges outward on either side of zero, at the window's ends by this fraction of an
+        interval, so that baths of several shifts interleave and a symmetric one stays symmetric.
 
     Returns
     -------
@@ -180,26 +181,29 @@ def interval_edges(
         raise InvalidProblemError(f"bath window {window} must contain zero in its inside")
     if n_bath < 2:
         raise InvalidProblemError(f"n_bath = {n_bath}: a bath needs at least 2 sites")
-    if not -0.5 < shift < 0.5:
-        raise InvalidProblemError(f"bath shift = {shift}: it must lie inside (-0.5, 0.5)")
-    x = (2 * (np.arange(n_bath + 1) + shift)) / n_bath - 1
+    if not 0 <= shift < 1:
+        raise InvalidProblemError(f"bath shift = {shift}: it must lie in [0, 1)")
+    x, step = 2 * np.arange(n_bath + 1) / n_bath - 1, 2 / n_bath
     if spacing == "equal":
         edges = low + (high - low) * (x + 1) / 2
+        factor = 1 + shift * step
     elif spacing in ("sinh", "geometric"):
         side = np.where(x < 0, -low, high)
         if spacing == "sinh":
             shape = np.sinh(stretch * x) / np.sinh(stretch)
+            factor = np.sinh(stretch * (1 + shift * step)) / np.sinh(stretch)
         else:
             inner = 1.0 / n_bath  # half an interval: an odd bath has one interval around zero
             shape = np.sign(x) * np.exp(stretch * (np.abs(x) - 1) / (1 - inner))
             shape[np.abs(x) < 1e-12] = 0.0
+            factor = np.exp(stretch * shift * step / (1 - inner))
         edges = side * shape
     else:
         raise InvalidProblemError(
             f"bath spacing '{spacing}' is unknown; use equal, sinh or geometric"
         )
     edges[0], edges[-1] = low, high
-    return edges
+    return factor * edges
 
 
 def weight_window(

@@ -8,6 +8,7 @@ curve on a grid is drawn from them at the end.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -156,6 +157,16 @@ class ResponsePoles:
     def I(self) -> PoleSpectrum:  # noqa: E743 - the symbol of the literature
         """``<<q; q+>>``."""
         return PoleSpectrum(self.energies, self.amplitudes[:, 1] ** 2)
+
+    @staticmethod
+    def mean(each: Sequence[ResponsePoles]) -> ResponsePoles:
+        """Mean of several answers to one problem: all their poles, the residues divided."""
+        if len(each) == 1:
+            return each[0]
+        return ResponsePoles(
+            np.concatenate([poles.energies for poles in each]),
+            np.concatenate([poles.amplitudes for poles in each]) / np.sqrt(len(each)),
+        )
 
     def compressed(self, tolerance: float = 1e-15) -> ResponsePoles:
         """Without poles that carry less than `tolerance` of the total weight of G and of I."""

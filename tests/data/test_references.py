@@ -13,6 +13,8 @@ from dmftnet.physics.dmft import DMFTLoop
 from dmftnet.physics.grid import FrequencyGrid
 from dmftnet.physics.lattice import Bethe
 from dmftnet.physics.observables import quasiparticle_weight
+from dmftnet.physics.solvers.ed import EdSolver
+from dmftnet.physics.solvers.ras import RasSolver
 
 SERIES = [
     {"U": [0.0, 1.0], "shift": [0.0], "start": ["metal", "insulator"]},
@@ -152,3 +154,22 @@ def test_unusable_files_are_refused(path, dataset, tmp_path):
         ReferenceStore.open(tmp_path / "none.h5")
     with pytest.raises(StoreError, match="schema dmftnet-spectra version 1"):
         ReferenceStore.open(dataset)
+
+
+def test_the_stored_solve_averages_over_baths():
+    series = [{"U": [1.0], "shift": [0.0], "start": ["metal"]}]
+    solver, lattice = RasSolver(("all", 2), n_bath=15, n_lanczos=15), Bethe()
+    grid = FrequencyGrid.geometric(1e-2, 6.0, 200)
+    one, two = (
+        ReferencePlan(series, partial(DMFTLoop, max_iterations=2), n_shifts=n).run(
+            0, solver, lattice, grid
+        )
+        for n in (1, 2)
+    )
+    same, sigma = "references/hybridization", "references/self_energy"
+    np.testing.assert_array_equal(one[same], two[same])
+    assert np.abs(one[sigma] - two[sigma]).max() > 1e-3
+    with pytest.raises(InvalidProblemError, match="n_shifts = 2: solver 'ed' cannot average"):
+        ReferencePlan(series, n_shifts=2, loop=partial(DMFTLoop, max_iterations=1)).run(
+            0, EdSolver(n_bath=3), lattice, grid
+        )

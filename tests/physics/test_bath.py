@@ -41,7 +41,7 @@ def star_baths(draw, smallest=2, largest=9):
     seed=st.integers(0, 2**32 - 1),
     n_bath=st.integers(2, 80),
     spacing=spacings,
-    shift=st.floats(-0.45, 0.45),
+    shift=st.floats(0.0, 0.95),
 )
 def test_total_weight_and_centroid_are_kept(seed, n_bath, spacing, shift):
     """``sum V^2`` and ``sum V^2 eps`` equal the integrals: every interval keeps both.
@@ -97,11 +97,21 @@ def test_geometric_spacing(n_bath):
         assert np.any(edges == 0)
 
 
-@given(spacing=spacings, n_bath=st.integers(2, 60), shift=st.floats(-0.49, 0.49))
-def test_edges_increase_and_end_at_the_window(spacing, n_bath, shift):
+@given(spacing=spacings, n_bath=st.integers(2, 60), shift=st.floats(0.0, 0.99))
+def test_edges_increase_and_end_at_the_shifted_window(spacing, n_bath, shift):
     edges = interval_edges(n_bath, (-1.5, 0.7), spacing, shift=shift)
     assert edges.shape == (n_bath + 1,) and np.all(np.diff(edges) > 0)
-    assert edges[0] == -1.5 and edges[-1] == 0.7
+    assert edges[0] == pytest.approx(-1.5 / 0.7 * edges[-1]) and edges[-1] >= 0.7
+    if shift == 0:
+        assert edges[0] == -1.5 and edges[-1] == 0.7
+
+
+def test_a_whole_shift_is_the_next_edge():
+    """Beyond the linear middle of the sinh, edges of shift 1 fall on those of shift 0."""
+    still, moved = (interval_edges(59, (-1, 1), shift=shift) for shift in (0.0, 1.0 - 1e-12))
+    np.testing.assert_allclose(moved[45:-1], still[46:], rtol=1e-2)
+    halfway = interval_edges(59, (-1, 1), shift=0.5)
+    np.testing.assert_allclose(halfway[45:-1] ** 2, still[45:-1] * still[46:], rtol=1e-2)
 
 
 def test_window_follows_the_bulk_of_the_weight():
@@ -123,7 +133,7 @@ def test_shift_averaging_approaches_the_continuum():
     def delta(shift):
         return discretise(GRID, SEMICIRCLE, 15, shift=shift).hybridization_function(z)
 
-    shifted = [delta(shift) for shift in (-0.375, -0.125, 0.125, 0.375)]
+    shifted = [delta(shift) for shift in (0.0, 0.25, 0.5, 0.75)]
     single = np.mean([np.abs(d - exact).mean() for d in shifted])
     assert np.abs(np.mean(shifted, axis=0) - exact).mean() < 0.5 * single
 
@@ -210,7 +220,7 @@ def test_mean_field_is_self_consistent_and_variational(bath, U, eps_d):
     [
         (lambda: interval_edges(1, (-1, 1)), "n_bath = 1: .*at least 2"),
         (lambda: interval_edges(5, (0.1, 1)), r"window \(0.1, 1\) must contain zero"),
-        (lambda: interval_edges(5, (-1, 1), shift=0.5), "shift = 0.5: .*inside"),
+        (lambda: interval_edges(5, (-1, 1), shift=1.0), r"shift = 1.0: .*in \[0, 1\)"),
         (lambda: interval_edges(5, (-1, 1), "log"), "'log' is unknown; use equal, sinh"),
         (lambda: discretise(GRID, 0 * SEMICIRCLE, 5), "vanishes everywhere"),
     ],

@@ -294,3 +294,19 @@ def test_fixed_semicircle_against_nrg_half_filled():
     assert Z == pytest.approx(0.376, abs=1e-2)
     assert solution.double_occupancy == pytest.approx(0.10776, abs=2e-3)
     assert solution.filling == pytest.approx(1, abs=1e-9)
+
+
+def test_averaging_over_shifts_smooths_the_self_energy():
+    """Level spacings show as ripples; the mean over interleaved baths takes them away."""
+    problem = ImpurityProblem(4.0, -2.0, GRID, SEMICIRCLE)
+    outside = np.abs(GRID.omega) > 1.0
+    sigma = {}
+    for n in (1, 2, 8):
+        solution = RasSolver(("all", 4, 2), n_bath=29, n_lanczos=40, n_shifts=n).solve(problem)
+        assert solution.greens[0].G.weights.sum() == pytest.approx(1.0, abs=1e-6)
+        assert solution.filling == pytest.approx(1.0, abs=1e-8)
+        assert solution.diagnostics["sectors_tried"] == n
+        sigma[n] = solution.self_energy()[0]
+        np.testing.assert_allclose(sigma[n] + sigma[n].conj()[::-1], 4.0, atol=1e-6)
+    error = {n: np.abs(sigma[n] - sigma[8])[outside].mean() for n in (1, 2)}
+    assert error[2] < 0.3 * error[1]

@@ -6,6 +6,9 @@ Method
     2. Build the determinants allowed by ``depths`` (`ras_space`), ground state by Lanczos.
     3. Block Lanczos from ``d+|gs>, q+|gs>`` (addition) and ``d|gs>, q|gs>`` (removal): poles and
        the weights of G, F, I; self-energy by the symmetric improved estimator.
+    4. On request the mean over ``n_shifts`` baths whose levels interleave ("z-averaging"): the
+       level spacings, which show as ripples of the self-energy at higher energies, are n_shifts
+       times as dense.
 
 References
     Lu, Hoeppner, Gunnarsson, Haverkort, PRB 90, 085102 (2014); Kugler, PRB 105, 245132 (2022).
@@ -22,7 +25,7 @@ Otherwise
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -71,8 +74,10 @@ class RasSolver(SerialBatch):
         number of excitations (at most 7).
     n_bath : int
         Bath sites; odd for a half-filled insulator, so that one of them sits in the gap.
-    spacing, stretch, shift, window_quantile
+    spacing, stretch, window_quantile
         Discretisation, see `dmftnet.physics.bath.discretise`.
+    n_shifts : int
+        Baths to average over, at n_shifts times the cost.
     n_lanczos : int
         Block-Lanczos steps a side (two vectors each).
     ground_state_tolerance : float, in D
@@ -89,7 +94,7 @@ class RasSolver(SerialBatch):
     n_bath: int = 59
     spacing: str = "sinh"
     stretch: float = 4.5
-    shift: float = 0.0
+    n_shifts: int = 1
     window_quantile: float = 0.999
     n_lanczos: int = 120
     ground_state_tolerance: float = 1e-5
@@ -110,33 +115,48 @@ class RasSolver(SerialBatch):
                 f'solver.depths = {depths}: give 1 to 7 entries, each "all" or an integer >= 1, '
                 'for example ["all", 8, 6, 1]'
             )
-        if self.n_lanczos < 1:
-            raise InvalidProblemError(f"solver.n_lanczos = {self.n_lanczos} must be >= 1")
+        for name in ("n_lanczos", "n_shifts"):
+            if getattr(self, name) < 1:
+                raise InvalidProblemError(f"solver.{name} = {getattr(self, name)} must be >= 1")
 
     def solve(self, problem: ImpurityProblem) -> PoleSolution:
         """Solve one problem; see `ImpuritySolver`."""
         require_one_orbital(problem, self.name)
-        bath = discretise(
-            problem.grid, problem.hybridization[0], self.n_bath, self.spacing, self.stretch,
-            self.shift, self.window_quantile,
-        )  # fmt: skip
-        symmetric = problem.is_particle_hole_symmetric() and _is_symmetric(bath)
-        state = self.solve_star(bath, float(problem.eps_d[0]), problem.U, symmetric)
+        baths = [
+            discretise(
+                problem.grid, problem.hybridization[0], self.n_bath, self.spacing, self.stretch,
+                k / self.n_shifts, self.window_quantile,
+            )
+            for k in range(self.n_shifts)
+        ]  # fmt: skip
+        states = [self._solve_bath(bath, problem) for bath in baths]
         eta, slope = self.broadening
 
         def bath_hybridization(omega):
-            return bath.couplings**2 @ gaussian_kernel(bath.energies, omega, eta, slope)
+            deltas = [
+                bath.couplings**2 @ gaussian_kernel(bath.energies, omega, eta, slope)
+                for bath in baths
+            ]
+            return np.mean(deltas, axis=0)
 
         return PoleSolution(
             problem=problem,
-            greens=(_without_spectator(state.poles) if bath.spectator else state.poles,),
-            filling=state.filling,
-            double_occupancy=state.double_occupancy,
+            greens=(ResponsePoles.mean([state.poles for state in states]),),
+            filling=float(np.mean([state.filling for state in states])),
+            double_occupancy=float(np.mean([state.double_occupancy for state in states])),
             broadening=self.broadening,
             estimator=self.estimator if self.with_self_energy else "dyson",
             bath_hybridization=bath_hybridization,
-            diagnostics=state.diagnostics,
+            diagnostics=_mean_diagnostics([state.diagnostics for state in states]),
         )
+
+    def _solve_bath(self, bath: StarBath, problem: ImpurityProblem) -> ImpurityState:
+        """One discrete bath of the problem; a spectator's traces are removed."""
+        symmetric = problem.is_particle_hole_symmetric() and _is_symmetric(bath)
+        state = self.solve_star(bath, float(problem.eps_d[0]), problem.U, symmetric)
+        if bath.spectator:
+            state = replace(state, poles=_without_spectator(state.poles))
+        return state
 
     def solve_star(
         self, bath: StarBath, eps_d: float, U: float, symmetric: bool = False
@@ -325,6 +345,15 @@ class Sector:
         particles = int((codes % 2 == 1).sum())
         holes = int(((codes > 0) & (codes % 2 == 0)).sum())
         return int(self.bath.valence.size + particles - holes + ACTIVE[active].sum())
+
+
+def _mean_diagnostics(each: list[dict]) -> dict:
+    """Of several baths: sums of counts, the worst residual, means of the rest."""
+    if len(each) == 1:
+        return each[0]
+    columns = {name: [diagnostics[name] for diagnostics in each] for name in each[0]}
+    combine = {"determinants": sum, "sectors_tried": sum, "residual": max, "sector_verified": all}
+    return {name: combine.get(name, np.mean)(values) for name, values in columns.items()}
 
 
 def _even_under(swapped: np.ndarray, vector: np.ndarray) -> np.ndarray:
