@@ -67,8 +67,9 @@ def _git(root: Path, *arguments: str) -> str:
 
 
 def command_line() -> str:
-    """The running script's name and its arguments."""
-    return " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]).strip()
+    """The running script's name and its arguments, but for Hydra's own: where a run folder lies."""
+    arguments = [argument for argument in sys.argv[1:] if not argument.startswith("hydra.")]
+    return " ".join([Path(sys.argv[0]).name, *arguments]).strip()
 
 
 def sha256(path: str | Path) -> str:

@@ -20,7 +20,11 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def test_record_holds_versions_commit_command_and_config(monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["/somewhere/train.py", "model=mlp", "loss.lam=0.1"])
+    monkeypatch.setattr(
+        sys,
+        "argv",
+        ["/somewhere/train.py", "model=mlp", "loss.lam=0.1", "hydra.run.dir=/somewhere/run"],
+    )
     record = provenance({"model": {"width": 3}})
     assert record["dmftnet"] == dmftnet.__version__
     assert record["command"] == "train.py model=mlp loss.lam=0.1"
