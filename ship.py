@@ -101,7 +101,7 @@ def evidence(config, model, data) -> tuple[dict, dict, TrainingDistance]:
     rows["input hybridization"] = kl_summary(hybridization_kl(model.frequency_grid, test))
     fillings = np.quantile(train.filling, (0.01, 0.99)).round(3).tolist()
     record = {"filling": fillings, "test": rows, "limits": limits, "calibration": calibration}
-    return {**record, "cost": cost(model, test), "provenance": provenance()}, rows, distance
+    return {**record, "cost": cost(model, test), "shipping": provenance()}, rows, distance
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="ship")

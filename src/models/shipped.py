@@ -50,7 +50,8 @@ def save_shipped(
     members : sequence of paths
         Folders of single models.
     record : mapping of plain values
-        Added to the description: test scores, ``limits``, ``calibration``.
+        Added to the description: test scores, ``limits``, ``calibration``, ``shipping``, the
+        provenance of the folder; ``provenance`` stays that of each training.
     distance : TrainingDistance
     """
     directory = Path(directory)
@@ -75,7 +76,9 @@ def save_shipped(
 
 def _without_run_folder(record: dict[str, Any]) -> dict[str, Any]:
     """The record without the places that a run wrote to, which mean nothing elsewhere."""
-    origin = dict(record.get("provenance", {}))
+    if "provenance" not in record:
+        return record
+    origin = dict(record["provenance"])
     words = origin.get("command", "").split()
     origin["command"] = " ".join(word for word in words if not word.startswith("hydra."))
     return {**record, "provenance": origin}

@@ -91,6 +91,11 @@ def test_one_checkpoint_ships_with_a_distance_alone(folder):
     status, _, err = ship(folder, "single", *GENEROUS, f"checkpoints={folder}/run0")
     assert status == 0, err
     assert set(NetworkSolver(folder / "single").applicability.limits) == {"distance"}
+    records = [
+        yaml.safe_load((folder / name / "model.yaml").read_text()) for name in ("run0", "single")
+    ]
+    assert records[1]["provenance"] == records[0]["provenance"]
+    assert records[1]["shipping"]["command"].startswith("ship.py ")
 
 
 @pytest.mark.parametrize(
