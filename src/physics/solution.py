@@ -58,7 +58,7 @@ class PoleSolution:
         eta, slope = self.broadening
         poles = self.greens[orb]
         if self.estimator == "improved":
-            hartree = self.problem.U * self.filling / (2 * self.problem.n_orb)
+            hartree = poles.F.weights.sum()  # <{[d, H_int], d+}>, U n/2 for one orbital
             return improved_self_energy(poles, omega, hartree, eta, slope)
         if self.estimator == "ratio":
             return ratio_self_energy(poles, omega, eta, slope)

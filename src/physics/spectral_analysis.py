@@ -36,8 +36,11 @@ from scipy.linalg import cho_factor, cho_solve
 
 from dmftnet.errors import InvalidProblemError
 from dmftnet.physics.poles import ResponsePoles
+from dmftnet.physics.positive_weights import frame_of, positive_poles, refitted
 
 METHODS = ("esprit", "linear_prediction", "fourier")
+COARSER = (1.0, 3.0, 10.0, 30.0)  # tolerances of the exponential fit, in those asked for
+REFIT_TOLERANCE = 10.0  # in those of the exponential fit: closer, noise becomes structure
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,6 +102,7 @@ def fit_exponentials(
     # modes of noise: gone after one step, or so fast that they alias
     ratios = ratios[(np.abs(ratios) > 1e-3) & (np.abs(np.angle(ratios)) < 0.95 * np.pi)]
     energies = 1j / dt * np.log(ratios) * np.exp(1j * angle)
+    energies = energies[energies.real > -np.pi / (dt * n_t)]  # no excitation below zero
     energies = energies.real + 1j * np.minimum(energies.imag, 0.0)
     z = dt * np.arange(n_t) * np.exp(-1j * angle)
     table = np.exp(-1j * np.multiply.outer(z, energies))
@@ -236,19 +240,7 @@ class SpectralAnalysis:
         centres = 0.5 * (edges[1:] + edges[:-1])
         info: dict = {}
         if self.method == "esprit":
-            parts = [fit_exponentials(s, dt, angle, self.tolerance) for s in (addition, removal)]
-            info["fit_residual"] = max(part.residual for part in parts)
-            info["n_exponentials"] = sum(part.energies.size for part in parts)
-            parts[1] = parts[1].mirrored()
-            energies = np.concatenate([part.energies for part in parts])
-            residues = np.concatenate([part.residues for part in parts])
-            width = np.interp(
-                np.abs(energies.real), edges[edges >= 0][:-1], np.diff(edges[edges >= 0])
-            )
-            sharp = (-energies.imag < 0.5 * width) & (np.abs(energies.real) < self.w_max)
-            smooth = cell_weights(ExponentialSum(energies[~sharp], residues[~sharp]), edges)
-            at = np.concatenate([centres, energies[sharp].real])
-            weights = np.concatenate([smooth, residues[sharp].real])
+            at, weights, info = self._exponentials(addition, removal, dt, angle, edges)
         else:
             total = np.asarray(addition) + np.asarray(removal).conj()
             n_t = len(total)
@@ -261,47 +253,38 @@ class SpectralAnalysis:
         poles, info["clipped"], info["sum_rule_error"] = positive_poles(at, weights, sum_rule)
         return poles, info
 
+    def _exponentials(self, addition, removal, dt: float, angle: float, edges: np.ndarray):
+        """Energies, weights and diagnostics by exponential fit and positive refit.
 
-def positive_poles(
-    energies: np.ndarray, weights: np.ndarray, sum_rule: np.ndarray | None = None
-) -> tuple[ResponsePoles, float, float]:
-    """Rank-one residues nearest to symmetric weight matrices, rescaled to a sum rule.
-
-    Parameters
-    ----------
-    energies : (n,) float64
-    weights : (n, m, m) float64, m = 1 or 2
-    sum_rule : (m, m) float64, optional
-
-    Returns
-    -------
-    poles : ResponsePoles
-        Each matrix gives up to m poles at its energy, one an eigenvector.
-    clipped : float
-        Trace of the negative parts over the total, in units where both operators have norm one.
-    correction : float
-        ``max |T - 1|`` of the congruence that restores the sum rule.
-    """
-    m = weights.shape[-1]
-    scale = np.sqrt(np.maximum(np.einsum("naa->a", weights), 1e-300))
-    scale = np.where(scale > 1e-12, scale, 1.0)
-    values, vectors = np.linalg.eigh(weights / np.outer(scale, scale))
-    clipped = float(np.maximum(-values, 0).sum() / max(np.abs(values).sum(), 1e-300))
-    amplitudes = vectors * np.sqrt(np.maximum(values, 0.0))[:, None, :]  # (n, component, pole)
-    amplitudes = amplitudes.transpose(0, 2, 1).reshape(-1, m) * scale
-    at = np.repeat(energies, m)
-    correction = 0.0
-    if sum_rule is not None:
-        have = np.linalg.cholesky(_regular(amplitudes.T @ amplitudes))
-        want = np.linalg.cholesky(_regular(np.asarray(sum_rule, dtype=np.float64)))
-        T = np.linalg.solve(have.T, want.T).T
-        correction = float(np.abs(T / np.outer(np.diag(want), 1 / np.diag(want)) - np.eye(m)).max())
-        amplitudes = amplitudes @ T.T
-    if m == 1:
-        amplitudes = np.concatenate([amplitudes, np.zeros_like(amplitudes)], axis=1)
-    return ResponsePoles(at, amplitudes).compressed(), clipped, correction
-
-
-def _regular(matrix: np.ndarray) -> np.ndarray:
-    """A positive semidefinite matrix made definite by rounding's worth of its diagonal."""
-    return matrix + np.diag(1e-14 * np.diag(matrix) + 1e-300)
+        Too many exponentials turn noise into large residues that cancel, which shows in a refit
+        that does not come back to the signals: then the fit is made with fewer.
+        """
+        frame = frame_of((addition[0] + removal[0]).real)
+        inverse = np.linalg.inv(frame)
+        signals = [inverse @ part @ inverse.T for part in (addition, removal)]
+        z = dt * np.arange(len(addition)) * np.exp(-1j * angle)
+        best: tuple = ()
+        for factor in COARSER:
+            parts = [fit_exponentials(s, dt, angle, factor * self.tolerance) for s in signals]
+            info = {"fit_residual": max(part.residual for part in parts)}
+            info["n_exponentials"] = sum(part.energies.size for part in parts)
+            parts[1] = parts[1].mirrored()
+            energies = np.concatenate([part.energies for part in parts])
+            residues = np.concatenate([part.residues for part in parts])
+            positive = edges[edges >= 0]
+            width = np.interp(np.abs(energies.real), positive[:-1], np.diff(positive))
+            sharp = (-energies.imag < 0.5 * width) & (np.abs(energies.real) < self.w_max)
+            smooth = cell_weights(ExponentialSum(energies[~sharp], residues[~sharp]), edges)
+            at = np.concatenate([0.5 * (edges[1:] + edges[:-1]), energies[sharp].real])
+            weights, info["refit_residual"] = refitted(
+                at,
+                np.concatenate([smooth, residues[sharp].real]),
+                signals,
+                z,
+                REFIT_TOLERANCE * factor * self.tolerance,
+            )
+            if not best or info["refit_residual"] < best[2]["refit_residual"]:
+                best = at, frame @ weights @ frame.T, info
+            if info["refit_residual"] < REFIT_TOLERANCE * self.tolerance:
+                break
+        return best

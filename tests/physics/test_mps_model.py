@@ -7,34 +7,31 @@ from physics.kanamori import Kanamori
 
 from dmftnet.errors import InvalidProblemError
 from dmftnet.physics.bath import StarBath
-from dmftnet.physics.solvers.mps_model import (
+from dmftnet.physics.solvers.mps_layout import (
     DOWN,
     GEOMETRIES,
     UP,
-    ImpurityModel,
     Layout,
     Orbital,
     orbital_of,
 )
+from dmftnet.physics.solvers.mps_model import ImpurityModel
 
 ENERGIES, COUPLINGS = np.array([-0.7, -0.05, 0.6]), np.array([0.3, 0.2, 0.35])
 
 
-def dense(mpo):
+def dense(operator):
     """The operator as a matrix, the first site slowest."""
-    left = None
-    for i in range(mpo.L):
-        W = (
-            mpo.get_W(i)
-            .to_ndarray()
-            .transpose([mpo.get_W(i).get_leg_index(k) for k in ("wL", "wR", "p", "p*")])
-        )
-        if left is None:
-            left = W[mpo.get_IdL(0)]
-            continue
-        size = left.shape[1] * W.shape[2]
-        left = np.einsum("aij,abkl->bikjl", left, W).reshape(W.shape[1], size, size)
-    return left[mpo.get_IdR(mpo.L - 1)]
+    left = {operator.first[0]: np.ones((1, 1))}
+    for entries in operator.entries:
+        right = {}
+        for a, b, p, q, value in entries:
+            if a in left:
+                local = np.zeros((2, 2))
+                local[p, q] = value
+                right[b] = right.get(b, 0) + np.kron(left[a], local)
+        left = right
+    return left[operator.last[-1]]
 
 
 @pytest.mark.parametrize("geometry", GEOMETRIES)
@@ -42,10 +39,10 @@ def test_every_geometry_has_the_spectrum_of_the_star(geometry):
     U, eps_d = 2.5, -0.9
     exact = BruteForce(eps_d, U, ENERGIES, COUPLINGS).levels
     model = ImpurityModel([orbital_of(StarBath(ENERGIES, COUPLINGS), eps_d, U, geometry)], U)
-    H = dense(model.H_MPO)
+    H = dense(model.operator)
     np.testing.assert_allclose(H, H.T, atol=1e-14)
     np.testing.assert_allclose(np.linalg.eigvalsh(H), exact, rtol=0, atol=1e-12)
-    shifted = dense(model.shifted(0.7).H_MPO)
+    shifted = dense(model.shifted(0.7).operator)
     np.testing.assert_allclose(shifted, H - 0.7 * np.eye(len(H)), atol=1e-14)
 
 
@@ -61,7 +58,7 @@ def test_two_orbitals(J):
     model = ImpurityModel(orbitals, U, J)
     exact = Kanamori(eps_d, U, J, baths)
     levels = np.linalg.eigvalsh(exact.H.toarray())
-    np.testing.assert_allclose(np.linalg.eigvalsh(dense(model.H_MPO)), levels, atol=1e-12)
+    np.testing.assert_allclose(np.linalg.eigvalsh(dense(model.operator)), levels, atol=1e-12)
     levels = np.linalg.eigvalsh(exact.interaction.toarray())
     np.testing.assert_allclose(np.linalg.eigvalsh(dense(model.interaction)), levels, atol=1e-12)
 
@@ -71,7 +68,7 @@ def test_the_mpo_stays_narrow_for_any_bath(geometry, largest):
     energies = np.linspace(-1, 1, 41)
     bath = StarBath(energies, np.full(41, 0.08))
     model = ImpurityModel([orbital_of(bath, -1.0, 2.0, geometry)], 2.0)
-    assert max(model.H_MPO.chi) <= largest
+    assert max(model.mpo.chi) <= largest
 
 
 def test_spins_lie_on_different_sides_of_the_impurity():

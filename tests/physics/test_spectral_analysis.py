@@ -7,12 +7,12 @@ from dmftnet.errors import InvalidProblemError
 from dmftnet.physics.grid import FrequencyGrid
 from dmftnet.physics.observables import kl_divergence
 from dmftnet.physics.poles import PoleSpectrum
+from dmftnet.physics.positive_weights import positive_poles, refitted
 from dmftnet.physics.spectral_analysis import (
     SpectralAnalysis,
     cell_weights,
     fit_exponentials,
     frequency_cells,
-    positive_poles,
     predict_linearly,
 )
 
@@ -126,3 +126,19 @@ def test_bad_input_is_named():
         fit_exponentials(np.zeros((3, 1, 1)), DT)
     with pytest.raises(InvalidProblemError, match="1 <= order < 5"):
         predict_linearly(np.zeros((10, 1, 1)), 5, order=9)
+
+
+def test_negative_weights_are_refitted_to_the_signals():
+    """A pole split into a positive and a negative part, with a tail on the wrong side of zero."""
+    energies = np.array([-0.3, -0.1, 0.2, 0.8, 1.0, 1.2])
+    truth = np.array([0.5, 0.0, 0.0, 0.2, 0.3, 0.0])[:, None, None]
+    wrong = np.array([0.4, 0.1, 0.05, 0.4, 0.2, -0.15])[:, None, None]
+    z = np.arange(30) * np.exp(-0.1j)
+    signals = [
+        np.exp(-1j * np.multiply.outer(z, np.abs(energies[side]))) @ truth[side].reshape(-1, 1)
+        for side in (energies > 0, energies < 0)
+    ]
+    signals = [signal[:, :, None] for signal in signals]
+    weights, residual = refitted(energies, wrong, signals, z, 1e-4)
+    assert residual < 1e-4 and weights.min() >= 0
+    np.testing.assert_allclose(weights, truth, rtol=0, atol=2e-3)

@@ -236,3 +236,16 @@ def test_sweep_keys_exist():
         for key, choice in parameters.items():
             for value in choice.get("values", [choice.get("min")]):
                 compose("train", overrides=[f"{key}={value}"])
+
+
+def test_data_of_tensor_networks_train_like_those_of_ras(tmp_path):
+    """One epoch on the solves of `mps` that ship, through the real datamodule."""
+    status, out, err = train(
+        tmp_path, "dataset=mps", "model=mlp", "model.width=8", "logger=csv",
+        "trainer.max_epochs=1", data=(),
+    )  # fmt: skip
+    assert status == 0, err
+    assert "mlp" in out
+    record = yaml.safe_load((tmp_path / "model.yaml").read_text())
+    assert record["data"]["file"] == "mps.h5"
+    assert 0 < float(metrics(tmp_path)["val/kl_median"][-1]) < 5

@@ -1,14 +1,14 @@
-"""`mps`: complex-time tensor-network solver, on TeNPy.
+"""`mps`: complex-time tensor-network solver; Hamiltonians by TeNPy, sweeps by its own.
 
 Method
     1. Discretise the hybridization, bring the bath into natural orbitals (or a star, or a chain),
-       write H as an MPO with U(1) x U(1) charges (`mps_model`), ground state by DMRG (`mps_state`)
-       over the neighbouring particle numbers (`mps_impurity`).
+       write H as an MPO with U(1) x U(1) charges (`mps_model`, TeNPy), ground state by DMRG
+       (`mps_state`, `mps_sweeps`) over the neighbouring particle numbers (`mps_impurity`).
     2. Evolve ``d+|gs>, q+|gs>`` (addition) and ``d|gs>, q|gs>`` (removal) by TDVP along a contour
        in the complex time plane (`mps_evolution`, `dmftnet.physics.time_contour`): damping keeps
        the entanglement, and so the cost, small. ``q = [d, H_int]``.
-    3. Signals in time to poles (`dmftnet.physics.spectral_analysis`); self-energy by the symmetric
-       improved estimator.
+    3. Signals in time to poles (`dmftnet.physics.spectral_analysis`, `positive_weights`);
+       self-energy by the symmetric improved estimator.
 
     A straight contour needs no derivative: the exponential fit takes its angle out exactly. A
     decreasing contour is led back to real time by H insertions up to order 4.
@@ -90,14 +90,14 @@ class MpsSolver(SerialBatch):
     window_quantile: float = 0.999
     geometry: str = "natural"
     bond_dimension: int = 150
-    truncation: float = 1e-9
+    truncation: float = 1e-8
     ground_truncation: float = 1e-11
     energy_tolerance: float = 1e-8
     max_sweeps: int = 30
     contour: str = "constant"
     angle: float = 0.1
     t_max: float = 20.0
-    dt: float = 0.25
+    dt: float = 0.5
     order: int = 0
     squared: bool = True
     krylov_tolerance: float = 1e-6
@@ -196,6 +196,7 @@ class MpsSolver(SerialBatch):
             else:
                 parts, angle = signals.real_time(self.order), 0.0
             sum_rule = (signals.addition[0, 0] + signals.removal[0, 0]).real
+            sum_rule /= sum_rule[0, 0]  # {d, d+} = 1, which a mirrored side knows to its residual
             poles, info = analysis.poles(*parts, self.dt, angle, sum_rule)
             greens.append(poles)
             info["bond_dimension"] = signals.bond_dimension

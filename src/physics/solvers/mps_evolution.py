@@ -1,6 +1,6 @@
 """Evolution of an excited state along a complex contour, and the correlators read off on the way.
 
-Time-dependent variational principle with TeNPy: two-site steps, in which the bonds grow as the
+Time-dependent variational principle (`mps_sweeps`): two-site steps, in which the bonds grow as the
 truncation weight asks for, until a bond reaches the largest dimension; one-site steps, at constant
 bond dimension, from there on. The step from ``t_j`` to ``t_(j+1)`` is ``exp(-i (H - E0) dz)`` with
 ``dz = z(t_(j+1)) - z(t_j)``. The norm is kept, not restored: what truncation costs shows.
@@ -12,9 +12,8 @@ Correlators, for bra operators a and the evolved ket b:
 * squared (straight contours): ``phi_0,ab(t_i + t_j) = psi^a(t_i)^T psi^b(t_j)``, H being real,
   which needs evolution to t_max/2 alone.
 
-The bonds get room for H|psi> and H^2|psi> before the first step (Yang, White, PRB 102, 094315
-(2020)). The error of a step is of third order in dz times the part of H outside the manifold; a
-full bond dimension has none.
+All kets are evolved as one state with a label (`mps_algebra.bundled`), each normalised, so that the
+truncation weighs them equally and a sweep serves them all.
 """
 
 from __future__ import annotations
@@ -29,24 +28,16 @@ from pathlib import Path
 
 import h5py
 import numpy as np
-from tenpy.networks.mps import MPS
-from tenpy.tools.optimization import temporary_level
 
 from dmftnet.errors import StoreError
+from dmftnet.physics.solvers.mps_algebra import bundled, overlap, overlaps
+from dmftnet.physics.solvers.mps_blocks import BlockState, Truncation
 from dmftnet.physics.solvers.mps_model import ImpurityModel
-from dmftnet.physics.solvers.mps_state import (
-    Truncation,
-    applied,
-    as_complex,
-    conjugated,
-    load_state,
-    save_state,
-)
-from dmftnet.physics.solvers.mps_tdvp import OneSiteEngine, TwoSiteEngine
+from dmftnet.physics.solvers.mps_sweeps import Expansion, Sweeper, evolve
 from dmftnet.physics.time_contour import TimeContour
 
-KRYLOV_MAX = 24
-EXPANSION = 2  # powers of H that the bonds have room for at the start
+UNCUT = Truncation(10_000, 0.0)
+ROOM = 2  # directions that a bond may gain in a sweep, of each charge
 
 
 @dataclass(frozen=True)
@@ -102,7 +93,7 @@ class Evolution:
     ----------
     model : ImpurityModel
         With H counted from the ground-state energy.
-    kets : list of MPS
+    kets : list of BlockState
         ``O_b^+ |gs>``; they are the bras as well.
     plan : EvolutionPlan
     checkpoint : Path, optional
@@ -114,7 +105,7 @@ class Evolution:
     """
 
     model: ImpurityModel
-    kets: list[MPS]
+    kets: list[BlockState]
     plan: EvolutionPlan
     label: str = ""
     checkpoint: Path | None = None
@@ -131,105 +122,77 @@ class Evolution:
         (order + 1, n_t, m, m) complex128
             ``phi_n,ab(t)`` at ``plan.times``.
         """
-        plan, m = self.plan, len(self.kets)
-        self._bras = self._bra_states()
+        plan, m, site = self.plan, len(self.kets), self.label_site
         signal = np.zeros((plan.order + 1, plan.times.size, m, m), dtype=np.complex128)
-        resumed = self._resume(signal)
-        if resumed is not None:
-            states = resumed
+        norms = np.array([ket.norm() for ket in self.kets])
+        norms = np.where(norms > 0, norms, 1.0)
+        if plan.squared:
+            bras, scale = None, np.outer(norms, norms)
         else:
-            states = [as_complex(self._expanded(ket)) for ket in self.kets]
-            self._measure(signal, None, self.kets)
-        engines: list = [None] * m
+            bras = [bundled(row, site, UNCUT) for row in self._bra_states()]
+            scale = np.outer(np.ones(m), norms)
+        state = self._resume(signal)
+        if state is None:
+            unit = [ket.scaled(1 / norm) for ket, norm in zip(self.kets, norms, strict=True)]
+            state = bundled(unit, site, plan.truncation).as_complex()
+            self._measure(signal, scale, bras, None, state)
+            signal[0, 0] = [[overlap(a, b) for b in self.kets] for a in self.kets]  # uncut
+        operator = self.model.operator.with_label_site(site, m)
+        sweeper = Sweeper(state, operator)
         dz = np.diff(plan.contour.z(plan.dt * np.arange(plan.n_steps + 1)))
         saved = time.monotonic()
         while self.step < plan.n_steps:
-            before = None
-            if plan.squared:  # an expanded bond has empty Schmidt values, which overlaps divide by
-                before = [state.copy() for state in states] if self.step else self.kets
-            with temporary_level("skip_arg_checks"):
-                for b, state in enumerate(states):
-                    engines[b] = self._engine(engines[b], state)
-                    engines[b].run_evolution(1, complex(dz[self.step]))
-                self.step += 1
-                self._measure(signal, before, states)
-            largest = max(max(state.chi) for state in states)
-            self.bond_dimensions.append(int(largest))
+            before = state.copy()
+            self._evolve(sweeper, complex(dz[self.step]))
+            self.step += 1
+            self._measure(signal, scale, bras, before, state)
+            self.bond_dimensions.append(max(state.bond_dimensions))
             if self.progress:
-                self.progress(self.step, plan.n_steps, largest)
+                self.progress(self.step, plan.n_steps, self.bond_dimensions[-1])
             if self.checkpoint and time.monotonic() - saved > self.checkpoint_every:
-                self._save(states, signal)
+                self._save(state, signal)
                 saved = time.monotonic()
         if self.checkpoint:
-            self._save(states, signal)
+            self._save(state, signal)
         return signal
 
-    def _bra_states(self) -> list[list[MPS]]:
+    @property
+    def label_site(self) -> int:
+        """Where the label of the kets stands: between the two halves."""
+        return len(self.model.layout.modes) // 2
+
+    def _bra_states(self) -> list[list[BlockState]]:
         """``(H - E0)^n O_a^+ |gs>`` for every n and a."""
         bras = [list(self.kets)]
         limit = self.plan.truncation
         generous = Truncation(4 * limit.bond_dimension, 1e-2 * limit.weight)
         for _ in range(self.plan.order):
-            bras.append([applied(self.model.H_MPO, state, generous) for state in bras[-1]])
+            bras.append([self.model.operator.applied(state) for state in bras[-1]])
+            for state in bras[-1]:
+                state.canonicalise(generous)
         return bras
 
-    def _expanded(self, ket: MPS) -> MPS:
-        """The same state with room for ``H ket`` and ``H^2 ket`` on its bonds.
-
-        Two-site steps alone open a bond only between neighbours: hops over several sites would be
-        projected away in the first steps.
-        """
-        truncation = self.plan.truncation
-        powers = [ket]
-        for _ in range(EXPANSION):
-            powers.append(applied(self.model.H_MPO, powers[-1], truncation))
-        out = ket.copy()
-        room = {"chi_max": truncation.bond_dimension, "svd_min": max(1e-7, truncation.weight**0.5)}
-        out.subspace_expansion(powers[1:], room)
-        return out
-
-    def _measure(self, signal: np.ndarray, before: list[MPS] | None, states: list[MPS]) -> None:
-        """Correlators at this step; with the squared trick at twice the time, and one dt before."""
-        m = len(states)
-        if not self.plan.squared:
-            for n, bras in enumerate(self._bras):
-                for a, b in np.ndindex(m, m):
-                    signal[n, self.step, a, b] = bras[a].overlap(states[b])
-            return
-        pairs = [(2 * self.step, states)] if before is None else [
-            (2 * self.step - 1, before), (2 * self.step, states),
-        ]  # fmt: skip
-        for index, other in pairs:
-            for a in range(m):
-                bra = conjugated(other[a])
-                for b in range(a, m):
-                    value = complex(bra.overlap(states[b]))
-                    signal[0, index, a, b] = signal[0, index, b, a] = value
-
-    def _engine(self, engine, state: MPS):
+    def _evolve(self, sweeper: Sweeper, dz: complex) -> None:
         """Two-site until the largest bond dimension is reached, one-site from then on."""
-        full = max(state.chi) >= self.plan.truncation.bond_dimension
-        if engine is not None and (isinstance(engine, OneSiteEngine) or not full):
-            return engine
-        options = {
-            "trunc_params": self.plan.truncation.params(),
-            "lanczos_params": {
-                "P_tol": self.plan.krylov_tolerance,
-                "N_max": KRYLOV_MAX,
-                "normalize": False,
-            },
-            "max_dt": 1e9,
-            "max_trunc_err": 1e9,
-            "max_N_sites_per_ring": 10**9,
-            "preserve_norm": False,
-        }
-        kind = OneSiteEngine if full else TwoSiteEngine
-        engine = kind(state, self.model, options)
-        for config in (engine.options, engine.lanczos_params, engine.trunc_params):
-            config.touch(*config)  # not every kind of step reads every option
-        return engine
+        plan = self.plan
+        full = max(sweeper.state.bond_dimensions) >= plan.truncation.bond_dimension
+        room = Expansion(abs(dz), plan.truncation.weight, ROOM)
+        cut = None if full else plan.truncation
+        evolve(sweeper, dz, plan.krylov_tolerance, cut, room)
 
-    def _save(self, states: list[MPS], signal: np.ndarray) -> None:
+    def _measure(self, signal, scale, bras, before: BlockState | None, state: BlockState) -> None:
+        """Correlators at this step; with the squared trick at twice the time, and one dt before."""
+        site = self.label_site
+        if not self.plan.squared:
+            for n, bra in enumerate(bras):
+                signal[n, self.step] = overlaps(bra, state, site) * scale
+            return
+        signal[0, 2 * self.step] = overlaps(state, state, site, conjugate=False) * scale
+        if before is not None:
+            between = overlaps(before, state, site, conjugate=False) * scale
+            signal[0, 2 * self.step - 1] = 0.5 * (between + between.T)
+
+    def _save(self, state: BlockState, signal: np.ndarray) -> None:
         """Write under another name and rename: a kill leaves the old file or the new one."""
         self.checkpoint.parent.mkdir(parents=True, exist_ok=True)
         partial = self.checkpoint.with_suffix(".partial")
@@ -238,11 +201,10 @@ class Evolution:
             file.attrs["step"] = self.step
             file["signal"] = signal
             file["bond_dimensions"] = np.array(self.bond_dimensions, dtype=np.int64)
-            for b, state in enumerate(states):
-                save_state(file.create_group(f"state{b}"), state)
+            state.save(file.create_group("state"))
         os.replace(partial, self.checkpoint)
 
-    def _resume(self, signal: np.ndarray) -> list[MPS] | None:
+    def _resume(self, signal: np.ndarray) -> BlockState | None:
         if self.checkpoint is None or not self.checkpoint.exists():
             return None
         try:
@@ -255,7 +217,7 @@ class Evolution:
                 self.step = int(file.attrs["step"])
                 signal[:] = file["signal"][()]
                 self.bond_dimensions = file["bond_dimensions"][()].tolist()
-                return [load_state(file[f"state{b}"], self.model) for b in range(len(self.kets))]
+                return BlockState.load(file["state"])
         except (OSError, KeyError) as error:
             raise StoreError(
                 f"checkpoint {self.checkpoint} cannot be read ({error}); remove it to start anew"

@@ -17,11 +17,12 @@ from rich.progress import Progress
 
 from dmftnet.errors import InvalidProblemError, SpaceTooLargeError
 from dmftnet.physics.bath import StarBath
+from dmftnet.physics.solvers.mps_blocks import Truncation
 from dmftnet.physics.solvers.mps_evolution import Evolution, EvolutionPlan
-from dmftnet.physics.solvers.mps_model import DOWN, UP, ImpurityModel, Orbital, orbital_of
+from dmftnet.physics.solvers.mps_layout import DOWN, UP, Orbital, orbital_of
+from dmftnet.physics.solvers.mps_model import ImpurityModel
 from dmftnet.physics.solvers.mps_state import (
     GroundState,
-    Truncation,
     ground_state,
     memory_estimate,
     with_operator,
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 # A sector must lie lower by this (in D) to be preferred: nearer ones are degenerate (a spectator
 # site, a local moment) for a truncated state.
 SECTOR_TOLERANCE = 1e-6
+# Spins whose occupations differ by less are evolved once.
+SPIN_TOLERANCE = 1e-5
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +111,7 @@ class PreparedImpurity:
         model = ImpurityModel(orbitals, float(U), float(J))
         n_sites, n_kets = len(model.layout.modes), 2 if solver.with_self_energy else 1
         needed = memory_estimate(
-            n_sites, solver.bond_dimension, max(model.H_MPO.chi), n_kets * (solver.order + 3)
+            n_sites, solver.bond_dimension, max(model.mpo.chi), n_kets * (solver.order + 3)
         )
         if needed > solver.max_memory:
             raise SpaceTooLargeError(
@@ -160,31 +163,26 @@ class PreparedImpurity:
 
     def occupations(self) -> tuple[float, float]:
         """(filling of all orbitals and both spins, ``<n_up n_dn>`` averaged over orbitals)."""
-        psi, position = self.ground.psi, self.model.layout.position
-        n_orb = len(self.orbitals)
-        sites = [position(o, s) for o in range(n_orb) for s in (UP, DOWN)]
-        filling = float(np.real(psi.expectation_value("N", sites=sites)).sum())
-        double = [
-            psi.expectation_value_term([("N", position(o, UP)), ("N", position(o, DOWN))])
-            for o in range(n_orb)
-        ]
-        return filling, float(np.real(np.mean(double)))
+        position, occupation = self.model.layout.position, self.ground.occupation
+        sites = [(position(o, UP), position(o, DOWN)) for o in range(len(self.orbitals))]
+        filling = sum(occupation(up) + occupation(down) for up, down in sites)
+        return filling, float(np.mean([occupation(up, down) for up, down in sites]))
 
     def diagnostics(self) -> dict:
         """Numbers on the ground state."""
         return {
             "ground_energy": self.ground.energy,
-            "energy_variance": self.ground.variance,
+            "energy_variance": self.ground.variance(self.model),
             "dmrg_sweeps": int(self.ground.sweeps),
             "dmrg_converged": self.ground.converged,
-            "ground_bond_dimension": int(max(self.ground.psi.chi)),
+            "ground_bond_dimension": max(self.ground.psi.bond_dimensions),
             "n_up": int(self.electrons[0]),
             "n_down": int(self.electrons[1]),
         }
 
     def signals(self, orbital: int = 0) -> TimeSignals:
         """Evolve one orbital's excitations; averaged over the spins where they differ."""
-        spins = (UP,) if self.electrons[0] == self.electrons[1] else (UP, DOWN)
+        spins = (UP,) if self._is_spin_symmetric(orbital) else (UP, DOWN)
         sides = ("addition",) if self.symmetric else ("addition", "removal")
         parts, largest = {}, 0
         for side in sides:
@@ -200,6 +198,13 @@ class PreparedImpurity:
             parts["removal"] = T @ parts["addition"] @ T.T
         plan = self._plan()
         return TimeSignals(plan.contour, plan.times, parts["addition"], parts["removal"], largest)
+
+    def _is_spin_symmetric(self, orbital: int) -> bool:
+        """Whether both spins are equally filled; a local moment's state may point either way."""
+        up, down = (
+            self.ground.occupation(self.model.layout.position(orbital, s)) for s in (UP, DOWN)
+        )
+        return self.electrons[0] == self.electrons[1] and abs(up - down) < SPIN_TOLERANCE
 
     def _plan(self) -> EvolutionPlan:
         solver = self.solver

@@ -1,18 +1,6 @@
-"""An impurity as a chain of fermionic modes: ordering, charges, Hamiltonian as an MPO.
+"""Hamiltonian of an impurity as a matrix-product operator, and the product state to start from.
 
-Every spin-orbital is one site of the tensor network (local dimension two) with the conserved
-charges (N_up, N_down). The impurity's modes stand in the middle. For one orbital the up bath goes
-to the left and the down bath to the right, since the spins meet at the impurity alone: a cut inside
-a bath then sees the correlations of one spin, where a site that holds both would see their product.
-Several orbitals share the two sides, their baths interleaved by distance from the impurity.
-
-Geometries of the bath:
-
-* ``natural``: natural orbitals (`dmftnet.physics.bath.natural_orbitals`); the valence and the
-  conduction chain of a spin run side by side, ``.. v2 c2 v1 c1 b | d``, so that what is entangled
-  (a hole and a particle of equal depth) is near, and the far end is a product state;
-* ``star``: the bath sites by energy;
-* ``chain``: the tridiagonal form.
+Every mode is one site with the conserved charges (N_up, N_down), in the order of `mps_layout`.
 
 The MPO carries, across each bond, the smaller of the two: operators that started on the left, or
 sums waiting for their partner on the right. The bond dimension is 4 to 6 in any of the geometries.
@@ -20,117 +8,19 @@ sums waiting for their partner on the right. The bond dimension is 4 to 6 in any
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from tenpy.linalg import np_conserved as npc
-from tenpy.models.lattice import TrivialLattice
-from tenpy.models.model import MPOModel
 from tenpy.networks.mpo import MPO, MPOGraph
 from tenpy.networks.site import Site
 from tenpy.networks.terms import TermList
 
 from dmftnet.errors import InvalidProblemError
-from dmftnet.physics.bath import StarBath, mean_field_ground_state, natural_orbitals, star_to_chain
-
-GEOMETRIES = ("natural", "star", "chain")
-UP, DOWN = 0, 1
-
-
-@dataclass(frozen=True, eq=False)
-class Orbital:
-    """One orbital with its bath, ordered by distance.
-
-    Parameters
-    ----------
-    one_body : (n_bath + 1, n_bath + 1) float64, in D
-        The impurity first, then the bath sites, the nearest first.
-    n_pairs : int
-        Electrons of one spin in the mean-field ground state.
-    """
-
-    one_body: np.ndarray
-    n_pairs: int
-
-    @property
-    def n_bath(self) -> int:
-        """Number of bath sites."""
-        return len(self.one_body) - 1
-
-
-def orbital_of(bath: StarBath, eps_d: float, U: float, geometry: str) -> Orbital:
-    """One orbital's one-body matrix in the order of a geometry.
-
-    Parameters
-    ----------
-    eps_d, U : float, in D
-        U enters the mean field alone, which sets natural orbitals and particle number.
-    """
-    mean = mean_field_ground_state(bath, eps_d, U)
-    if geometry == "natural":
-        natural = natural_orbitals(bath, eps_d, U, mean)
-        h = natural.one_body(eps_d)
-        n_v, n_c = natural.valence.size, natural.conduction.size
-        d, b = n_v, n_v + 1
-        order = [d, b]
-        for depth in range(max(n_v, n_c)):
-            order += [b + 1 + depth] if depth < n_c else []
-            order += [d - 1 - depth] if depth < n_v else []
-        return Orbital(h[np.ix_(order, order)], mean.n_pairs)
-    if geometry == "star":
-        return Orbital(bath.one_body(eps_d), mean.n_pairs)
-    if geometry == "chain":
-        return Orbital(star_to_chain(bath).one_body(eps_d), mean.n_pairs)
-    raise InvalidProblemError(
-        f"solver.geometry '{geometry}' is unknown; use {', '.join(GEOMETRIES)}"
-    )
-
-
-@dataclass(frozen=True, eq=False)
-class Layout:
-    """Modes of all orbitals and spins in the order of the tensor network.
-
-    Parameters
-    ----------
-    modes : tuple of (orbital, spin, site)
-        Site 0 is the impurity, 1 .. the bath, the nearest first.
-    """
-
-    modes: tuple[tuple[int, int, int], ...]
-
-    @classmethod
-    def of(cls, orbitals: Sequence[Orbital]) -> Layout:
-        """Impurity modes in the middle, half of the (orbital, spin) pairs' baths on either side."""
-        species = [(o, s) for o in range(len(orbitals)) for s in (UP, DOWN)]
-        half = len(species) // 2
-
-        def baths(which):
-            deepest = max(orbitals[o].n_bath for o, _ in which)
-            return [
-                (o, s, site)
-                for site in range(1, deepest + 1)
-                for o, s in which
-                if site <= orbitals[o].n_bath
-            ]
-
-        left, right = baths(species[:half]), baths(species[half:])
-        middle = [(o, s, 0) for o, s in species]
-        return cls(tuple(left[::-1] + middle + right))
-
-    def position(self, orbital: int, spin: int, site: int = 0) -> int:
-        """Place of a mode in the network."""
-        return self.modes.index((orbital, spin, site))
-
-    def one_body(self, orbitals: Sequence[Orbital]) -> np.ndarray:
-        """(n_modes, n_modes) one-body matrix of both spins."""
-        h = np.zeros((len(self.modes),) * 2)
-        for i, (o, s, site) in enumerate(self.modes):
-            for j, (p, r, other) in enumerate(self.modes):
-                if (o, s) == (p, r):
-                    h[i, j] = orbitals[o].one_body[site, other]
-        return h
+from dmftnet.physics.solvers.mps_algebra import BlockOperator
+from dmftnet.physics.solvers.mps_blocks import DOWN_UNIT
+from dmftnet.physics.solvers.mps_layout import DOWN, UP, Layout, Orbital
 
 
 def interaction_terms(layout: Layout, n_orb: int, U: float, J: float = 0.0) -> list:
@@ -176,29 +66,59 @@ def fermion_site(spin: int, charges: npc.ChargeInfo) -> Site:
     return site
 
 
-class ImpurityModel(MPOModel):
+@dataclass(frozen=True, eq=False)
+class ImpurityModel:
     """Hamiltonian of an impurity with its bath, counted from `energy_shift`.
 
     Parameters
     ----------
-    orbitals : sequence of Orbital
+    orbitals : tuple of Orbital
     U, J : float, in D
     energy_shift : float, in D
-        Subtracted from H.
+        Subtracted from H in `operator`.
     """
 
-    def __init__(self, orbitals: Sequence[Orbital], U: float, J: float = 0.0, energy_shift=0.0):
-        self.orbitals, self.U, self.J = tuple(orbitals), U, J
-        self.layout = Layout.of(self.orbitals)
+    orbitals: tuple[Orbital, ...]
+    U: float
+    J: float = 0.0
+    energy_shift: float = 0.0
+
+    @cached_property
+    def layout(self) -> Layout:
+        """Order of the modes."""
+        return Layout.of(self.orbitals)
+
+    @cached_property
+    def charges(self) -> list[np.ndarray]:
+        """Charge of each mode's two states, empty and full."""
+        unit = {UP: 1, DOWN: DOWN_UNIT}
+        return [np.array([0, unit[spin]]) for _, spin, _ in self.layout.modes]
+
+    @cached_property
+    def mpo(self) -> MPO:
+        """H, not shifted."""
+        graph = self._graph()
+        _add_one_body(graph, self.layout.one_body(self.orbitals))
+        self._add_interaction(graph)
+        return _built(graph)
+
+    @cached_property
+    def operator(self) -> BlockOperator:
+        """H - energy_shift."""
+        return BlockOperator.of(self.mpo).shifted(-self.energy_shift)
+
+    @cached_property
+    def interaction(self) -> BlockOperator:
+        """H_int alone."""
+        graph = self._graph()
+        self._add_interaction(graph)
+        return BlockOperator.of(_built(graph))
+
+    def _graph(self) -> MPOGraph:
         charges = npc.ChargeInfo([1, 1], ["N_up", "N_down"])
         kinds = [fermion_site(spin, charges) for spin in (UP, DOWN)]
         sites = [kinds[spin] for _, spin, _ in self.layout.modes]
-        graph = MPOGraph(sites, "finite", unit_cell_width=len(sites))
-        _add_one_body(graph, self.layout.one_body(self.orbitals))
-        self._add_interaction(graph)
-        if energy_shift:
-            graph.add(len(sites) // 2, "IdL", "IdR", "Id", -energy_shift)
-        super().__init__(TrivialLattice(sites, bc="open", bc_MPS="finite"), _built(graph))
+        return MPOGraph(sites, "finite", unit_cell_width=len(sites))
 
     def _add_interaction(self, graph: MPOGraph) -> None:
         interaction = interaction_terms(self.layout, len(self.orbitals), self.U, self.J)
@@ -207,25 +127,15 @@ class ImpurityModel(MPOModel):
             for part in terms.to_OnsiteTerms_CouplingTerms(graph.sites):
                 part.add_to_graph(graph)
 
-    @cached_property
-    def interaction(self) -> MPO:
-        """H_int alone."""
-        sites = self.lat.mps_sites()
-        graph = MPOGraph(sites, "finite", unit_cell_width=len(sites))
-        self._add_interaction(graph)
-        return _built(graph)
-
-    def lowest_level(self) -> float:
-        """Scale of the total energy: the sum of the negative levels of both spins, in D."""
-        return float(np.minimum(np.linalg.eigvalsh(self.layout.one_body(self.orbitals)), 0).sum())
-
     def shifted(self, energy: float) -> ImpurityModel:
         """The same impurity with ``H - energy``."""
-        return ImpurityModel(self.orbitals, self.U, self.J, energy)
+        out = ImpurityModel(self.orbitals, self.U, self.J, energy)
+        out.__dict__["mpo"] = self.mpo  # the same, made once
+        return out
 
-    def filled_modes(self, n_up: int, n_down: int) -> list[str]:
+    def filled_modes(self, n_up: int, n_down: int) -> list[int]:
         """Product state to start from: of each spin the lowest levels, the impurity's last."""
-        states = ["empty"] * len(self.layout.modes)
+        states = [0] * len(self.layout.modes)
         for spin, n in ((UP, n_up), (DOWN, n_down)):
             mine = [i for i, mode in enumerate(self.layout.modes) if mode[1] == spin]
             if not 0 <= n <= len(mine):
@@ -236,7 +146,7 @@ class ImpurityModel(MPOModel):
             hartree = 0.5 * self.U * (len(self.orbitals) == 1)
             key = [level[i] + hartree * (self.layout.modes[i][2] == 0) for i in mine]
             for index in np.argsort(key, kind="stable")[:n]:
-                states[mine[index]] = "full"
+                states[mine[index]] = 1
         return states
 
 
