@@ -105,7 +105,11 @@ def agnostic_spectrum(rng: np.random.Generator, grid: FrequencyGrid, symmetric: 
     if kind < 0.35:
         centre = 0.0 if rng.random() < 0.6 else rng.uniform(-1.0, 1.0)
         half = _log_uniform(rng, 0.05, 0.8)
-        total *= np.sqrt(np.clip(1 - (half / np.maximum(np.abs(w - centre), half)) ** 2, 0, 1))
+        gapped = total * np.sqrt(
+            np.clip(1 - (half / np.maximum(np.abs(w - centre), half)) ** 2, 0, 1)
+        )
+        if grid.integrate(gapped) > 0.1 * grid.integrate(total):  # a gap over all bands is none
+            total = gapped
     elif kind < 0.5:
         power, scale = rng.uniform(0.3, 2.0), _log_uniform(rng, 0.03, 0.5)
         total *= np.abs(w) ** power / (np.abs(w) ** power + scale**power)

@@ -123,3 +123,12 @@ def test_agnostic_spectra_are_causal_and_of_moderate_weight(seed, symmetric):
 def test_bad_ranges_are_named(options, word):
     with pytest.raises(InvalidProblemError, match=word):
         TrajectorySampler(**options)
+
+
+def test_a_gap_over_all_bands_is_not_cut():
+    """One draw in some hundreds puts a gap over its only band; an empty bath cannot be solved."""
+    weights = [
+        GRID.integrate(agnostic_spectrum(np.random.default_rng([0, seed]), GRID, symmetric=True))
+        for seed in range(400)
+    ]
+    assert min(weights) > 0.04
