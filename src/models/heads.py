@@ -178,14 +178,15 @@ class DirectHead(Head):
         params: torch.Tensor,
         index: torch.Tensor | None = None,
         references: torch.Tensor | None = None,
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+        slopes: bool = True,
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """See `SpectralModel.spectrum`; ``dA`` is the network's forward-mode derivative."""
         if references is None:
             references = self.references(hybridization, params)
         if index is None:
             index = torch.arange(len(self.angles), device=params.device).expand(len(params), -1)
         matrices = self.rotation[index].flatten(0, 1), self.rotation_derivative[index].flatten(0, 1)
-        return self._at(hybridization, params, self.angles[index], references, *matrices)
+        return self._at(hybridization, params, self.angles[index], references, *matrices, slopes)
 
     def expansion(
         self,
@@ -213,8 +214,8 @@ class DirectHead(Head):
         moved = self._curve(hybridization, full, references, lambda x: x @ small.T)
         return A, dA, moved[:, None]
 
-    def _at(self, hybridization, params, angles, references, rotation, derivative):
-        """Curves and tangents at (B, k) angles, each (B, k, n_w).
+    def _at(self, hybridization, params, angles, references, rotation, derivative, slopes=True):
+        """Curves and tangents (None without `slopes`) at (B, k) angles, each (B, k, n_w).
 
         `rotation` and `derivative` are the kernels there, ([B k,] n_w, n_w).
         """
@@ -233,6 +234,8 @@ class DirectHead(Head):
             full = torch.cat([fixed, angle.unsqueeze(-1)], dim=-1)
             return self._curve(repeated, full, references, rotate)
 
+        if not slopes:
+            return curve(at).unflatten(0, (-1, k)), None
         A, dA = torch.func.jvp(curve, (at,), (torch.ones_like(at),))
         return A.unflatten(0, (-1, k)), dA.unflatten(0, (-1, k))
 

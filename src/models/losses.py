@@ -32,7 +32,7 @@ class DerivativeLoss(nn.Module):
     Parameters
     ----------
     lam : float
-        Weight of the derivative term, >= 0; at 0 it is computed for the record only.
+        Weight of the derivative term, >= 0; at 0 it is for the record of validation only.
     weight_power : float
         ``q ~ (quadrature weight)^power``, scaled to the same total: 1 is the integral over w, 0.5
         gives the low energies of a geometric grid more say.
@@ -43,6 +43,8 @@ class DerivativeLoss(nn.Module):
     ----------
     small_angle : float or None
         Where the loss wants the model's expansion about angle zero; None where it does not.
+    needs_slopes : bool
+        Whether training needs dA/dalpha of the prediction, most of a step with the direct head.
     """
 
     small_angle: float | None = None
@@ -68,29 +70,39 @@ class DerivativeLoss(nn.Module):
         Parameters
         ----------
         prediction, target : (A, dA/dalpha), each (B, k, n_w), in 1/D
+            The prediction's slopes may be None where they are not needed.
         weights : (n_w,), in D
         expansion : (A(0), dA/dalpha(0), A(small_angle)), each (B, 1, n_w), in 1/D
             Where the loss has a `small_angle`.
 
         Returns
         -------
-        dict of scalars: ``loss``, ``value``, ``derivative``
+        dict of scalars: ``loss``, ``value`` and, where there are slopes, ``derivative``
         """
         q = self._quadrature(weights)
-        value, derivative = (
-            ((p - t).abs() @ q).mean()
-            for p, t in zip(self._measure(*prediction), self._measure(*target), strict=True)
-        )
+        predicted, wanted = self._measure(*prediction), self._measure(*target)
+        terms = {
+            name: ((p - t).abs() @ q).mean()
+            for name, p, t in zip(("value", "derivative"), predicted, wanted, strict=True)
+            if p is not None
+        }
         # an explicit branch: 0 * inf would be nan, and at lam = 0 the derivative needs no gradient
-        loss = value + self.lam * derivative if self.lam > 0 else value
-        return {"loss": loss, "value": value.detach(), "derivative": derivative.detach()}
+        loss = terms["value"]
+        if self.needs_slopes:
+            loss = loss + self.lam * terms["derivative"]
+        return {"loss": loss, **{name: term.detach() for name, term in terms.items()}}
 
-    def _measure(self, A: torch.Tensor, dA: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def _measure(self, A: torch.Tensor, dA: torch.Tensor | None):
         """What is compared: spectra and slopes, or their amplitudes and those slopes."""
         if not self.amplitude:
             return A, dA
         root = (A.clamp_min(0.0) + self.AMPLITUDE_FLOOR).sqrt()
-        return root, 0.5 * dA / root
+        return root, None if dA is None else 0.5 * dA / root
+
+    @property
+    def needs_slopes(self) -> bool:
+        """See the class."""
+        return self.lam > 0
 
     def _quadrature(self, weights: torch.Tensor) -> torch.Tensor:
         q = weights**self.weight_power

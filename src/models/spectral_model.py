@@ -147,7 +147,8 @@ class SpectralModel(nn.Module, ABC):
         params: torch.Tensor,
         index: torch.Tensor | None = None,
         references: torch.Tensor | None = None,
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+        slopes: bool = True,
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Spectra at the training angles and their angle derivatives, by exact rotation.
 
         Parameters
@@ -156,6 +157,8 @@ class SpectralModel(nn.Module, ABC):
             Which of the angles, for each sample; all by default (k = n_angle).
         references : (B, n_ref, n_w), optional
             What `references` gave, where the caller kept it.
+        slopes : bool
+            Whether the derivatives are wanted; a model may give them or None where they are not.
 
         Returns
         -------

@@ -42,8 +42,8 @@ class SpectralModule(lightning.LightningModule):
     model : SpectralModel
         A head with its network.
     loss : nn.Module
-        ``loss(prediction, target, weights, expansion) -> {"loss": ..., name: term}``, see
-        `dmftnet.models.losses`.
+        ``loss(prediction, target, weights, expansion) -> {"loss": ..., name: term}``, with
+        ``small_angle`` and ``needs_slopes``, see `dmftnet.models.losses`.
     optimizer : callable
         ``parameters -> torch.optim.Optimizer``, learning rate and weight decay bound.
     warmup_fraction : float
@@ -148,7 +148,8 @@ class SpectralModule(lightning.LightningModule):
 
     def _terms(self, batch, index: torch.Tensor | None) -> dict[str, torch.Tensor]:
         inputs, references = (batch["hybridization"], batch["params"]), batch.get("references")
-        prediction = self.model.spectrum(*inputs, index, references)
+        slopes = self.loss.needs_slopes or not self.training
+        prediction = self.model.spectrum(*inputs, index, references, slopes)
         target = (batch["rotated"], batch["derivative"])
         if index is not None:
             target = (select(target[0], index), select(target[1], index))

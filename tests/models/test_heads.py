@@ -143,6 +143,14 @@ def test_chosen_angles_equal_all_angles(head):
         torch.testing.assert_close(one[:, 0], every[torch.arange(4), index[:, 0]])
 
 
+@pytest.mark.parametrize("log_residual", [False, True])
+def test_spectra_need_no_slopes(network, log_residual):
+    model = model_of(network, "direct", log_residual=log_residual).eval()
+    A, none = model.spectrum(*inputs(), slopes=False)
+    assert none is None
+    torch.testing.assert_close(A, model.spectrum(*inputs())[0])
+
+
 def test_rotated_head_reproduces_labels_from_the_true_real_axis():
     """Rotating the true spectrum on a usual network grid gives the labels that a fine grid gives.
 

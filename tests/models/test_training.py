@@ -114,6 +114,14 @@ class TestFit:
         kl = real_axis_kl(module.model.eval(), data.arrays("test"))
         assert trainer.callback_metrics["test/kl_worst"] == pytest.approx(kl.max(), rel=1e-4)
 
+    def test_without_lam_slopes_are_for_validation_only(self, tmp_path):
+        module, data = make_module("DirectHead"), SyntheticDataModule(n=16)
+        module.loss = DerivativeLoss(lam=0.0)
+        trainer = make_trainer(tmp_path, epochs=1)
+        trainer.fit(module, data)
+        assert {"train/value", "val/derivative"} <= trainer.callback_metrics.keys()
+        assert "train/derivative" not in trainer.callback_metrics
+
     def test_references_are_computed_once(self, tmp_path, monkeypatch):
         module, data = make_module("RotatedHead", net=FILM), SyntheticDataModule(n=16)
         sizes, compute = [], module.model.net.references.forward
