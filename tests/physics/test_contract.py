@@ -24,6 +24,7 @@ from dmftnet.physics.observables import exact_moments
 from dmftnet.physics.self_energy import dyson_spectrum
 from dmftnet.physics.solvers.ed import EdSolver
 from dmftnet.physics.solvers.ipt import IptSolver
+from dmftnet.physics.solvers.mps import MpsSolver
 from dmftnet.physics.solvers.ras import RasSolver
 
 NETWORK_GRID = {"w_min": 5e-3, "w_max": 8.0, "n_w": 200}
@@ -56,6 +57,10 @@ EXACT = {
     "ed": lambda: EdSolver(n_bath=3),
 }
 SOLVERS = EXACT | {
+    # to a time at which every level of so short a bath is told from the next
+    "mps": lambda: MpsSolver(
+        n_bath=3, t_max=40.0, dt=1.0, truncation=1e-12, ground_truncation=1e-16
+    ),
     "ipt": IptSolver,
     "network, film": lambda: tiny_network("film.Film", "RotatedHead"),
     "network, rotated head": lambda: tiny_network("crossquery.CrossQuery", "RotatedHead"),
@@ -65,6 +70,7 @@ SOLVERS = EXACT | {
     "guarded, falling back": lambda: GuardedSolver(tiny_ensemble(-1.0), EXACT["ed"]()),
 }
 LEARNED = ("network", "guarded")  # computed in float32
+SYMMETRY = {"network": 2e-5, "guarded": 2e-5, "mps": 1e-5}  # where it is not 1e-6, see the tests
 PROBLEMS = {
     "metal": (1.0, -0.5, 0.0),
     "doped": (2.0, -0.4, 0.2),
@@ -92,7 +98,8 @@ def _exact(request):
 
 
 def test_protocol(solver):
-    assert isinstance(solver, ImpuritySolver) and solver.name in ("ras", "ed", "ipt", *LEARNED)
+    assert isinstance(solver, ImpuritySolver)
+    assert solver.name in ("ras", "ed", "mps", "ipt", *LEARNED)
     problem = make("metal")
     solution = solver.solve(problem)
     assert isinstance(solution, ImpuritySolution) and solution.problem is problem
@@ -119,15 +126,16 @@ def test_causality_and_sum_rule(solver, name):
 def test_particle_hole(solver, name):
     """Exact solvers mirror term by term; 1e-6 is the ground state's residual and the doped Lanczos
 
-    run's. The network computes in float32, where mirroring changes the order of sums."""
-    assert_particle_hole(solver, make(name), 1e-6 if solver.name not in LEARNED else 2e-5)
+    run's. The network computes in float32, where mirroring changes the order of sums. Truncations
+    and the fit of poles to a signal leave `mps` 2e-6 away."""
+    assert_particle_hole(solver, make(name), SYMMETRY.get(solver.name, 1e-6))
 
 
 def test_half_filled_spectra_are_even(solver):
     """The mirrored problem is the problem itself; the tolerances of `test_particle_hole`."""
     solution = solver.solve(make("metal"))
     A = solution.spectrum()[0]
-    tolerance = 1e-6 if solver.name not in LEARNED else 2e-5
+    tolerance = SYMMETRY.get(solver.name, 1e-6)
     assert GRID.integrate(np.abs(A - A[::-1])) < tolerance
     assert solution.filling == pytest.approx(1, abs=tolerance)
 
@@ -152,6 +160,8 @@ def test_batches_equal_single_solves(solver):
 
 
 def test_two_orbitals_are_refused_in_one_line(solver):
+    if solver.name == "mps":
+        pytest.skip("treats two orbitals")
     two = ImpurityProblem(1.0, [-0.5, -0.5], GRID, np.full((2, GRID.n_w), 0.05))
     with pytest.raises(InvalidProblemError, match=f"'{solver.name}' treats one orbital") as caught:
         solver.solve(two)
