@@ -148,7 +148,7 @@ def stability_section(drawn: Sequence[Assessment]) -> Section:
         "the model knows more than its input; a model that is stable under iteration bends away "
         "below it on the right.",
         [Table((*names, "rank correlation"), rows)],
-        {"kl_stability": samples.kl_stability(panels, columns=len(drawn))},
+        {"kl_stability": samples.kl_stability(panels, columns=max(2, len(drawn)))},
     )
 
 

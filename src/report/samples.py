@@ -5,6 +5,7 @@ Arrays in, one matplotlib figure out; see `dmftnet.report.style`.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 
 import numpy as np
@@ -52,7 +53,8 @@ def kl_stability(
             axis.plot([low, high], [low, high], color="0.5", lw=0.8, ls="--")
             median, better = np.median(kl_prediction), np.mean(kl_prediction < kl_input)
             axis.set(xscale="log", yscale="log", xlim=(low, high), ylim=(low, high))
-            axis.set_title(f"{label}\nmedian {median:.1e}, {better:.0%} below input", fontsize=8.5)
+            name = textwrap.fill(label, width=int(13 * size))
+            axis.set_title(f"{name}\nmedian {median:.1e}, {better:.0%} below input", fontsize=8.5)
             axis.set_box_aspect(1)
         outer_labels(
             figure,
