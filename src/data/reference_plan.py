@@ -195,11 +195,14 @@ def _jobs(part: Mapping[str, Any], number: int) -> list[ReferenceJob]:
 
 
 def _branch_lost(lattice: Lattice, branch: str) -> Callable[[DMFTResult], bool]:
-    """Whether a half-filled solution is no longer on the branch that its path follows."""
+    """Whether a half-filled solution is no longer on the branch that its path follows.
+
+    A loop that wanders on the branch without converging is marked, and its path goes on.
+    """
 
     def lost(result: DMFTResult) -> bool:
         grid, A = result.problem.grid, result.solution.spectrum()[0]
-        return not result.converged or branch_of(grid, A, lattice) != branch
+        return branch_of(grid, A, lattice) != branch
 
     return lost
 

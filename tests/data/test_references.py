@@ -139,6 +139,12 @@ def test_an_unpinned_metal_is_marked_and_ends_its_path(tmp_path):
     assert "of the half-filled metal's value" in store["reason"][2]
 
 
+def test_a_path_goes_on_where_a_loop_did_not_converge(tmp_path):
+    series = [{"path": [0.8, 1.0], "start": "metal", "settings": {"max_iterations": 1}}]
+    store = ReferenceStore.open(make_file(tmp_path / "r.h5", ReferencePlan(series), Resonance()))
+    assert store["U"].tolist() == [0.8, 1.0] and store["converged"].tolist() == [0, 0]
+
+
 def test_branches():
     grid = FrequencyGrid.geometric(1e-3, 8.0, 400)
     band = 2 / np.pi * np.sqrt(np.maximum(1 - grid.omega**2, 0))
