@@ -122,6 +122,7 @@ class Assessment:
             "zero_lam": is_zero_lam(self.record),
             "checkpoint": self.checkpoint,
             "parameters": self.n_parameters,
+            "training": _training(self.record),
             "trained_on_this_data": self.same_data,
             **{split: result.scalars() for split, result in self.stability.items()},
             "closure": _scalars(self.closures),
@@ -147,6 +148,14 @@ class Assessment:
         if self.latent is not None:
             numbers["latent"] = self.latent.scalars()
         return numbers
+
+
+def _training(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What the training cost; empty of ensembles and baselines."""
+    cost = record.get("training")
+    if cost is None or "members" in record:
+        return {}
+    return {"minutes": cost["seconds"] / 60, "epochs": cost["epochs"], "device": cost["device"]}
 
 
 def _scalars(closures: Sequence[Closure]) -> dict[str, float]:

@@ -81,7 +81,8 @@ def targets_section(numbers: Mapping[str, Any]) -> Section:
 def variants_section(numbers: Mapping[str, Any]) -> Section:
     """All variants, over their seeds."""
     rows = [
-        [v["variant"], v["seeds"], v["parameters"], *(with_spread(v.get(k)) for k in KL_COLUMNS)]
+        [v["variant"], v["seeds"], v["parameters"], with_spread(v.get("minutes"))]
+        + [*(with_spread(v.get(k)) for k in KL_COLUMNS)]
         + [
             with_spread(v.get(k))
             for k in ("converged", "right_branch", "loop_kl_median", "loop_kl_worst")
@@ -90,8 +91,16 @@ def variants_section(numbers: Mapping[str, Any]) -> Section:
         for v in numbers["variants"]
     ]
     own = numbers["input hybridization"]
-    rows.append(["input hybridization", None, None, *(own[k] for k in KL_COLUMNS), *[None] * 7])
-    names = ("variant", "seeds", "parameters", "test KL median", "90 %", "worst")
+    rows.append(["input hybridization", *[None] * 3, *(own[k] for k in KL_COLUMNS), *[None] * 7])
+    names = (
+        "variant",
+        "seeds",
+        "parameters",
+        "minutes of training",
+        "test KL median",
+        "90 %",
+        "worst",
+    )
     names += ("loops converged", "right branch", "loop KL median", "worst")
     names += ("error of A(0)", "of Z", "of n")
     return Section(

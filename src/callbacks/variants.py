@@ -25,6 +25,7 @@ COLUMNS = {
     "A0_error": ("closure", "A0_error"),
     "Z_error": ("closure", "Z_error"),
     "filling_error": ("closure", "filling_error"),
+    "minutes": ("training", "minutes"),
 }
 """Columns of the table of variants, and where a model's metrics hold them."""
 
@@ -54,7 +55,7 @@ def variant_names(
 
 
 def describe(record: Mapping[str, Any]) -> str:
-    """Architecture, head and loss in a few words."""
+    """Architecture, head, loss and what was added to the data in a few words."""
     if "members" in record:
         return f"ensemble of {len(record['members'])}"
     _, module, cls = record["model"]["_target_"].rsplit(".", 2)
@@ -74,6 +75,8 @@ def describe(record: Mapping[str, Any]) -> str:
         parts.append("amplitude")
     if loss.get("lam") is not None:
         parts.append(f"lam {loss['lam']:g}")
+    _, *added = str((record.get("data") or {}).get("file", "")).split(", ")
+    parts += [f"+ {Path(name).stem}" for name in added]
     return ", ".join(parts)
 
 

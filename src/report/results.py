@@ -24,6 +24,7 @@ KEPT_OF_OTHERS = (
     "variant",
     "baseline",
     "parameters",
+    "training",
     "test",
     "train",
     "closure",
