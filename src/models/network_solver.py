@@ -9,6 +9,10 @@ training data (`dmftnet.models.applicability`). Every solution says in its diagn
 ``warning``, a line with figures where one of them is beyond its limit, else empty. `solve` also
 issues that line as a `DmftnetWarning`; a DMFT loop does so once, at its end. For a reference, or
 where warned, use ``ras``; ``guarded`` does that by itself.
+
+The data's resolution ``eta + slope |w|`` would act anew in every iteration of a loop and wash out
+the small resonance of a metal near the Mott transition; its constant part is taken out of each
+answer (`dmftnet.physics.resolution.sharpened`).
 """
 
 from __future__ import annotations
@@ -29,6 +33,7 @@ from dmftnet.models.shipped import load_applicability, load_ensemble
 from dmftnet.models.spectral_model import SpectralModel
 from dmftnet.physics.grid import FrequencyGrid
 from dmftnet.physics.impurity import ImpurityProblem, ImpuritySolution, require_one_orbital
+from dmftnet.physics.resolution import sharpened
 from dmftnet.physics.solution import CurveSolution
 
 
@@ -42,6 +47,8 @@ class NetworkSolver:
         an ensemble, whose spread has no limit unless given.
     limits : mapping, optional
         ``spread`` and ``distance``, in place of those in the folder.
+    sharpen : bool
+        Take the constant part of the resolution out of the answers.
 
     Attributes
     ----------
@@ -58,6 +65,7 @@ class NetworkSolver:
         self,
         checkpoint: str | Path | Sequence[str | Path],
         limits: Mapping[str, float] | None = None,
+        sharpen: bool = True,
     ):
         if isinstance(checkpoint, str | Path):
             model, applicability = load_model(checkpoint), load_applicability(checkpoint, limits)
@@ -66,7 +74,7 @@ class NetworkSolver:
             model = load_ensemble(checkpoint)
             applicability = Applicability(model.record.get("ranges", {}), limits or {})
             label = ", ".join(Path(folder).name for folder in checkpoint)
-        self._setup(model, label, model.record["resolution"], applicability)
+        self._setup(model, label, model.record["resolution"], applicability, sharpen)
 
     @classmethod
     def from_model(
@@ -75,6 +83,7 @@ class NetworkSolver:
         resolution: Sequence[float],
         label: str = "model in training",
         applicability: Applicability | None = None,
+        sharpen: bool = True,
     ) -> NetworkSolver:
         """A solver around a model in memory.
 
@@ -86,12 +95,16 @@ class NetworkSolver:
         label : str
         applicability : Applicability, optional
             Nothing is checked without.
+        sharpen : bool
+            See the class.
         """
         solver = cls.__new__(cls)
-        solver._setup(model, label, resolution, applicability or Applicability())
+        solver._setup(model, label, resolution, applicability or Applicability(), sharpen)
         return solver
 
-    def _setup(self, model, label: str, resolution, applicability: Applicability) -> None:
+    def _setup(
+        self, model, label: str, resolution, applicability: Applicability, sharpen: bool
+    ) -> None:
         if "spread" in applicability.limits and not isinstance(model, Ensemble):
             raise DmftnetError(
                 f"limits.spread is given, but '{label}' is a single network, which has no spread; "
@@ -102,6 +115,7 @@ class NetworkSolver:
         self.grid: FrequencyGrid = model.frequency_grid
         self.resolution = tuple(resolution)
         self.applicability = applicability
+        self.sharpen = sharpen
 
     def solve(self, problem: ImpurityProblem) -> ImpuritySolution:
         """Solve one problem; warns where the answer is beyond the limits."""
@@ -120,6 +134,8 @@ class NetworkSolver:
         params = np.array([[problem.U, problem.eps_d[0]] for problem in problems])
         members = predict_members(self.model, inputs, params)  # on the model's own device
         curves, none = members.mean(axis=0), [None] * len(problems)
+        if self.sharpen:
+            curves = sharpened(self.grid, curves, self.resolution[0])
         spread = disagreement(self.grid, members).tolist() if len(members) > 1 else none
         nearest = self.applicability.distance
         distance = none if nearest is None else nearest(inputs, params).tolist()
