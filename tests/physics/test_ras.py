@@ -31,7 +31,7 @@ def moments(poles, n=4):
 
 
 def assert_equals_brute_force(state, exact):
-    """The issue's figures: energy 1e-12, moments 1e-10; occupations follow from the same vector."""
+    """Energy 1e-12, moments 1e-10; occupations follow from the same vector."""
     assert state.energy == pytest.approx(exact.energy, abs=1e-12)
     np.testing.assert_allclose(moments(state.poles), exact.moments(), rtol=0, atol=1e-10)
     assert state.filling == pytest.approx(exact.filling, abs=1e-11)
