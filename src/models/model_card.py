@@ -24,9 +24,11 @@ One orbital, spin-symmetric, T = 0; energies in units of the half-bandwidth D.
 
 {ranges}
 
-Answers are spectra of Gaussian resolution {eta:g} + {slope:g} |w| on {n_w} frequencies from
-{w_min:g} to {w_max:g} D; structures below that width are not resolved. Outside these limits the
-solver warns and says by how much; `solver=guarded` hands the problem to the exact solver.
+The networks answer with spectra of Gaussian resolution {eta:g} + {slope:g} |w| on {n_w} frequencies
+from {w_min:g} to {w_max:g} D; structures below that width are not resolved. The solver takes the
+constant part out to first order (`solver.sharpen`), so that a loop does not apply it again and
+again. Outside these limits it warns and says by how much; `solver=guarded` hands the problem to the
+exact solver.
 
 ## Test scores
 
