@@ -23,7 +23,7 @@ from dmftnet.physics.filling import solve_filling
 from dmftnet.physics.grid import FrequencyGrid
 from dmftnet.physics.impurity import ImpurityProblem, ImpuritySolver
 from dmftnet.physics.lattice import Lattice
-from dmftnet.physics.mixing import LinearMixing
+from dmftnet.physics.mixing import BroydenMixing
 from dmftnet.physics.observables import kl_divergence
 from dmftnet.physics.solution_io import summarize
 from dmftnet.physics.starts import starting_hybridization
@@ -56,7 +56,7 @@ class LoopSettings:
     Parameters
     ----------
     mixing : float
-        Linear; 0.35 to 0.5 cures limit cycles near the Mott transition.
+        Of the first step; Broyden's method from there on.
     tolerance : float
         See `DMFTLoop`.
     max_iterations : int
@@ -71,7 +71,7 @@ class LoopSettings:
         return DMFTLoop(
             solver,
             lattice,
-            LinearMixing(self.mixing),
+            BroydenMixing(self.mixing),
             tolerance=self.tolerance,
             max_iterations=self.max_iterations,
         )

@@ -26,9 +26,8 @@ One orbital, spin-symmetric, T = 0; energies in units of the half-bandwidth D.
 
 The networks answer with spectra of Gaussian resolution {eta:g} + {slope:g} |w| on {n_w} frequencies
 from {w_min:g} to {w_max:g} D; structures below that width are not resolved. The solver takes the
-constant part out to first order (`solver.sharpen`), so that a loop does not apply it again and
-again. Outside these limits it warns and says by how much; `solver=guarded` hands the problem to the
-exact solver.
+constant part out (`solver.sharpening`), so that a loop does not apply it again and again. Outside
+these limits it warns and says by how much; `solver=guarded` hands the problem to the exact solver.
 
 ## Test scores
 

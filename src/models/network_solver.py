@@ -47,8 +47,8 @@ class NetworkSolver:
         an ensemble, whose spread has no limit unless given.
     limits : mapping, optional
         ``spread`` and ``distance``, in place of those in the folder.
-    sharpen : bool
-        Take the constant part of the resolution out of the answers.
+    sharpening : int
+        Steps by which the constant part of the resolution is taken out of the answers; 0: none.
 
     Attributes
     ----------
@@ -65,7 +65,7 @@ class NetworkSolver:
         self,
         checkpoint: str | Path | Sequence[str | Path],
         limits: Mapping[str, float] | None = None,
-        sharpen: bool = True,
+        sharpening: int = 2,
     ):
         if isinstance(checkpoint, str | Path):
             model, applicability = load_model(checkpoint), load_applicability(checkpoint, limits)
@@ -74,7 +74,7 @@ class NetworkSolver:
             model = load_ensemble(checkpoint)
             applicability = Applicability(model.record.get("ranges", {}), limits or {})
             label = ", ".join(Path(folder).name for folder in checkpoint)
-        self._setup(model, label, model.record["resolution"], applicability, sharpen)
+        self._setup(model, label, model.record["resolution"], applicability, sharpening)
 
     @classmethod
     def from_model(
@@ -83,7 +83,7 @@ class NetworkSolver:
         resolution: Sequence[float],
         label: str = "model in training",
         applicability: Applicability | None = None,
-        sharpen: bool = True,
+        sharpening: int = 2,
     ) -> NetworkSolver:
         """A solver around a model in memory.
 
@@ -95,16 +95,18 @@ class NetworkSolver:
         label : str
         applicability : Applicability, optional
             Nothing is checked without.
-        sharpen : bool
+        sharpening : int
             See the class.
         """
         solver = cls.__new__(cls)
-        solver._setup(model, label, resolution, applicability or Applicability(), sharpen)
+        solver._setup(model, label, resolution, applicability or Applicability(), sharpening)
         return solver
 
     def _setup(
-        self, model, label: str, resolution, applicability: Applicability, sharpen: bool
+        self, model, label: str, resolution, applicability: Applicability, sharpening: int
     ) -> None:
+        if sharpening < 0:
+            raise DmftnetError(f"sharpening = {sharpening}: give a number of steps >= 0, e.g. 2")
         if "spread" in applicability.limits and not isinstance(model, Ensemble):
             raise DmftnetError(
                 f"limits.spread is given, but '{label}' is a single network, which has no spread; "
@@ -115,7 +117,7 @@ class NetworkSolver:
         self.grid: FrequencyGrid = model.frequency_grid
         self.resolution = tuple(resolution)
         self.applicability = applicability
-        self.sharpen = sharpen
+        self.sharpening = sharpening
 
     def solve(self, problem: ImpurityProblem) -> ImpuritySolution:
         """Solve one problem; warns where the answer is beyond the limits."""
@@ -133,9 +135,8 @@ class NetworkSolver:
         inputs = np.stack([self._to_network(problem) for problem in problems])
         params = np.array([[problem.U, problem.eps_d[0]] for problem in problems])
         members = predict_members(self.model, inputs, params)  # on the model's own device
-        curves, none = members.mean(axis=0), [None] * len(problems)
-        if self.sharpen:
-            curves = sharpened(self.grid, curves, self.resolution[0])
+        curves = sharpened(self.grid, members.mean(axis=0), self.resolution[0], self.sharpening)
+        none = [None] * len(problems)
         spread = disagreement(self.grid, members).tolist() if len(members) > 1 else none
         nearest = self.applicability.distance
         distance = none if nearest is None else nearest(inputs, params).tolist()

@@ -35,7 +35,7 @@ def test_it_was_trained_on_the_data_that_ship():
     ("U", "start"), [(1.0, "metal"), (2.0, "insulator"), (2.6, "insulator"), (4.0, "metal")]
 )
 def test_its_loop_ends_where_the_exact_one_does(solver, U, start):
-    """The project's limit, KL 3e-3; U = 2 from the insulator must become a metal, U = 4 must not."""
+    """The limit is KL 3e-3; U = 2 from the insulator must become a metal, U = 4 must not."""
     lattice, grid = Bethe(), solver.grid
     exact = ReferenceStore.open(ROOT / "data" / "bethe_reference.h5").on(grid, solver.resolution)
     chosen = (exact.U == U) & exact.half_filled & (np.array(exact.start) == start)

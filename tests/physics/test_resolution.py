@@ -31,15 +31,19 @@ def test_a_gap_stays_empty_and_a_flat_band_flat():
     np.testing.assert_allclose(smooth[np.abs(GRID.omega) < 0.5], 0.2, rtol=1e-3)
 
 
-def test_sharpening_gives_a_resonance_its_height_back():
-    """Half-width five times eta: first order takes nine tenths of the loss away."""
-    peak = semicircle(GRID, 0.0, 0.03, 0.1) + semicircle(GRID, 1.0, 0.5, 0.2)
+def test_sharpening_gives_a_resonance_its_shape_back():
+    """A Gaussian three times as wide as eta, beside a band; each step comes nearer."""
+    peak = 2.0 * np.exp(-0.5 * (GRID.omega / 0.018) ** 2) + semicircle(GRID, 1.0, 0.5, 0.2)
     smooth = at_resolution(GRID, peak, (0.006, 0.0))
-    sharp = sharpened(GRID, smooth, 0.006)
-    lost, left = (1 - GRID.at_zero(A) / GRID.at_zero(peak) for A in (smooth, sharp))
-    assert 0.015 < lost < 0.03 and abs(left) < 0.1 * lost
-    assert GRID.integrate(sharp) == pytest.approx(GRID.integrate(peak), rel=1e-12)
-    assert np.all(sharp >= 0) and np.abs(sharp - smooth)[GRID.omega > 0.6].max() < 2e-3
+    np.testing.assert_array_equal(sharpened(GRID, smooth, 0.006, 0), smooth)
+    curves = [sharpened(GRID, smooth, 0.006, steps) for steps in (0, 1, 2)]
+    distances = [GRID.integrate(np.abs(A - peak)) for A in curves]
+    assert distances[0] > 4 * distances[1] > 8 * distances[2]
+    lost = [1 - GRID.at_zero(A) / GRID.at_zero(peak) for A in curves]
+    assert lost[0] > 0.04 and abs(lost[2]) < 2e-3
+    for A in curves:
+        assert GRID.integrate(A) == pytest.approx(GRID.integrate(peak), rel=1e-12)
+        assert np.all(A >= 0)
 
 
 def test_curves_are_smoothed_together_and_an_empty_one_stays_empty():
