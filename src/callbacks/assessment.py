@@ -310,14 +310,23 @@ def best_label(assessments: Sequence[Assessment]) -> str:
 
 
 def shown(assessments: Sequence[Assessment], best: str, n_max: int = 5) -> list[Assessment]:
-    """The models that figures draw: the best of each variant, at most so many, no baselines.
+    """The models that figures draw, at most so many, no baselines.
 
-    The best of all always is; of the others those with the lowest test error, in the order given.
+    One of each architecture and head, with and without the derivative in the loss, that of the
+    lowest test error: the best of all, training without the derivative, direct heads, then the
+    others by their errors; in the order given.
     """
     networks = [a for a in assessments if not a.baseline]
-    median = {a.label: float(np.median(a.test_kl)) for a in networks}
-    chosen: dict[str, Assessment] = {}
-    for a in sorted(networks, key=lambda a: (a.label != best, median[a.label])):
-        chosen.setdefault(a.variant, a)
-    labels = [a.label for a in chosen.values()][:n_max]
+
+    def urgency(a: Assessment) -> tuple:
+        direct = "DirectHead" in str(a.record.get("head"))
+        error = float(np.median(a.test_kl))
+        return a.label != best, not is_zero_lam(a.record), not direct, error
+
+    chosen: dict[tuple, str] = {}
+    for a in sorted(networks, key=urgency):
+        parts = (a.record.get(part, {}) or {} for part in ("model", "head"))
+        kind = (*(part.get("_target_") for part in parts), is_zero_lam(a.record))
+        chosen.setdefault(kind, a.label)
+    labels = list(chosen.values())[:n_max]
     return [a for a in networks if a.label in labels]

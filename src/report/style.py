@@ -76,6 +76,8 @@ def shared_legend(
         handles.append(Line2D([], [], ls="", marker="o", mfc="w", color="0.4", label=hollow))
     longest = max((len(label) for label in colours), default=1)
     columns = max(1, min(len(handles), 4, int(130 / (longest + 8))))
+    rows = -(-len(handles) // columns)
+    figure.set_figheight(figure.get_figheight() + 0.19 * (rows - 1))  # the panels keep their size
     figure.legend(handles=handles, loc="outside upper center", ncols=columns)
 
 

@@ -2,10 +2,12 @@
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from dmftnet.callbacks.assessment import shown
 from dmftnet.callbacks.calibration import Calibration
 from dmftnet.callbacks.targets import targets
 from dmftnet.callbacks.variants import describe, variant_names, variant_table
@@ -52,6 +54,27 @@ def test_different_trainings_of_one_name_are_two_variants():
 )  # fmt: skip
 def test_descriptions(changes, name):
     assert describe(record(**changes)) == name
+
+
+def test_figures_show_training_without_the_derivative_and_a_direct_head():
+    """Of each architecture and head the best; seeds and other weights of the loss are not drawn."""
+    direct = {"head": {"_target_": "dmftnet.models.heads.DirectHead"}}
+    without = {"loss": {**LOSS, "lam": 0}}
+    models = [
+        SimpleNamespace(label=label, baseline=False, record=record(**changes), test_kl=[error])
+        for label, error, changes in (
+            ("rotated", 1e-3, {}),
+            ("rotated, seed 1", 2e-3, {"seed": 1}),
+            ("direct", 2e-2, direct),
+            ("direct, larger lam", 3e-2, {**direct, "loss": {**LOSS, "lam": 2.0}}),
+            ("direct, lam 0", 5e-2, {**direct, **without}),
+            ("another", 1e-2, {"model": {"_target_": "dmftnet.models.film.Film"}}),
+        )
+    ]
+    models.append(SimpleNamespace(label="neighbour", baseline=True, record={}, test_kl=[1e-2]))
+    labels = [a.label for a in shown(models, "rotated")]
+    assert labels == ["rotated", "direct", "direct, lam 0", "another"]
+    assert [a.label for a in shown(models, "rotated", 3)] == labels[:3]
 
 
 def loop(U, start, **changes):
