@@ -159,9 +159,9 @@ def test_batches_equal_single_solves(solver):
         np.testing.assert_allclose(one.spectrum(), other.spectrum(), rtol=0, atol=tolerance)
 
 
-def test_two_orbitals_are_refused_in_one_line(solver):
-    if solver.name == "mps":
-        pytest.skip("treats two orbitals")
+@pytest.mark.parametrize("name", sorted(SOLVERS.keys() - {"mps"}))  # which treats several
+def test_two_orbitals_are_refused_in_one_line(name):
+    solver = SOLVERS[name]()
     two = ImpurityProblem(1.0, [-0.5, -0.5], GRID, np.full((2, GRID.n_w), 0.05))
     with pytest.raises(InvalidProblemError, match=f"'{solver.name}' treats one orbital") as caught:
         solver.solve(two)
