@@ -156,10 +156,14 @@ def test_the_particle_number_is_searched_for():
     assert double_occupancy == pytest.approx(exact.double_occupancy, abs=1e-6)
 
 
-def test_two_orbitals_against_diagonalisation():
+@pytest.mark.parametrize("n_last", [2, 3])
+def test_two_orbitals_against_diagonalisation(n_last):
     """Ground-state energy 1e-7, moments of the addition part 1e-6, of d and of q = [d, H_int]."""
     J, levels = 0.3, (-1.2, -0.9)
-    baths = [(np.array([-0.3, 0.4]), np.array([0.4, 0.3])), (np.array([0.2]), np.array([0.5]))]
+    baths = [
+        (np.array([-0.3, 0.4]), np.array([0.4, 0.3])),
+        (np.array([-0.2, 0.1, 0.5])[:n_last], np.array([0.5, 0.2, 0.35])[:n_last]),
+    ]
     exact = Kanamori(levels, 2.0, J, baths)
     solver = MpsSolver(
         geometry="star", truncation=1e-20, ground_truncation=1e-20, energy_tolerance=1e-13, order=2,
