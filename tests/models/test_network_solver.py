@@ -5,7 +5,7 @@ import pytest
 import torch
 from synthetic import ANGLES
 
-from dmftnet.errors import InvalidProblemError
+from dmftnet.errors import DmftnetError, InvalidProblemError
 from dmftnet.models.checkpoint import build_model, save_model
 from dmftnet.models.network_solver import NetworkSolver
 from dmftnet.physics.grid import FrequencyGrid
@@ -95,3 +95,16 @@ def test_solver_around_a_model_in_memory():
     solver = NetworkSolver.from_model(model, RESOLUTION)
     solution = solver.solve(problem(solver.grid))
     assert solution.diagnostics["checkpoint"] == "model in training"
+
+
+def test_sharpening_is_an_option_and_checked(solver):
+    """Without it the answer is the network's own curve; a negative number is refused."""
+    plain = NetworkSolver.from_model(solver.model, RESOLUTION, sharpening=0)
+    given = problem(solver.grid)
+    own = solver.model.real_axis(
+        torch.tensor(given.hybridization, dtype=torch.float32),
+        torch.tensor([[given.U, given.eps_d[0]]], dtype=torch.float32),
+    )
+    np.testing.assert_allclose(plain.solve(given).curve, own.detach().numpy(), rtol=1e-5, atol=1e-6)
+    with pytest.raises(DmftnetError, match="sharpening = -1"):
+        NetworkSolver.from_model(solver.model, RESOLUTION, sharpening=-1)
