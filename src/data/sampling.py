@@ -102,6 +102,9 @@ class TrajectorySampler:
     highest_level : float, in D
         Doped levels go up to this (or down to its mirror image): 0.5 leaves 0.4 electrons, 0.65
         leaves 0.3.
+    lowest_level : float, in D, optional
+        Doped levels start from this (or its mirror image) in place of half filling. The lower
+        Hubbard band lies around eps_d, so that -1.1 is the edge of the Mott gap whatever U.
 
     Raises
     ------
@@ -120,6 +123,7 @@ class TrajectorySampler:
         mixing: tuple[float, float] = (0.4, 1.0),
         block: int = 8,
         highest_level: float = 0.5,
+        lowest_level: float | None = None,
     ):
         self.seed = int(seed)
         self.U_max, self.U_dense = float(U_max), tuple(map(float, U_dense))
@@ -129,6 +133,7 @@ class TrajectorySampler:
         self.mixing = tuple(map(float, mixing))
         self.block = int(block)
         self.highest_level = float(highest_level)
+        self.lowest_level = -np.inf if lowest_level is None else float(lowest_level)
         self._check()
 
     def _check(self) -> None:
@@ -150,6 +155,11 @@ class TrajectorySampler:
             )
         if not 0 < self.mixing[0] <= self.mixing[1] <= 1:
             raise InvalidProblemError(f"sampling: mixing = {self.mixing} must lie in (0, 1]")
+        if self.lowest_level >= self.highest_level:
+            raise InvalidProblemError(
+                f"sampling: lowest_level = {self.lowest_level} must lie below highest_level = "
+                f"{self.highest_level}"
+            )
         if self.block < 3:
             raise InvalidProblemError(
                 f"sampling: block = {self.block}; a block needs at least 3 trajectories, one for "
@@ -182,17 +192,19 @@ class TrajectorySampler:
         return np.interp(u, cumulative, nodes)
 
     def _draw_shift(self, u: float, U: float) -> float:
-        """``eps_d + U/2``: zero, or up to where the band is nearly empty.
+        """``eps_d + U/2``: zero, or between the shifts of the lowest and the highest level.
 
-        There eps_d is about 0.5 D whatever U: the lower Hubbard band's bottom stays near the
-        level. The square root favours large shifts, because for U in the insulator small ones end
-        inside the gap.
+        The band is nearly empty at an eps_d of about 0.5 D whatever U: the lower Hubbard band stays
+        around the level. The square root favours large shifts, because for U in the insulator small
+        ones end inside the gap.
         """
         doped = (u - self.half_filled_fraction) / max(1 - self.half_filled_fraction, 1e-12)
         if doped < 0:
             return 0.0
         signed = 2 * doped - 1
-        return np.sign(signed) * (self.highest_level + U / 2) * np.sqrt(abs(signed))
+        highest = self.highest_level + U / 2
+        share = (max(self.lowest_level + U / 2, 0.0) / highest) ** 2
+        return np.sign(signed) * highest * np.sqrt(share + (1 - share) * abs(signed))
 
 
 def split_of(id: int, seed: int, block: int) -> str:

@@ -47,6 +47,20 @@ def test_the_ranges_are_covered(trajectories):
         assert abs(np.mean([t.start == start for t in trajectories]) - share) < 0.05
 
 
+def test_levels_can_be_kept_near_the_edge_of_the_gap():
+    sampler = TrajectorySampler(
+        3, U_dense=(2.8, 4.0), dense_fraction=1.0, half_filled_fraction=0.0,
+        highest_level=-0.2, lowest_level=-1.3,
+    )  # fmt: skip
+    drawn = [sampler.trajectory(i) for i in range(200)]
+    below = np.array([min(t.eps_d, -t.U - t.eps_d) for t in drawn])  # of hole-doped mirror images
+    above = np.array([max(t.eps_d, -t.U - t.eps_d) for t in drawn])
+    assert min(t.U for t in drawn) >= 2.8
+    assert np.all(above >= -1.3 - 1e-12) and np.all(above <= -0.2)
+    assert above.min() < -1.25 and above.max() > -0.25
+    assert abs(np.mean([t.eps_d == b for t, b in zip(drawn, below, strict=True)]) - 0.5) < 0.05
+
+
 def test_splits_are_balanced_in_every_block(trajectories):
     for block in range(0, 160, 8):
         roles = [t.split for t in trajectories[block : block + 8]]
