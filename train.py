@@ -27,6 +27,7 @@ from rich.table import Table
 from dmftnet.config import entry_point, instantiate, to_plain
 from dmftnet.errors import DmftnetError, StoreError
 from dmftnet.models.checkpoint import build_model, describe_data, save_model
+from dmftnet.models.fine_tuning import begin_with
 from dmftnet.models.kernel_ridge import Baseline, KernelRidgeRegression, NearestNeighbour
 from dmftnet.models.scoring import hybridization_kl, kl_summary, real_axis_kl
 from dmftnet.models.spectral_model import SpectralModel
@@ -122,6 +123,12 @@ def main(config) -> float:
     datamodule.setup("fit")
     dataset = plain["dataset"]
     model = build_model(plain["model"], plain["head"], dataset["grid"], dataset["angles"])
+    earlier = []
+    if config.init_from is not None:
+        if config.resume is not None:
+            raise DmftnetError("init_from and resume exclude each other; give one of them")
+        description = {"model": plain["model"], "head": plain["head"], "grid": dataset["grid"]}
+        earlier = begin_with(model, description, config.init_from)
     loggers = [
         instantiate(node, save_dir=run_dir) for node in (config.get("logger") or {}).values()
     ]
@@ -133,6 +140,8 @@ def main(config) -> float:
         else:
             name = f"{name}, {HydraConfig.get().runtime.choices['head']} head"
             record["training"] = train_network(config, plain, model, datamodule, loggers, run_dir)
+            if earlier:
+                record["training"]["earlier"] = earlier
         model.eval()
         scores = score(name, model, datamodule, config)
         validation = kl_summary(real_axis_kl(model, datamodule.arrays("val")))

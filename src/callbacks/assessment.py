@@ -33,6 +33,7 @@ from dmftnet.callbacks.variants import is_zero_lam, variant_table
 from dmftnet.data.datamodule import SpectralDataModule
 from dmftnet.errors import StoreError
 from dmftnet.models.checkpoint import DESCRIPTION, build_model, load_model
+from dmftnet.models.fine_tuning import training_seconds
 from dmftnet.models.network_solver import NetworkSolver
 from dmftnet.models.scoring import hybridization_kl, kl_summary
 from dmftnet.models.shipped import load_ensemble
@@ -155,7 +156,8 @@ def _training(record: Mapping[str, Any]) -> dict[str, Any]:
     cost = record.get("training")
     if cost is None or "members" in record:
         return {}
-    return {"minutes": cost["seconds"] / 60, "epochs": cost["epochs"], "device": cost["device"]}
+    minutes = training_seconds(record) / 60
+    return {"minutes": minutes, "epochs": cost["epochs"], "device": cost["device"]}
 
 
 def _scalars(closures: Sequence[Closure]) -> dict[str, float]:

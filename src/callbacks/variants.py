@@ -55,7 +55,7 @@ def variant_names(
 
 
 def describe(record: Mapping[str, Any]) -> str:
-    """Architecture, head, loss and what was added to the data in a few words."""
+    """Architecture, head, loss, what was added to the data or trained before, in a few words."""
     if "members" in record:
         return f"ensemble of {len(record['members'])}"
     _, module, cls = record["model"]["_target_"].rsplit(".", 2)
@@ -77,6 +77,8 @@ def describe(record: Mapping[str, Any]) -> str:
         parts.append(f"lam {loss['lam']:g}")
     _, *added = str((record.get("data") or {}).get("file", "")).split(", ")
     parts += [f"+ {Path(name).stem}" for name in added]
+    if _is_fine_tuned(record):
+        parts.append("fine-tuned")
     return ", ".join(parts)
 
 
@@ -113,4 +115,10 @@ def variant_table(models: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any
 
 
 def _key(record: Mapping[str, Any]) -> str:
-    return json.dumps({key: record.get(key) for key in DEFINING}, sort_keys=True, default=str)
+    decisive = {key: record.get(key) for key in DEFINING}
+    decisive["fine_tuned"] = _is_fine_tuned(record)
+    return json.dumps(decisive, sort_keys=True, default=str)
+
+
+def _is_fine_tuned(record: Mapping[str, Any]) -> bool:
+    return bool((record.get("training") or {}).get("earlier"))

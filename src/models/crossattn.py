@@ -74,7 +74,7 @@ class CrossAttention(SpectralNetwork):
     def embed(self, hybridization, params, references=None) -> torch.Tensor:
         """(B, n_w), (B, n_params), (B, n_ref, n_w) -> (B, n_w, width)."""
         parameters = self.parameter_net(self.parameter_input(params))  # (B, d)
-        parameters = parameters[:, None, :] + self.parameter_position  # (B, n_w, d)
+        parameters = parameters.unsqueeze(-2) + self.parameter_position  # (B, n_w, d)
         value = self.hybridization_net(self.tokens(hybridization, references))
         value = value + self.hybridization_position  # (B, n_w, d)
         for block in self.blocks:

@@ -84,8 +84,8 @@ class EncoderDecoder(SpectralNetwork):
             bath = block(bath)
         parameters = self.parameter_net(self.parameter_input(params))
         parameters = parameters.unflatten(-1, (self.n_tokens, -1))  # (B, n_tokens, d)
-        memory = torch.cat([bath, parameters], dim=1)  # (B, n_w + n_tokens, d)
-        x = self.queries.expand(len(params), -1, -1)
+        memory = torch.cat([bath, parameters], dim=-2)  # (B, n_w + n_tokens, d)
+        x = self.queries.expand(*params.shape[:-1], -1, -1)
         for block in self.decoder:
             x = block(x, memory)
         return self.norm(x)

@@ -15,11 +15,13 @@ without harm; the squared total variation does not. ``evaluate.py`` prints how s
 rank the true errors (section "calibration" of the report).
 
 Reference: B. Lakshminarayanan, A. Pritzel, C. Blundell, NeurIPS 30 (2017).
-Cost: M times a member, in training and in use.
+Cost: M times a member in training, in use less: members of one architecture are one network
+(`dmftnet.models.stacking`).
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 
 import numpy as np
@@ -28,7 +30,8 @@ from torch import nn
 
 from dmftnet.errors import DmftnetError
 from dmftnet.models.heads import Head
-from dmftnet.models.spectral_model import SpectralModel
+from dmftnet.models.spectral_model import SpectralModel, symmetric
+from dmftnet.models.stacking import alike, stacked
 from dmftnet.physics.grid import FrequencyGrid
 
 
@@ -63,6 +66,7 @@ class Ensemble(SpectralModel):
         super().__init__(grid, members[0].angles.tolist())
         self.frequency_grid = first  # to the last bit, whatever geomspace made of its ends
         self.members = nn.ModuleList(members)
+        self.together = _in_one_pass(self.members)
 
     def references(self, hybridization: torch.Tensor, params: torch.Tensor) -> torch.Tensor | None:
         """The members' cheap spectra, which hold no weight and are the same for all."""
@@ -77,7 +81,9 @@ class Ensemble(SpectralModel):
         params: torch.Tensor,
         references: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        return self._each("predict", hybridization, params, references).mean(dim=0)
+        return self._each(
+            hybridization, params, *self._known(hybridization, params, references)
+        ).mean(dim=0)
 
     def member_spectra(
         self,
@@ -86,7 +92,8 @@ class Ensemble(SpectralModel):
         references: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """(B, n_w), (B, 2) -> (M, B, n_w) real-axis spectrum of each member, in 1/D."""
-        return self._each("real_axis", hybridization, params, references)
+        known = self._known(hybridization, params, references)
+        return symmetric(self._each, hybridization, params, *known)
 
     def real_axis(
         self,
@@ -96,14 +103,19 @@ class Ensemble(SpectralModel):
     ) -> torch.Tensor:
         return self.member_spectra(hybridization, params, references).mean(dim=0)
 
-    def _each(self, method: str, hybridization, params, references) -> torch.Tensor:
-        """(M, B, n_w) answers of the members, references computed once."""
+    def _known(self, hybridization, params, references) -> tuple[torch.Tensor, ...]:
+        """The references, computed once for all members, where any member wants them."""
         if references is None:
             references = self.references(hybridization, params)
+        return () if references is None else (references,)
+
+    def _each(self, hybridization, params, *references) -> torch.Tensor:
+        """(M, B, n_w) predictions of the members."""
+        if self.together is not None:
+            inputs = (hybridization, params, *references)
+            return self.together.predict(*(x.expand(len(self.members), *x.shape) for x in inputs))
         answers = [
-            getattr(member, method)(
-                hybridization, params, *([references] if _uses_references(member) else [])
-            )
+            member.predict(hybridization, params, *(references if _uses_references(member) else ()))
             for member in self.members
         ]
         return torch.stack(answers)
@@ -116,6 +128,15 @@ class Ensemble(SpectralModel):
         """(B, n_w), (B, 2) -> (B,) float64 disagreement of the members; see `disagreement`."""
         members = self.member_spectra(hybridization, params).double().cpu().numpy()
         return torch.from_numpy(disagreement(self.frequency_grid, members))
+
+
+def _in_one_pass(members: Sequence[SpectralModel]) -> Head | None:
+    """The members as one model with stacked networks; None where they are not of one kind."""
+    if not (all(isinstance(member, Head) for member in members) and alike(members)):
+        return None
+    model = copy.copy(members[0])
+    model._modules = {**model._modules, "net": stacked([member.net for member in members])}
+    return model
 
 
 def _uses_references(member: SpectralModel) -> bool:

@@ -48,7 +48,7 @@ class FilmBlock(nn.Module):
 
     def forward(self, x: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
         """(B, T, d) tokens, (B, d) condition -> (B, T, d)."""
-        scale, shift, scale_2, shift_2 = self.modulation(condition)[:, None, :].chunk(4, dim=-1)
+        scale, shift, scale_2, shift_2 = self.modulation(condition).unsqueeze(-2).chunk(4, dim=-1)
         y = self.norms[0](x) * (1.0 + scale) + shift
         x = x + self.dropout(self.attention(y, y, y))
         y = self.norms[1](x) * (1.0 + scale_2) + shift_2
@@ -108,9 +108,9 @@ class Film(SpectralNetwork):
         """(B, n_w), (B, n_params), (B, n_ref, n_w) -> (B, n_token, width)."""
         condition = self.parameter_net(self.parameter_input(params))  # (B, d)
         condition = nn.functional.gelu(condition)
-        negative, positive = self.tokens(hybridization, references).chunk(2, dim=1)
-        both = torch.cat([positive, negative.flip(1)], dim=-1)  # (B, n_w / 2, 2 n_features)
-        both = both.unflatten(1, (-1, self.pairs)).flatten(2)  # (B, n_token, 2 pairs n_features)
+        negative, positive = self.tokens(hybridization, references).chunk(2, dim=-2)
+        both = torch.cat([positive, negative.flip(-2)], dim=-1)  # (B, n_w / 2, 2 n_features)
+        both = both.unflatten(-2, (-1, self.pairs)).flatten(-2)  # (B, n_token, 2 pairs n_features)
         x = self.token_net(both) + self.position
         for block in self.blocks:
             x = block(x, condition)
@@ -119,6 +119,6 @@ class Film(SpectralNetwork):
     def project(self, embedding: torch.Tensor) -> torch.Tensor:
         """(B, n_token, width) -> (B, n_outputs, n_w)."""
         both = self.projection(embedding).unflatten(-1, (self.n_outputs, 2, self.pairs))
-        both = both.permute(0, 2, 3, 1, 4).flatten(-2)  # (B, n_outputs, 2, n_w / 2)
-        positive, negative = both.unbind(2)
+        both = both.movedim(-4, -2).flatten(-2)  # (B, n_outputs, 2, n_w / 2)
+        positive, negative = both.unbind(-2)
         return torch.cat([negative.flip(-1), positive], dim=-1)

@@ -88,17 +88,17 @@ class Head(SpectralModel):
         """(B, n_w) positive curve; `rotate` takes real-axis spectra to the angles of `params`."""
         output = self.net(hybridization, params, references)
         if not self.net.log_residual:
-            return nn.functional.softplus(output[:, 0]) ** self.power
+            return nn.functional.softplus(output[..., 0, :]) ** self.power
         output = self._smooth(output)
-        residual, damping, level = output[:, :3].unbind(dim=1)
+        residual, damping, level = output[..., :3, :].unbind(dim=-2)
         factor, level = torch.exp(damping.clamp(-20.0, 5.0)), level.mean(dim=-1)
         corrected = self.net.references.corrected(hybridization, references, factor, level)
-        spectra = references[:, : len(References.names)]
-        broad = self.broad.expand(len(spectra), 1, -1)
-        guesses = torch.cat([corrected[:, None], spectra, broad], dim=1)
+        spectra = references[..., : len(References.names), :]
+        broad = self.broad.expand(*spectra.shape[:-2], 1, -1)
+        guesses = torch.cat([corrected.unsqueeze(-2), spectra, broad], dim=-2)
         if rotate is not None:
             guesses = rotate(guesses)
-        mixture = (torch.softmax(output[:, 3:], dim=1) * guesses).sum(dim=1)
+        mixture = (torch.softmax(output[..., 3:, :], dim=-2) * guesses).sum(dim=-2)
         return mixture * torch.exp(residual.clamp(-20.0, 5.0))
 
 
@@ -240,4 +240,4 @@ class DirectHead(Head):
         return A.unflatten(0, (-1, k)), dA.unflatten(0, (-1, k))
 
     def _complete(self, params: torch.Tensor) -> torch.Tensor:
-        return torch.cat([params, torch.zeros_like(params[:, :1])], dim=-1)
+        return torch.cat([params, torch.zeros_like(params[..., :1])], dim=-1)

@@ -22,7 +22,8 @@ from sklearn.kernel_ridge import KernelRidge
 from sklearn.neighbors import NearestNeighbors
 
 from dmftnet.errors import DmftnetError
-from dmftnet.models.spectral_model import SpectralModel, mirror
+from dmftnet.models.spectral_model import SpectralModel
+from dmftnet.models.symmetry import mirror
 from dmftnet.physics.observables import kl_divergence
 
 

@@ -102,14 +102,15 @@ class Attention(nn.Module):
             for layer, x in ((self.query, query), (self.key, key), (self.value, value))
         )  # (B, h, T, d/h)
         if self.fused:
-            mixed = nn.functional.scaled_dot_product_attention(q, k, v)
+            flat = (x.flatten(0, -4) for x in (q, k, v))  # the kernel knows but one batch axis
+            mixed = nn.functional.scaled_dot_product_attention(*flat).unflatten(0, q.shape[:-3])
         else:
             scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)  # (B, h, T_q, T_k)
             mixed = torch.softmax(scores, dim=-1) @ v  # (B, h, T_q, d/h)
-        return self.output(mixed.transpose(1, 2).flatten(-2))
+        return self.output(mixed.transpose(-2, -3).flatten(-2))
 
     def _split(self, x: torch.Tensor) -> torch.Tensor:
-        return x.unflatten(-1, (self.n_heads, -1)).transpose(1, 2)
+        return x.unflatten(-1, (self.n_heads, -1)).transpose(-2, -3)
 
 
 class AttentionBlock(nn.Module):

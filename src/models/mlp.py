@@ -60,7 +60,7 @@ class MLP(SpectralNetwork):
 
     def embed(self, hybridization, params, references=None) -> torch.Tensor:
         """(B, n_w), (B, n_params), (B, n_ref, n_w) -> (B, width)."""
-        x = self.hybridization_net(self.tokens(hybridization, references).flatten(1))
+        x = self.hybridization_net(self.tokens(hybridization, references).flatten(-2))
         x = x + self.parameter_net(self.parameter_input(params))
         for block in self.blocks:
             x = x + block(x)

@@ -7,6 +7,8 @@ from typing import Any
 
 import yaml
 
+from dmftnet.models.fine_tuning import training_seconds
+
 TEMPLATE = """# Model card: learned impurity solver
 
 {what}
@@ -151,18 +153,22 @@ def _training(members) -> str:
     lines = ["```yaml", yaml.safe_dump(shared, sort_keys=False).rstrip(), "```", ""]
     rows = []
     for number, member in enumerate(members):
-        origin = member.get("provenance", {})
-        seconds = member.get("training", {}).get("seconds")
-        rows.append(
-            [
-                str(number),
-                str(member.get("seed", "")),
-                f"`{origin.get('command', '')}`",
-                origin.get("commit", "")[:12],
-                "" if seconds is None else f"{seconds / 60:.0f} min",
-            ]
-        )
+        training = member.get("training", {})
+        own = {**training, **member.get("provenance", {}), "seed": member.get("seed", "")}
+        rows.append([str(number), *_run(own)])
+        rows += [[f"{number}, before", *_run(run)] for run in training.get("earlier", [])]
     return "\n".join(lines) + _table(["member", "seed", "command", "commit", "time"], rows)
+
+
+def _run(run: Mapping[str, Any]) -> list[str]:
+    """Seed, command, commit and time of one training."""
+    seconds = run.get("seconds")
+    return [
+        str(run.get("seed", "")),
+        f"`{run.get('command', '')}`",
+        run.get("commit", "")[:12],
+        "" if seconds is None else f"{seconds / 60:.0f} min",
+    ]
 
 
 def _cost(cost: Mapping[str, float], members) -> str:
@@ -170,7 +176,7 @@ def _cost(cost: Mapping[str, float], members) -> str:
         f"{cost['one_ms']:.2g} ms for one solve, {cost['batch_ms']:.2g} ms a solve in a batch of "
         f"{cost['batch']}, on one CPU thread; {cost['parameters']:,} parameters."
     )
-    seconds = [member.get("training", {}).get("seconds") for member in members]
+    seconds = [training_seconds(member) for member in members]
     if None not in seconds:
         devices = sorted({str(member["training"].get("device", "cpu")) for member in members})
         text += f" Training took {sum(seconds) / 60:.0f} minutes in all ({', '.join(devices)})."

@@ -38,16 +38,16 @@ class ParameterInput(nn.Module):
         self.n_params = n_params
 
     def forward(self, params: torch.Tensor) -> torch.Tensor:
-        """(B, n_params) in D (and radians) -> (B, n_params) dimensionless."""
+        """(..., n_params) in D (and radians) -> (..., n_params) dimensionless."""
         if params.shape[-1] != self.n_params:
             raise DmftnetError(
                 f"the network takes {self.n_params} parameters, got {params.shape[-1]}; the direct "
                 "head needs [U, eps_d, alpha], the rotated head [U, eps_d]"
             )
-        U, eps_d = params[:, 0], params[:, 1]
+        U, eps_d = params[..., 0], params[..., 1]
         columns = [PARAMETER_SCALES[0] * U - 1.0, PARAMETER_SCALES[1] * (eps_d + 0.5 * U)]
         if self.n_params == 3:
-            columns.append(PARAMETER_SCALES[2] * params[:, 2])
+            columns.append(PARAMETER_SCALES[2] * params[..., 2])
         return torch.stack(columns, dim=-1)
 
 
@@ -80,7 +80,7 @@ class HybridizationInput(nn.Module):
         return 3 if self.logarithm else 2
 
     def forward(self, hybridization: torch.Tensor) -> torch.Tensor:
-        """(B, n_w) -> (B, n_w, n_features)."""
+        """(..., n_w) -> (..., n_w, n_features)."""
         features = [4.0 * hybridization, 4.0 * hybridization @ self.hilbert.T]
         if self.logarithm:
             features.append(0.4 * torch.log10(hybridization.clamp_min(self.LOG_FLOOR)) + 1.0)
@@ -110,7 +110,8 @@ class SpectralNetwork(nn.Module, ABC):
     A subclass implements ``embed(hybridization, params, references) -> (B, n_w, d) or (B, d)``, the
     last hidden layer, from `tokens` and ``parameter_input(params)``, and has a ``projection`` from
     there or a ``project`` of its own. Where the caller has the references already, they need not be
-    computed again.
+    computed again. More axes may stand before B, those of an ensemble's members
+    (`dmftnet.models.stacking`): count the others from the end.
     """
 
     def __init__(
@@ -172,7 +173,7 @@ class SpectralNetwork(nn.Module, ABC):
 
     def project(self, embedding: torch.Tensor) -> torch.Tensor:
         """(B, n_w, d) -> (B, n_outputs, n_w); per token unless a subclass says otherwise."""
-        return self.projection(embedding).transpose(1, 2)
+        return self.projection(embedding).mT
 
     def forward(
         self,

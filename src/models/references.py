@@ -102,29 +102,29 @@ class References(Constants):
 
         Parameters
         ----------
-        hybridization, factor : (B, n_w)
-        references : (B, 7, n_w)
-        level : (B,), in D
+        hybridization, factor : (..., n_w)
+        references : (..., 7, n_w)
+        level : (...), in D
 
         Returns
         -------
-        (B, n_w), in 1/D
+        (..., n_w), in 1/D
         """
-        density, shift = references[:, -2].double(), references[:, -1].double()
+        density, shift = references[..., -2, :].double(), references[..., -1, :].double()
         changed = density * factor.double()
-        shift = shift + (changed - density) @ self.hilbert + level.double()[:, None]
+        shift = shift + (changed - density) @ self.hilbert + level.double().unsqueeze(-1)
         return self.dyson(hybridization.double(), shift, changed).to(references.dtype)
 
     def features(self, hybridization: torch.Tensor, references: torch.Tensor) -> torch.Tensor:
-        """(B, n_w), (B, 7, n_w) -> (B, n_w, 7) numbers of order one.
+        """(..., n_w), (..., 7, n_w) -> (..., n_w, 7) numbers of order one.
 
         Logarithms of the spectra and of ``-Im Sigma``, and the inverse of ``Re G``, which passes
         through zero at the quasiparticle energies.
         """
-        logarithms = 0.4 * torch.log10(references[:, :-1].clamp_min(self.LOG_FLOOR)) + 0.4
-        real = self.omega - hybridization.double() @ self.hilbert - references[:, -1].double()
+        logarithms = 0.4 * torch.log10(references[..., :-1, :].clamp_min(self.LOG_FLOOR)) + 0.4
+        real = self.omega - hybridization.double() @ self.hilbert - references[..., -1, :].double()
         inverse = 0.3 * torch.asinh(10.0 * real).to(references.dtype)
-        return torch.cat([logarithms, inverse[:, None]], dim=1).transpose(1, 2)
+        return torch.cat([logarithms, inverse.unsqueeze(-2)], dim=-2).mT
 
     @staticmethod
     def mirrored(references: torch.Tensor) -> torch.Tensor:

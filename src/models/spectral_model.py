@@ -13,7 +13,7 @@ to the rotation of the underlying curve than straight lines.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from torch import nn
 
 from dmftnet.errors import DmftnetError
 from dmftnet.models.references import References
+from dmftnet.models.symmetry import is_even, mirror
 from dmftnet.physics.contour import rotation_kernel, rotation_kernel_derivative
 from dmftnet.physics.grid import FrequencyGrid
 
@@ -46,18 +47,23 @@ def rotation_matrices(
     return np.stack(kernels), np.stack(derivatives)
 
 
-def mirror(params: torch.Tensor) -> torch.Tensor:
-    """Particle-hole mirrored ``[U, eps_d] -> [U, -U - eps_d]``; (B, 2) -> (B, 2)."""
-    U, eps_d = params[:, 0], params[:, 1]
-    return torch.stack([U, -U - eps_d], dim=-1)
-
-
-def is_even(hybridization: torch.Tensor, params: torch.Tensor) -> torch.Tensor:
-    """(B,) whether a problem is its own particle-hole mirror image, up to float32 rounding."""
-    scale = 1e-6 * hybridization.amax(dim=-1).clamp_min(1.0)
-    difference = (hybridization - hybridization.flip(-1)).abs().amax(dim=-1)
-    shift = (params[:, 1] + 0.5 * params[:, 0]).abs()
-    return (difference <= scale) & (shift <= 1e-6)
+def symmetric(
+    predict: Callable[..., torch.Tensor],
+    hybridization: torch.Tensor,
+    params: torch.Tensor,
+    *references: torch.Tensor,
+) -> torch.Tensor:
+    """(..., B, n_w) mean of what `predict` says of problems and of their mirror images."""
+    n, uneven = len(params), ~is_even(hybridization, params)
+    if uneven.any():
+        hybridization = torch.cat([hybridization, hybridization[uneven].flip(-1)])
+        params = torch.cat([params, mirror(params[uneven])])
+        references = tuple(torch.cat([r, References.mirrored(r[uneven])]) for r in references)
+    both = predict(hybridization, params, *references)
+    A = both[..., :n, :]
+    image = A.flip(-1)
+    image[..., uneven, :] = both[..., n:, :].flip(-1)
+    return 0.5 * (A + image)
 
 
 class SpectralModel(nn.Module, ABC):
@@ -130,16 +136,7 @@ class SpectralModel(nn.Module, ABC):
         known = () if references is None else (references,)
         if self.training:
             return self.predict(hybridization, params, *known)
-        uneven = ~is_even(hybridization, params)
-        n = len(params)
-        hybridization = torch.cat([hybridization, hybridization[uneven].flip(-1)])
-        params = torch.cat([params, mirror(params[uneven])])
-        known = tuple(torch.cat([r, References.mirrored(r[uneven])]) for r in known)
-        both = self.predict(hybridization, params, *known)
-        A = both[:n]
-        image = A.flip(-1)
-        image[uneven] = both[n:].flip(-1)
-        return 0.5 * (A + image)
+        return symmetric(self.predict, hybridization, params, *known)
 
     def spectrum(
         self,

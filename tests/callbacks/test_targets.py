@@ -50,6 +50,7 @@ def test_different_trainings_of_one_name_are_two_variants():
         ({"loss": {**LOSS, "amplitude": True}}, "mlp, rotated, amplitude, lam 0.5"),
         ({"model": {**MODEL, "log_residual": True}, "loss": None}, "mlp, rotated, residual"),
         ({"data": {"file": "a.h5, b.h5"}}, "mlp, rotated, lam 0.5, + b"),
+        ({"training": {"earlier": [{}]}}, "mlp, rotated, lam 0.5, fine-tuned"),
     ],
 )  # fmt: skip
 def test_descriptions(changes, name):

@@ -115,6 +115,17 @@ def test_run_resumes_from_its_last_checkpoint(run, tmp_path):
     assert len(metrics(tmp_path)["train/loss"]) == 1  # epochs 0 and 1 were not run again
 
 
+def test_training_begins_with_the_weights_of_another_run(run, tmp_path):
+    options = ("model=crossattn", "model.width=8", "logger=csv", f"init_from={run[0]}")
+    status, _, err = train(tmp_path, *options, "optimizer.lr=0.0")
+    assert status == 0, err
+    begun, ended = load_model(run[0]), load_model(tmp_path)
+    for name, value in begun.state_dict().items():
+        assert torch.equal(ended.state_dict()[name], value)
+    (earlier,) = ended.record["training"]["earlier"]
+    assert earlier["seconds"] == begun.record["training"]["seconds"]
+
+
 def test_a_terminated_training_says_how_to_go_on(tmp_path):
     """SIGTERM, as a batch system sends it: one line, exit status 2, no model."""
     options = ("model=mlp", "model.width=8", "logger=csv", "trainer.max_epochs=100000")
@@ -156,6 +167,7 @@ def test_baseline_is_trained_by_the_same_command(tmp_path):
     [
         (("loss.lam=-1", "model=mlp"), SYNTHETIC, "loss.lam = -1"),
         (("resume=nowhere.ckpt", "model=mlp"), SYNTHETIC, "nowhere.ckpt"),
+        (("init_from=nowhere", "model=mlp"), SYNTHETIC, "no checkpoint at 'nowhere'"),
         ((), ("dataset.path=no_such_file.h5",), "no_such_file.h5"),
     ],
 )

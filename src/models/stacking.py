@@ -1,0 +1,124 @@
+"""Networks of one architecture as a single network, whose layers hold the weights of all.
+
+On a small problem most of a network's time goes into starting its operations, not into arithmetic:
+the members of an ensemble, one after the other, cost their number times that. A stacked network
+starts each operation once: linear layers multiply batches of matrices, everything else broadcasts
+over one more axis, that of the members, which stands first.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+
+class StackedLinear(nn.Module):
+    """Linear layers side by side: (M, ..., n_in) -> (M, ..., n_out)."""
+
+    def __init__(self, layers: Sequence[nn.Linear]):
+        super().__init__()
+        _keep(self, "weight", layers)  # (M, n_out, n_in)
+        _keep(self, "bias", layers, batch_axis=True)  # (M, 1, n_out), or None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(M, ..., n_in) -> (M, ..., n_out)."""
+        rows = x.flatten(1, -2)
+        if self.bias is None:
+            rows = torch.bmm(rows, self.weight.mT)
+        else:
+            rows = torch.baddbmm(self.bias, rows, self.weight.mT)
+        return rows.unflatten(1, x.shape[1:-1])
+
+
+class StackedLayerNorm(nn.Module):
+    """Layer norms over the last axis side by side, each with its own scale and shift."""
+
+    def __init__(self, layers: Sequence[nn.LayerNorm]):
+        super().__init__()
+        self.shape, self.eps = layers[0].normalized_shape, layers[0].eps
+        _keep(self, "weight", layers)
+        _keep(self, "bias", layers)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(M, ..., n) -> (M, ..., n)."""
+        axes = (len(self.weight), *(1,) * (x.ndim - 2), -1)
+        norm = nn.functional.layer_norm(x, self.shape, eps=self.eps)
+        return torch.addcmul(self.bias.view(axes), norm, self.weight.view(axes))
+
+
+def stacked(networks: Sequence[nn.Module]) -> nn.Module:
+    """One network that does what all of them do, for use, not for training.
+
+    Parameters
+    ----------
+    networks : sequence of modules
+        That are `alike`, and written for any number of axes before those of a sample.
+
+    Returns
+    -------
+    module
+        Takes inputs with a leading axis of M members, gives outputs with one. The weights are
+        copies.
+    """
+    first = networks[0]
+    result = copy.copy(first)
+    result._modules = {
+        name: _layer([network._modules[name] for network in networks]) for name in first._modules
+    }
+    result._parameters, result._buffers = {}, dict(first._buffers)
+    result._non_persistent_buffers_set = set(first._non_persistent_buffers_set)
+    for name in first._parameters:
+        _keep(result, name, networks, batch_axis=True)
+    return result
+
+
+def alike(networks: Sequence[nn.Module]) -> bool:
+    """Whether modules are the same but for the values of their parameters."""
+    first, *others = (list(network.modules()) for network in networks)
+    return all(len(other) == len(first) and all(map(_same, other, first)) for other in others)
+
+
+def _same(a: nn.Module, b: nn.Module) -> bool:
+    """Type, settings, constants and shapes of two modules, their children left out."""
+    simple = (int, float, str, tuple, bool, type(None))
+    settings = [
+        {name: value for name, value in vars(module).items() if isinstance(value, simple)}
+        for module in (a, b)
+    ]
+    shapes = [
+        {name: None if p is None else p.shape for name, p in module._parameters.items()}
+        for module in (a, b)
+    ]
+    return (
+        type(a) is type(b)
+        and settings[0] == settings[1]
+        and shapes[0] == shapes[1]
+        and a._modules.keys() == b._modules.keys()
+        and a._buffers.keys() == b._buffers.keys()
+        and all(torch.equal(value, b._buffers[name]) for name, value in a._buffers.items())
+    )
+
+
+def _layer(layers: Sequence[nn.Module]) -> nn.Module:
+    if isinstance(layers[0], nn.Linear):
+        return StackedLinear(layers)
+    if isinstance(layers[0], nn.LayerNorm) and layers[0].elementwise_affine:
+        return StackedLayerNorm(layers)
+    return stacked(layers)
+
+
+def _keep(
+    module: nn.Module, name: str, sources: Sequence[nn.Module], batch_axis: bool = False
+) -> None:
+    """Store the sources' parameters side by side, (M, ...) or (M, 1, ...), or None if it is None.
+
+    They move with the module, but are neither trained nor saved.
+    """
+    values = [getattr(source, name) for source in sources]
+    both = None if values[0] is None else torch.stack([value.detach() for value in values])
+    if both is not None and batch_axis:
+        both = both.unsqueeze(1)
+    module.register_buffer(name, both, persistent=False)
