@@ -10,6 +10,7 @@ import toy_files
 
 ROOT = Path(__file__).resolve().parents[2]
 EXPERIMENTS = sorted(path.stem for path in (ROOT / "conf" / "experiment").glob("*.yaml"))
+GOES_ON_FROM = {"laptop_tuned": "laptop"}
 SMALL = (
     "dataset.grid={w_min: 0.02, w_max: 6.0, n_w: 40}",
     "dataset.batch_size=4",
@@ -31,11 +32,28 @@ def dataset(tmp_path_factory):
     return toy_files.make_dataset(tmp_path_factory.mktemp("experiments") / "data.h5")
 
 
+@pytest.fixture(scope="module")
+def step(dataset, tmp_path_factory):
+    """Folder of an experiment's run; each is run once."""
+    folders = {}
+
+    def run(name):
+        if name in folders:
+            return folders[name]
+        folder = folders[name] = tmp_path_factory.mktemp(name)
+        command = [sys.executable, str(ROOT / "train.py"), f"+experiment={name}", *SMALL]
+        command += [f"dataset.path={dataset}", f"hydra.run.dir={folder}"]
+        if name in GOES_ON_FROM:
+            command += [f"init_from={run(GOES_ON_FROM[name])}"]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return folder
+
+    return run
+
+
 @pytest.mark.parametrize("name", EXPERIMENTS)
-def test_experiment_takes_a_step(name, dataset, tmp_path):
-    command = [sys.executable, str(ROOT / "train.py"), f"+experiment={name}", *SMALL]
-    command += [f"dataset.path={dataset}", f"hydra.run.dir={tmp_path}"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert (tmp_path / "model.safetensors").is_file() and (tmp_path / "model.yaml").is_file()
+def test_experiment_takes_a_step(name, step):
+    folder = step(name)
+    assert (folder / "model.safetensors").is_file() and (folder / "model.yaml").is_file()
