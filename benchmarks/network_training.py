@@ -1,16 +1,19 @@
-"""A training step with and without compilation, and the throughput of dataset generation.
+"""A training step with and without compilation, what the experiments cost, and the throughput of
+dataset generation.
 
     OMP_NUM_THREADS=1 python benchmarks/network_training.py                       (a few minutes)
     OMP_NUM_THREADS=1 python benchmarks/network_training.py crossquery rotated 64
 
 Arguments: architecture and head, by their names in conf/model and conf/head, and the batch size.
 The step is forward pass, loss, backward pass and optimizer on samples of the small dataset, on the
-GPU where torch finds one, else on one core. The throughput is that of `RasSolver` as it stands, on
-1 and 2 worker processes, compilation and start-up left out.
+GPU where torch finds one, else on one core. An experiment's hours are its own step times the steps
+of all epochs, validation left out. The throughput is that of `RasSolver` as it stands, on 1 and 2
+worker processes, compilation and start-up left out.
 """
 
 from __future__ import annotations
 
+import math
 import sys
 import tempfile
 import time
@@ -25,48 +28,55 @@ from dmftnet.config import instantiate, to_plain
 from dmftnet.data.executors import local
 from dmftnet.data.generation import TrajectoryPlan, generate, open_journal
 from dmftnet.data.sampling import TrajectorySampler
+from dmftnet.data.store import SpectralStore
 from dmftnet.models.checkpoint import build_model
+from dmftnet.models.spectral_module import SpectralModule
 from dmftnet.physics.grid import FrequencyGrid
 from dmftnet.physics.lattice import Bethe
 from dmftnet.physics.solvers.ras import RasSolver
 
-CONF = Path(__file__).resolve().parents[1] / "conf"
+ROOT = Path(__file__).resolve().parents[1]
+CONF = ROOT / "conf"
+SAMPLES = ROOT / "data" / "bethe_small.h5"
+EXPERIMENTS = ("laptop", "paper")
 STEPS = 20
 AIM = "3,000 solves an hour on 2 cores"
 
 
-def make_step(model_name: str, head: str, size: int, compiled: bool):
-    """A function that takes one training step."""
+def make_step(overrides: list[str], size: int | None = None, compiled: bool = False):
+    """A function that takes one training step, and the composed config."""
     with initialize_config_dir(config_dir=str(CONF), version_base="1.3"):
-        config = compose("train", overrides=[f"model={model_name}", f"head={head}"])
+        config = compose("train", overrides=[*overrides, f"dataset.path={SAMPLES}"])
     plain = to_plain(config)
     data = instantiate(config.dataset)
     torch.manual_seed(0)
     model = build_model(plain["model"], plain["head"], plain["dataset"]["grid"], data.angles)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    model, loss = model.to(device).train(), instantiate(config.loss)
-    optimizer = instantiate(config.optimizer)(model.parameters())
+    module = SpectralModule(
+        model, instantiate(config.loss), instantiate(config.optimizer), **plain["module"]
+    )
+    module = module.to(device).train()
+    optimizer = module.make_optimizer(module.parameters())
     train = data.arrays("train")
     batch = {
-        name: torch.from_numpy(getattr(train, name)[:size]).to(device)
+        name: torch.from_numpy(getattr(train, name)[: size or config.dataset.batch_size]).to(device)
         for name in ("hybridization", "params", "rotated", "derivative")
     }
-    inputs = batch["hybridization"], batch["params"]
     with torch.no_grad():
-        references = model.references(*inputs)  # a training computes them once
+        references = model.references(batch["hybridization"], batch["params"])
+    if references is not None:  # a training computes them once
+        batch["references"] = references
     if compiled:
         model.net.compile()
 
     def step():
-        prediction = model.spectrum(*inputs, None, references)
-        target = batch["rotated"], batch["derivative"]
         optimizer.zero_grad()
-        loss(prediction, target, model.weights)["loss"].backward()
+        module.objective(batch)["loss"].backward()
         optimizer.step()
         if device == "cuda":
             torch.cuda.synchronize()
 
-    return step
+    return step, config
 
 
 def milliseconds(step) -> float:
@@ -83,15 +93,37 @@ def milliseconds(step) -> float:
 def step_table(console: Console, model: str, head: str, size: int) -> Table:
     """The step as it is, and compiled where this environment can compile."""
     table = Table("training step", "ms", "ratio", title=f"{model}, {head} head, batch of {size}")
-    plain = milliseconds(make_step(model, head, size, compiled=False))
+    overrides = [f"model={model}", f"head={head}"]
+    plain = milliseconds(make_step(overrides, size)[0])
     table.add_row("eager", f"{plain:.1f}", "1")
     try:
-        fast = milliseconds(make_step(model, head, size, compiled=True))
+        fast = milliseconds(make_step(overrides, size, compiled=True)[0])
     except Exception as error:  # whatever stage of the compiler, the benchmark goes on
         reason = next((line for line in reversed(str(error).splitlines()) if line.strip()), "")
         console.print(f"torch.compile is not possible here: {type(error).__name__}: {reason[:120]}")
     else:
         table.add_row("compiled", f"{fast:.1f}", f"{plain / fast:.2f}")
+    return table
+
+
+def experiment_table() -> Table:
+    """Cost of the trainings in conf/experiment that begin anew."""
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "one core"
+    table = Table(
+        "experiment", "batch", "ms a step", "steps", "hours", title=f"experiments on {device}"
+    )
+    for name in EXPERIMENTS:
+        with initialize_config_dir(config_dir=str(CONF), version_base="1.3"):
+            paths = compose("train", overrides=[f"+experiment={name}"]).dataset.path
+        files = [paths] if isinstance(paths, str) else list(paths)
+        samples = sum(len(SpectralStore.open(ROOT / file).indices("train")) for file in files)
+        step, config = make_step([f"+experiment={name}"])
+        steps = config.trainer.max_epochs * math.ceil(samples / config.dataset.batch_size)
+        cost = milliseconds(step)
+        table.add_row(
+            name, str(config.dataset.batch_size), f"{cost:.0f}", f"{steps:,}",
+            f"{cost * steps / 3.6e6:.2g}",
+        )  # fmt: skip
     return table
 
 
@@ -115,6 +147,7 @@ def main(model: str = "crossquery", head: str = "rotated", size: str = "64") -> 
     torch.set_num_threads(1)
     console = Console()
     console.print(step_table(console, model, head, int(size)))
+    console.print(experiment_table())
     table = Table("workers", "solves an hour", "ratio", title=f"dataset; aim {AIM}")
     rates = {n: solves_per_hour(n) for n in (1, 2)}
     for n, rate in rates.items():

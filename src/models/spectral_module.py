@@ -127,8 +127,12 @@ class SpectralModule(lightning.LightningModule):
     def on_train_batch_start(self, batch, batch_idx: int) -> None:
         torch.manual_seed(self.seed * 1_000_003 + self.global_step)
 
+    def objective(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Terms of the loss in a training step, ``loss`` among them, at the angles drawn for it."""
+        return self._terms(batch, self._draw_angles(batch))
+
     def training_step(self, batch: dict[str, torch.Tensor], batch_idx: int) -> torch.Tensor:
-        terms = self._terms(batch, self._draw_angles(batch))
+        terms = self.objective(batch)
         if not torch.isfinite(terms["loss"]):
             raise ConvergenceError(
                 f"training loss is {terms['loss'].item()} at step {self.global_step}; "
