@@ -1,14 +1,17 @@
-"""How far Z of the metal at U = 2.8, next to the Mott transition, is converged.
+"""How far Z and A(0) of the metal next to the Mott transition are converged.
 
-    OMP_NUM_THREADS=1 python benchmarks/z_convergence.py            (about twenty minutes)
+    OMP_NUM_THREADS=1 python benchmarks/z_convergence.py            U = 2.8, about twenty minutes
+    OMP_NUM_THREADS=1 python benchmarks/z_convergence.py 2.9 3      another U, the first three rows
 
-Closed loops at half filling for finer baths and larger spaces, each from the solution of the first
-row. Z is the hardest number there: it vanishes at U_c2, so a relative error of 5 % is what a shift
-of U by 0.2 % does. ``ras_fine`` (conf/solver) is the row that the full-size dataset is made with.
+Closed loops at half filling for finer baths and larger spaces, each from the solution of the row
+before. Z is the hardest number there: it vanishes at U_c2, so a relative error of 5 % is what a
+shift of U by 0.2 % does. A(0) pi D/2 of the exact metal is 1. ``ras_fine`` (conf/solver) is the row
+that the full-size dataset is made with.
 """
 
 from __future__ import annotations
 
+import sys
 import time
 
 import numpy as np
@@ -23,28 +26,28 @@ from dmftnet.physics.mixing import BroydenMixing
 from dmftnet.physics.solution_io import summarize
 from dmftnet.physics.solvers.ras import RasSolver
 
-U = 2.8
 # (bath sites, stretch, depths, block-Lanczos steps)
 CASES = [
     (59, 5.5, ("all", 12, 6, 1), 80),  # ras_fine
+    (79, 5.5, ("all", 12, 6, 1), 80),
+    (59, 5.5, ("all", 12, 6, 2), 80),
+    (101, 6.0, ("all", 12, 6, 1), 80),
     (59, 4.5, ("all", 8, 6, 1), 120),  # ras
     (59, 5.5, ("all", 12, 6, 1), 120),
-    (79, 5.5, ("all", 12, 6, 1), 80),
-    (101, 6.0, ("all", 12, 6, 1), 80),
-    (59, 5.5, ("all", 12, 6, 2), 80),
     (59, 5.5, ("all", 12, 8, 1), 80),
     (59, 5.5, ("all", 16, 8, 3), 120),
 ]
 
 
-def main() -> None:
+def main(U: float = 2.8, rows: int = len(CASES)) -> None:
     grid, lattice = FrequencyGrid.geometric(1e-3, 8.0, 1200), Bethe()
     hybridization = lattice.bare_hybridization(grid)
     table = Table(
-        "sites", "stretch", "depths", "steps", "s a solve", "Z", "double occ.", "A(0) pi D/2"
-    )
+        "sites", "stretch", "depths", "steps", "s a solve", "Z", "double occ.", "A(0) pi D/2",
+        title=f"U = {U:g}, half filling",
+    )  # fmt: skip
     console = Console(width=110)
-    for n_bath, stretch, depths, steps in CASES:
+    for n_bath, stretch, depths, steps in CASES[:rows]:
         solver = RasSolver(n_bath=n_bath, stretch=stretch, depths=depths, n_lanczos=steps)
         loop = DMFTLoop(solver, lattice, BroydenMixing(), tolerance=1e-6, max_iterations=100)
         clock = time.perf_counter()
@@ -61,4 +64,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    if len(sys.argv) > 3:
+        sys.exit("usage: python benchmarks/z_convergence.py [U [ROWS]]")
+    main(*(kind(word) for kind, word in zip((float, int), sys.argv[1:], strict=False)))

@@ -135,9 +135,8 @@ def latent_map(maps: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]]) ->
         axes = figure.subplots(max(len(maps), 1), 2, squeeze=False)
         for row, (label, (embedding, A0, filling)) in zip(axes, maps.items(), strict=True):
             top = max(np.quantile(A0, 0.95), 1e-3)  # a few first iterations lie far above the rest
-            reach = max(
-                np.abs(filling - 1).max(), 1e-3
-            )  # half filling is the diverging map's middle
+            reach = max(np.abs(filling - 1).max(), 1e-3)  # half filling in the middle of the map
+            title = textwrap.fill(label, width=36)
             looks = (
                 (A0, r"$A(0)\,D$", "magma", (0.0, top)),
                 (filling, "filling $n$", "coolwarm", (1 - reach, 1 + reach)),
@@ -145,7 +144,7 @@ def latent_map(maps: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]]) ->
             for axis, (colour, name, cmap, (low, high)) in zip(row, looks, strict=True):
                 look = {"s": 11, "cmap": cmap, "lw": 0, "vmin": low, "vmax": high}
                 dots = axis.scatter(*embedding.T, c=colour, **look)
-                axis.set(xticks=[], yticks=[], xlabel="UMAP 1", ylabel="UMAP 2", title=label)
+                axis.set(xticks=[], yticks=[], xlabel="UMAP 1", ylabel="UMAP 2", title=title)
                 extend = "max" if colour.max() > high else "neither"
                 figure.colorbar(dots, ax=axis, label=name, extend=extend)
     return figure
