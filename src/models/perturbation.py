@@ -21,7 +21,7 @@ from torch import nn
 
 from dmftnet.models.symmetry import is_even
 from dmftnet.physics.grid import FrequencyGrid
-from dmftnet.physics.solvers.ipt import B_MIN, SHARPNESS
+from dmftnet.physics.solvers.ipt import B_MIN, SHARPNESS, SPREAD
 
 
 class Constants(nn.Module):
@@ -150,7 +150,7 @@ class ModifiedIPT(Constants):
         Symmetric.
     """
 
-    N_EVALUATIONS = 3  # of the diagram, the last at the occupation found
+    N_EVALUATIONS = 4  # of the diagram, the last at the occupation found, then within 5e-4
     N_MIN = 1e-3  # occupations lie between this and one minus this
     OFFSETS = np.geomspace(1e-4, 6.0, 32)  # D, tabulated reference levels, about that at w = 0
     MATSUBARA = np.geomspace(1e-4, 1e3, 40)  # D, quadrature points on the imaginary axis
@@ -235,7 +235,12 @@ class ModifiedIPT(Constants):
         pad = nn.functional.pad
         change = torch.maximum(pad(change, (0, 1)), pad(change, (1, 0))) / square
         share = torch.where(b.abs() < B_MIN, 0.0, 1.0 - 1.0 / (1.0 + change ** (SHARPNESS // 2)))
-        return at_points + share * (in_cells - at_points)
+        sharp = share * in_cells
+        dressed = (1.0 - share) * at_points + sharp
+        missing = ((density - dressed) @ self.weights)[:, None]
+        place = sharp + SPREAD * dressed
+        place = place / (place @ self.weights).clamp_min(1e-30)[:, None]
+        return (dressed + missing * place).clamp_min(0.0)
 
     def _continue(self, weights: torch.Tensor) -> torch.Tensor:
         """(B, n_w) weights of poles on the points -> (B, n_y) their function at ``i y``."""

@@ -39,6 +39,7 @@ from dmftnet.physics.solution import SelfEnergySolution
 LEVEL_SHARE = 0.9  # reference levels lie in this share of the grid
 B_MIN = 1e-2  # D, dressing of the diagram below which nothing can be sharp
 SHARPNESS = 4  # of the change from points to cells in the dressed diagram
+SPREAD = 0.01  # share of the broad part in taking up weight that the grid lost
 OCCUPATION_MIN = 1e-9  # of the reference, so that an empty or a full level divides by no zero
 
 
@@ -168,7 +169,11 @@ def _dressed(grid: FrequencyGrid, diagram: np.ndarray, b: float) -> np.ndarray:
     change = np.abs(np.diff(denominator))
     change = np.maximum(np.append(change, 0.0), np.append(0.0, change)) / np.abs(denominator)
     share = 1 / (1 + change**-SHARPNESS)
-    return (1 - share) * at_points + share * in_cells
+    sharp = share * in_cells
+    dressed = (1 - share) * at_points + sharp
+    missing = grid.integrate(-diagram.imag / np.pi - dressed)
+    place = sharp + SPREAD * dressed
+    return np.maximum(dressed + missing * place / max(grid.integrate(place), 1e-30), 0.0)
 
 
 def _pole_weights(problem: ImpurityProblem, sigma: np.ndarray) -> np.ndarray:
