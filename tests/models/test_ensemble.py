@@ -63,7 +63,8 @@ def test_spread_by_hand_and_its_symmetry(inputs):
         # float32 sums in another order
         np.testing.assert_allclose(ensemble.spread(*mirrored).numpy(), spread, rtol=1e-3)
     by_hand = 0.5 * FREQUENCIES.integrate(np.abs(a - b) / 2) ** 2
-    np.testing.assert_allclose(spread, by_hand, rtol=1e-6)
+    # one pass for all members sums in another order than one for each
+    np.testing.assert_allclose(spread, by_hand, rtol=1e-4)
     assert np.all(spread > 0)
 
 
