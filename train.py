@@ -125,8 +125,6 @@ def main(config) -> float:
     model = build_model(plain["model"], plain["head"], dataset["grid"], dataset["angles"])
     earlier = []
     if config.init_from is not None:
-        if config.resume is not None:
-            raise DmftnetError("init_from and resume exclude each other; give one of them")
         description = {"model": plain["model"], "head": plain["head"], "grid": dataset["grid"]}
         earlier = begin_with(model, description, config.init_from)
     loggers = [

@@ -125,6 +125,13 @@ def test_training_begins_with_the_weights_of_another_run(run, tmp_path):
     (earlier,) = ended.record["training"]["earlier"]
     assert earlier["seconds"] == begun.record["training"]["seconds"]
 
+    last = tmp_path / "checkpoints" / "last.ckpt"  # the same command goes on, its history kept
+    more = (*options, "optimizer.lr=0.0", "trainer.max_epochs=3", f"resume={last}")
+    status, _, err = train(tmp_path / "resumed", *more)
+    assert status == 0, err
+    assert len(metrics(tmp_path / "resumed")["train/loss"]) < 3  # it did not begin anew
+    assert load_model(tmp_path / "resumed").record["training"]["earlier"] == [earlier]
+
 
 def test_a_terminated_training_says_how_to_go_on(tmp_path):
     """SIGTERM, as a batch system sends it: one line, exit status 2, no model."""
