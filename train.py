@@ -48,19 +48,18 @@ def train_network(
         hyperparameters=plain,
         **plain["module"],
     )
-    best = ModelCheckpoint(
-        dirpath=run_dir / "checkpoints",
-        filename="best",
-        monitor=config.monitor,
-        save_last=True,
-        every_n_epochs=config.trainer.check_val_every_n_epoch,
-        save_on_train_epoch_end=True,  # after validation, with the epoch complete: exact resume
-        auto_insert_metric_name=False,
-        enable_version_counter=False,
-    )
+    keeping = {
+        "dirpath": run_dir / "checkpoints",
+        "save_on_train_epoch_end": True,  # after validation, with the epoch complete: exact resume
+        "auto_insert_metric_name": False,
+        "enable_version_counter": False,
+    }
+    every = config.trainer.check_val_every_n_epoch
+    best = ModelCheckpoint(filename="best", monitor=config.monitor, every_n_epochs=every, **keeping)
+    last = ModelCheckpoint(filename="last", **keeping)  # save_last writes where `best` does alone
     callbacks = [instantiate(node) for node in (config.get("callbacks") or {}).values()]
     trainer = instantiate(
-        config.trainer, logger=loggers, callbacks=[*callbacks, best], default_root_dir=run_dir
+        config.trainer, logger=loggers, callbacks=[*callbacks, best, last], default_root_dir=run_dir
     )
     if config.resume is not None and not Path(config.resume).is_file():
         raise StoreError(f"resume: no file '{config.resume}'; give a run's checkpoints/last.ckpt")
@@ -68,8 +67,8 @@ def train_network(
     try:
         trainer.fit(module, datamodule, ckpt_path=config.resume, weights_only=True)
     except SIGTERMException:  # Lightning would exit as if nothing were amiss
-        last = Path(best.dirpath, "last.ckpt")
-        remedy = f"go on with resume={last}" if last.is_file() else "start it again"
+        kept = Path(last.dirpath, "last.ckpt")
+        remedy = f"go on with resume={kept}" if kept.is_file() else "start it again"
         raise DmftnetError(
             f"training was terminated in epoch {trainer.current_epoch}, no model is written; "
             f"{remedy}"
