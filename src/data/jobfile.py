@@ -39,6 +39,8 @@ Columns = dict[str, np.ndarray]
 OFFSETS = {"samples/n_poles": "samples/pole_offsets"}
 """Columns of counts, and the columns of offsets into the flat arrays that follow from them."""
 
+CHUNK = 2**20  # bytes that are compressed together: whole files are read, never single rows
+
 
 def write_jobs(
     path: Path, attributes: Mapping[str, Any], omega: np.ndarray, jobs: Mapping[int, Columns]
@@ -77,8 +79,11 @@ def write_jobs(
 def _write_column(file: h5py.File, name: str, values: np.ndarray) -> None:
     if values.dtype.kind == "U":
         values = values.astype(h5py.string_dtype())
-    large = values.nbytes > 4096
-    packing = {"compression": "gzip", "compression_opts": 6, "shuffle": True} if large else {}
+    packing = {}
+    if values.nbytes > 4096:
+        rows = max(1, CHUNK * len(values) // values.nbytes)
+        packing = {"compression": "gzip", "compression_opts": 6, "shuffle": True}
+        packing["chunks"] = (min(rows, len(values)), *values.shape[1:])
     file.create_dataset(name, data=values, **packing)
 
 
