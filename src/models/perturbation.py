@@ -4,7 +4,8 @@ The twin of the numpy solver `dmftnet.physics.solvers.ipt`, which has the formul
 over problems and a fixed number of steps. Green's functions are smooth on the imaginary axis, so
 the occupation that reference and answer share is sought there, by a secant.
 
-A problem that is its own particle-hole mirror image is half filled: nothing is sought there.
+A problem that is its own particle-hole mirror image is half filled, its reference level at zero:
+nothing is sought there, and nothing dressed.
 
 It agrees with the solver to 1e-3 (L1 distance of spectra) at half filling and to a few per cent
 where Sigma has a pole outside the bath. Nothing here is differentiated but `Inverse`.
@@ -53,14 +54,12 @@ class Inverse(Constants):
 
     def forward(self, real: torch.Tensor, imag: torch.Tensor) -> torch.Tensor:
         """(..., n_w) parts of d, ``Im d >= 0`` -> (..., n_w) weights ``-Im (1/d) dw / pi``."""
-        imag = imag.clamp_min(self.FLOOR).expand_as(real)
-        log = torch.complex(0.5 * torch.log(real**2 + imag**2), torch.atan2(imag, real))
-        d = torch.complex(real, imag)
+        d = torch.complex(real, imag.clamp_min(self.FLOOR).expand_as(real))
+        log = torch.log(d)
         step = d.diff(dim=-1)
         mean = log.diff(dim=-1) / step  # of 1/d over the cell
-        scale = self.width / step
-        rising = (scale * (1.0 - mean * d[..., :-1])).imag
-        falling = (scale * (mean * d[..., 1:] - 1.0)).imag
+        rising = (self.width * (1.0 - mean * d[..., :-1]) / step).imag
+        falling = self.width * mean.imag - rising
         weights = -(nn.functional.pad(falling, (0, 1)) + nn.functional.pad(rising, (1, 0)))
         return weights.clamp_min(0.0) / math.pi
 
@@ -118,23 +117,29 @@ class SecondOrderDiagram(Constants):
 
 
 class _Problems(NamedTuple):
-    """What all evaluations for a batch share.
+    """Problems whose occupation is sought.
 
-    ``U, eps_d`` (B,); ``delta`` (B, n_y), the hybridization at ``i y``; ``real, imag`` (B, n_w), of
-    ``w - Delta``; ``levels, table`` (B, n_level), reference levels and their occupations.
+    ``U, eps_d`` (B,); ``real, imag`` (B, n_w), of ``w - Delta``; ``delta`` (B, n_y), the
+    hybridization at ``i y``; ``levels, table`` (B, n_level), reference levels and occupations.
     """
 
     U: torch.Tensor
     eps_d: torch.Tensor
-    delta: torch.Tensor
     real: torch.Tensor
     imag: torch.Tensor
+    delta: torch.Tensor
     levels: torch.Tensor
     table: torch.Tensor
 
-    def of(self, rows: torch.Tensor) -> _Problems:
-        """Those problems alone."""
-        return _Problems(*(values[rows] for values in self))
+    def reference_level(self, n: torch.Tensor) -> torch.Tensor:
+        """(B,) level of the reference of occupation n, linear between the table's entries."""
+        right = torch.searchsorted(-self.table, -n[:, None]).clamp(1, self.table.shape[-1] - 1)
+        (x0, x1), (n0, n1) = (
+            (values.gather(-1, right - 1), values.gather(-1, right))
+            for values in (self.levels, self.table)
+        )
+        share = ((n0 - n[:, None]) / (n0 - n1).clamp_min(1e-12)).clamp(0.0, 1.0)
+        return (x0 + share * (x1 - x0))[:, 0]
 
     def dressing(self, eps_0: torch.Tensor, n: torch.Tensor) -> torch.Tensor:
         """(B, 1) coefficient that makes the atomic limit exact."""
@@ -176,31 +181,34 @@ class ModifiedIPT(Constants):
 
     def forward(self, hybridization: torch.Tensor, params: torch.Tensor) -> torch.Tensor:
         """(B, n_w), (B, >= 2) -> (B, n_w) complex128 self-energy, ``Im Sigma <= 0``."""
-        problems = self._problems(hybridization, params)
-        n = torch.full_like(problems.U, 0.5)
-        uneven = ~is_even(hybridization, params[:, :2])
-        if uneven.any():
-            n[uneven] = self._consistent_occupation(problems.of(uneven))
-        diagram, eps_0 = self._diagram(problems, n)
-        density = self._dressed(diagram / self.weights, problems.dressing(eps_0, n))
-        density = density * (problems.U**2)[:, None]
-        real = density @ self.hilbert + (problems.U * n)[:, None]
-        return torch.complex(real, -math.pi * density)
-
-    def _problems(self, hybridization: torch.Tensor, params: torch.Tensor) -> _Problems:
         h, U, eps_d = hybridization.double(), params[:, 0].double(), params[:, 1].double()
+        real, imag = self.omega - h @ self.hilbert, math.pi * h  # of w - Delta
+        n, eps_0 = torch.full_like(U, 0.5), torch.zeros_like(U)
+        uneven = ~is_even(hybridization, params[:, :2])
+        some = bool(uneven.any())
+        if some:
+            parts = (values[uneven] for values in (U, eps_d, real, imag))
+            problems = self._problems(h[uneven], *parts)
+            n[uneven] = self._consistent_occupation(problems)
+            eps_0[uneven] = problems.reference_level(n[uneven])
+        density = self._diagram(real, imag, n, eps_0) / self.weights
+        if some:  # in an even problem there is nothing to dress
+            b = problems.dressing(eps_0[uneven], n[uneven])
+            density[uneven] = self._dressed(density[uneven], b)
+        density = density * (U**2)[:, None]
+        return torch.complex(density @ self.hilbert + (U * n)[:, None], -math.pi * density)
+
+    def _problems(self, h, U, eps_d, real, imag) -> _Problems:
         delta = self._continue(h * self.weights)
         levels = self.offsets - delta[:, :1].real
         table = self._occupation(1j * self.y - delta[:, None, :], levels)
-        return _Problems(U, eps_d, delta, self.omega - h @ self.hilbert, math.pi * h, levels, table)
+        return _Problems(U, eps_d, real, imag, delta, levels, table)
 
-    def _diagram(self, problems: _Problems, n: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Weights of the diagram of the reference of occupation n, and the level of the latter."""
-        eps_0 = _inverse(problems.levels, problems.table, n)
-        poles = self.inverse(problems.real - eps_0[:, None], problems.imag)
-        below, above = poles.split(self.half, dim=-1)
+    def _diagram(self, real, imag, n: torch.Tensor, eps_0: torch.Tensor) -> torch.Tensor:
+        """(B, n_w) weights of the diagram, its reference at level eps_0 scaled to occupation n."""
+        below, above = self.inverse(real - eps_0[:, None], imag).split(self.half, dim=-1)
         poles = torch.cat([_scaled_to(below, n), _scaled_to(above, 1.0 - n)], dim=-1)
-        return self.diagram(poles), eps_0
+        return self.diagram(poles)
 
     def _consistent_occupation(self, problems: _Problems) -> torch.Tensor:
         """(B,) occupation of one spin that reference and answer share."""
@@ -209,8 +217,8 @@ class ModifiedIPT(Constants):
         n = (lower / (1.0 + lower - upper)).clamp(self.N_MIN, 1.0 - self.N_MIN)  # of Hubbard bands
         slope, last, last_surplus = torch.full_like(n, -2.0), n, None
         for _ in range(self.N_EVALUATIONS - 1):
-            diagram, eps_0 = self._diagram(problems, n)
-            S2 = self._continue(diagram)
+            eps_0 = problems.reference_level(n)
+            S2 = self._continue(self._diagram(problems.real, problems.imag, n, eps_0))
             dressed = S2 / (1.0 - problems.dressing(eps_0, n) * S2)
             self_energy = (U * n)[:, None] + (U**2)[:, None] * dressed
             surplus = self._occupation(green - self_energy, eps_d) - n
@@ -250,14 +258,6 @@ class ModifiedIPT(Constants):
         """``n = 1/2 + (1/pi) integral_0^inf Re G(iy) dy``, ``G = 1/(z - level)``."""
         real = z.real - level.unsqueeze(-1)
         return 0.5 + (real / (real**2 + z.imag**2)) @ self.quadrature
-
-
-def _inverse(x: torch.Tensor, y: torch.Tensor, at: torch.Tensor) -> torch.Tensor:
-    """x where the falling table (B, k) of y takes the values (B,), linear between entries."""
-    right = torch.searchsorted(-y, -at.unsqueeze(-1)).clamp(1, y.shape[-1] - 1)
-    (x0, x1), (y0, y1) = ((t.gather(-1, right - 1), t.gather(-1, right)) for t in (x, y))
-    share = ((y0 - at.unsqueeze(-1)) / (y0 - y1).clamp_min(1e-12)).clamp(0.0, 1.0)
-    return (x0 + share * (x1 - x0)).squeeze(-1)
 
 
 def _scaled_to(weights: torch.Tensor, total: torch.Tensor) -> torch.Tensor:
