@@ -49,9 +49,9 @@ class FilmBlock(nn.Module):
     def forward(self, x: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
         """(B, T, d) tokens, (B, d) condition -> (B, T, d)."""
         scale, shift, scale_2, shift_2 = self.modulation(condition).unsqueeze(-2).chunk(4, dim=-1)
-        y = self.norms[0](x) * (1.0 + scale) + shift
+        y = torch.addcmul(shift, self.norms[0](x), 1.0 + scale)
         x = x + self.dropout(self.attention(y, y, y))
-        y = self.norms[1](x) * (1.0 + scale_2) + shift_2
+        y = torch.addcmul(shift_2, self.norms[1](x), 1.0 + scale_2)
         return x + self.dropout(self.forward_net(y))
 
 

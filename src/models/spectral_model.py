@@ -55,11 +55,15 @@ def symmetric(
 ) -> torch.Tensor:
     """(..., B, n_w) mean of what `predict` says of problems and of their mirror images."""
     n, uneven = len(params), ~is_even(hybridization, params)
-    if uneven.any():
-        hybridization = torch.cat([hybridization, hybridization[uneven].flip(-1)])
-        params = torch.cat([params, mirror(params[uneven])])
-        references = tuple(torch.cat([r, References.mirrored(r[uneven])]) for r in references)
-    both = predict(hybridization, params, *references)
+    if not uneven.any():
+        A = predict(hybridization, params, *references)
+        return 0.5 * (A + A.flip(-1))
+    references = tuple(torch.cat([r, References.mirrored(r[uneven])]) for r in references)
+    both = predict(
+        torch.cat([hybridization, hybridization[uneven].flip(-1)]),
+        torch.cat([params, mirror(params[uneven])]),
+        *references,
+    )
     A = both[..., :n, :]
     image = A.flip(-1)
     image[..., uneven, :] = both[..., n:, :].flip(-1)

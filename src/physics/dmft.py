@@ -29,7 +29,7 @@ from dmftnet.errors import DmftnetWarning, InvalidProblemError
 from dmftnet.physics.grid import FrequencyGrid
 from dmftnet.physics.impurity import ImpurityProblem, ImpuritySolution, ImpuritySolver
 from dmftnet.physics.lattice import Lattice
-from dmftnet.physics.mixing import LinearMixing, Mixer, Mixing
+from dmftnet.physics.mixing import BroydenMixing, Mixer, Mixing
 from dmftnet.physics.observables import kl_divergence
 
 
@@ -134,7 +134,7 @@ class DMFTLoop:
             )
         self.solver = solver
         self.lattice = lattice
-        self.mixing = mixing if mixing is not None else LinearMixing()
+        self.mixing = mixing if mixing is not None else BroydenMixing(0.5)
         self.tolerance = float(tolerance)
         self.zero_tolerance = float(zero_tolerance)
         self.max_iterations = int(max_iterations)

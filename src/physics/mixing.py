@@ -4,7 +4,8 @@ The DMFT loop drives many problems at once through one batched solver, so it can
 a root finder; a mixer is told the input and the output of each iteration and asked for the next
 input. `BroydenMixing` takes its algebra from `scipy.optimize.BroydenFirst` (Broyden's good method,
 limited memory; on a fixed point it is Anderson acceleration with one secant condition a step).
-Linear mixing is the robust choice near the Mott transition, Broyden the quick one away from it.
+Broyden's method is the quicker one and settles where the linear one cycles (the square lattice's
+metals); with a first step of 0.5 it found the same branches.
 """
 
 from __future__ import annotations
