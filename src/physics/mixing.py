@@ -96,7 +96,7 @@ class _BroydenMixer:
         if self._jacobian is None:
             self._jacobian = BroydenFirst(alpha=self._recipe.fraction, max_rank=self._recipe.memory)
             self._jacobian.setup(x, residual, None)
-        else:
+        elif np.any(x != self._jacobian.last_x):  # else there is no secant to learn from
             self._jacobian.update(x, residual)
         step = -self._jacobian.solve(residual)
         longest = self._recipe.max_step * np.linalg.norm(residual)

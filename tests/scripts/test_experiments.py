@@ -10,7 +10,7 @@ import toy_files
 
 ROOT = Path(__file__).resolve().parents[2]
 EXPERIMENTS = sorted(path.stem for path in (ROOT / "conf" / "experiment").glob("*.yaml"))
-GOES_ON_FROM = {"laptop_tuned": "laptop"}
+GOES_ON_FROM = {"laptop_tuned": "laptop", "laptop_driven": "laptop_tuned"}
 SMALL = (
     "dataset.grid={w_min: 0.02, w_max: 6.0, n_w: 40}",
     "dataset.batch_size=4",
