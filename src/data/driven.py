@@ -61,7 +61,7 @@ class DrivenPlan(TrajectoryPlan):
         super().__init__(sampler, n_trajectories, n_iterations, tolerance, resolution)
         if every < 1:
             raise DmftnetError(f"sampling.every = {every}: give a number of iterations >= 1")
-        if not hasattr(driver, "grid"):
+        if getattr(driver, "grid", None) is None:
             raise DmftnetError(
                 f"sampling.driver: '{driver.name}' has no grid of its own; drive with a network"
             )

@@ -1,0 +1,95 @@
+"""Problems of a driver's own loop: the driver decides the way, the exact solver the labels."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from toy_dataset import make_file
+from toy_solver import ToySolver
+
+from dmftnet.data.driven import DrivenPlan
+from dmftnet.data.sampling import TrajectorySampler
+from dmftnet.data.store import STATUS, SpectralStore
+from dmftnet.errors import DmftnetError
+from dmftnet.physics.grid import FrequencyGrid
+from dmftnet.physics.lattice import Bethe, semicircle
+from dmftnet.physics.solution import CurveSolution
+
+COARSE = FrequencyGrid.geometric(3e-3, 6.0, 80)
+RESOLUTION = (0.006, 0.06)
+
+
+@dataclass(frozen=True)
+class Driver:
+    """Answers every problem with one semicircle, so that its loop's way is known."""
+
+    centre: float = 0.4
+    grid: FrequencyGrid = COARSE
+    name: str = "driver"
+
+    def solve_batch(self, problems):
+        curve = semicircle(COARSE, self.centre, 1.0, 1.0)
+        curve = curve / COARSE.integrate(curve)
+        return [CurveSolution(problem, curve[None], {}) for problem in problems]
+
+
+def make_plan(driver=None, **options):
+    sampler = TrajectorySampler(seed=4, half_filled_fraction=0.0)
+    options = {"n_trajectories": 4, "n_iterations": 3, "every": 2, "tolerance": 1e-12} | options
+    return DrivenPlan(driver or Driver(), sampler, resolution=RESOLUTION, **options)
+
+
+def test_problems_lie_on_the_drivers_way():
+    """``Delta_k = Delta + (1 - m)^k (Delta_0 - Delta)`` under linear mixing m."""
+    plan = make_plan()
+    lattice, answer = Bethe(), semicircle(COARSE, 0.4, 1.0, 1.0)
+    end = 0.25 * answer / COARSE.integrate(answer)
+    trajectory = plan.sampler.trajectory(1)
+    met = plan.problems(1, lattice)
+    assert len(met) == 3
+    (first, second, third) = (problem.hybridization[0] - end for problem in met)
+    ratio = (1 - trajectory.mixing) ** plan.every
+    np.testing.assert_allclose(second, ratio * first, atol=1e-9)
+    np.testing.assert_allclose(third, ratio * second, atol=1e-9)
+
+
+def test_labels_are_the_exact_solvers(tmp_path):
+    plan = make_plan()
+    store = SpectralStore.open(make_file(tmp_path / "driven.h5", plan))
+    assert len(store) == 12 and store.resolution == RESOLUTION
+    for number in range(4):
+        own = np.flatnonzero(store["trajectory"] == number)
+        for sample, problem in zip(own, plan.problems(number, Bethe()), strict=True):
+            curve = problem.grid.interpolate(problem.hybridization[0], store.grid.omega)
+            np.testing.assert_allclose(store["hybridization"][sample], curve, atol=1e-6)
+            exact = ToySolver().solve(problem.replace(grid=store.grid, hybridization=curve))
+            assert store["filling"][sample] == pytest.approx(exact.filling, abs=1e-6)
+
+
+def test_a_loop_that_converged_ends_with_its_last_problem():
+    met = make_plan(n_iterations=9, every=100, tolerance=1e-6).problems(1, Bethe())
+    assert len(met) == 1  # it converged before the hundredth
+    answer = semicircle(COARSE, 0.4, 1.0, 1.0)
+    end = 0.25 * answer / COARSE.integrate(answer)
+    assert COARSE.integrate(np.abs(met[0].hybridization[0] - end)) < 0.01
+
+
+def test_failed_solves_are_told(tmp_path):
+    plan = make_plan(n_trajectories=12)
+    store = SpectralStore.open(make_file(tmp_path / "a.h5", plan, solver=ToySolver(fault="error")))
+    failed = store.columns["trajectories/U"] > 2
+    status = np.array(STATUS)[store.columns["trajectories/status"]]
+    assert failed.any() and np.all((status == "failed") == failed)
+    assert np.all(store.columns["trajectories/n_samples"][failed] == 0)
+
+
+@pytest.mark.parametrize(
+    ("driver", "options", "match"),
+    [
+        (ToySolver(), {}, "'toy' has no grid of its own; drive with a network"),
+        (Driver(), {"every": 0}, "sampling.every = 0: give a number of iterations >= 1"),
+    ],
+)
+def test_bad_plans_are_refused(driver, options, match):
+    with pytest.raises(DmftnetError, match=match):
+        make_plan(driver, **options)
