@@ -3,9 +3,10 @@
     OMP_NUM_THREADS=1 python benchmarks/network.py                       the weights that ship
     OMP_NUM_THREADS=1 python benchmarks/network.py outputs/demo/train    a run folder
 
-One solve, batches of 64 and 1,024, and a whole DMFT loop at U = 2, on one core after compilation;
-the exact loop runs with the same settings on its own grid. Where torch finds a GPU, solves a second
-against the batch size as well, arrays on the GPU. For training see benchmarks/network_training.py.
+One solve, batches of 64 and 1,024, a DMFT loop at U = 2 and eight loops at once, on one core after
+compilation, for the ensemble and for its first member alone; the exact loops run with the same
+settings on their own grid. Where torch finds a GPU, solves a second against the batch size as well,
+arrays on the GPU. For training see benchmarks/network_training.py.
 """
 
 from __future__ import annotations
@@ -13,12 +14,15 @@ from __future__ import annotations
 import sys
 import time
 import warnings
+from functools import partial
+from pathlib import Path
 
 import torch
 from rich.console import Console
 from rich.table import Table
 
 from dmftnet.errors import DmftnetWarning
+from dmftnet.models.ensemble import Ensemble
 from dmftnet.models.network_solver import NetworkSolver
 from dmftnet.physics.dmft import DMFTLoop
 from dmftnet.physics.grid import FrequencyGrid
@@ -27,6 +31,7 @@ from dmftnet.physics.solvers.ras import RasSolver
 from dmftnet.physics.starts import one_orbital_problem
 
 U = 2.0
+SCAN = [0.5, 1.0, 1.5, 2.0, 2.4, 3.0, 3.5, 4.0]  # of loops at once
 BATCHES = {64: 10, 1024: 3}  # size: repeats
 GPU_BATCHES = [1, 64, 1024, 4096, 16384, 65536]
 AIMS = {"one solve": "3 ms", "batch of 64, each": "1 ms", "DMFT loop": "ratio 300"}
@@ -43,36 +48,55 @@ def seconds(call, repeats: int) -> float:
     return best
 
 
-def timed_loop(solver, problem, repeats: int) -> tuple[float, int]:
-    """(seconds, iterations) of a loop at its default settings, fastest of a few runs."""
-    loop, results = DMFTLoop(solver, Bethe()), []
-    best = seconds(lambda: results.append(loop.run_one(problem)), repeats)
-    return best, results[-1].iterations
+def timed_loops(solver, problems, repeats: int) -> tuple[float, list[int]]:
+    """(seconds, iterations of each) of loops at default settings, fastest of a few runs."""
+    loop, runs = DMFTLoop(solver, Bethe()), []
+    best = seconds(lambda: runs.append(loop.run(problems)), repeats)
+    return best, [result.iterations for result in runs[-1]]
 
 
-def cpu_table(network: NetworkSolver) -> Table:
-    """Network against ras on one core."""
-    ras, lattice = RasSolver(), Bethe()
-    problem = one_orbital_problem(network.grid, lattice, U=U)
-    fine = one_orbital_problem(FrequencyGrid.geometric(1e-3, 8.0, 800), lattice, U=U)
-    ras.solve(fine)  # compiles
-    exact = seconds(lambda: ras.solve(fine).spectrum(), 3)
-    rows = [("one solve", exact, seconds(lambda: network.solve(problem), 50))]
+def timings(solver, grid: FrequencyGrid, repeats: int) -> dict[str, tuple[float, str]]:
+    """Seconds of each task, and a remark: one solve, doped, one loop, several."""
+    lattice = Bethe()
+    problem = one_orbital_problem(grid, lattice, U=U)
+    doped = one_orbital_problem(grid, lattice, U=U, eps_d=-0.5)
+    scan = [one_orbital_problem(grid, lattice, U=value) for value in SCAN]
+    solver.solve(problem)  # compiles
+    loop, (n,) = timed_loops(solver, [problem], max(1, repeats // 5))
+    loops, counts = timed_loops(solver, scan, max(1, repeats // 10))
+    return {
+        "one solve": (seconds(lambda: solver.solve(problem).spectrum(), repeats), ""),
+        "one doped solve": (seconds(lambda: solver.solve(doped).spectrum(), repeats), ""),
+        f"DMFT loop, U = {U:g}": (loop, f"{n} iterations"),
+        f"{len(SCAN)} loops, U = {SCAN[0]:g} to {SCAN[-1]:g}": (loops, f"{sum(counts)} iterations"),
+    }
+
+
+def cpu_table(networks: dict[str, NetworkSolver]) -> Table:
+    """Networks against ras on one core."""
+    exact = timings(RasSolver(), FrequencyGrid.geometric(1e-3, 8.0, 800), 2)
+    table = Table("one core", "ras", *(c for name in networks for c in (name, "ratio")), "aim")
+    found = {name: timings(network, network.grid, 50) for name, network in networks.items()}
+    for task, (slow, remark) in exact.items():
+        cells = [f"{slow:.2f} s" + (f", {remark}" if remark else "")]
+        for name in networks:
+            fast, remark = found[name][task]
+            cells += [
+                f"{1e3 * fast:.2f} ms" + (f", {remark}" if remark else ""),
+                f"{slow / fast:.0f}",
+            ]
+        table.add_row(
+            task, *cells, next((aim for key, aim in AIMS.items() if task.startswith(key)), "")
+        )
+    slow = exact["one solve"][0]
     for size, repeats in BATCHES.items():
-        batch = [problem] * size
-        each = seconds(lambda batch=batch: network.solve_batch(batch), repeats) / size
-        rows.append((f"batch of {size:,}, each", exact, each))
-    doped = one_orbital_problem(network.grid, lattice, U=U, eps_d=-0.5)
-    fine_doped = one_orbital_problem(fine.grid, lattice, U=U, eps_d=-0.5)
-    slow = seconds(lambda: ras.solve(fine_doped).spectrum(), 2)
-    rows.append(("one doped solve", slow, seconds(lambda: network.solve(doped), 50)))
-    (slow, n_slow), (fast, n_fast) = timed_loop(ras, fine, 1), timed_loop(network, problem, 10)
-    rows.append((f"DMFT loop, U = {U:g} ({n_slow} and {n_fast} iterations)", slow, fast))
-    rows.append(("DMFT loop, an iteration", slow / n_slow, fast / n_fast))
-    table = Table("one core", "ras", "network", "ratio", "aim")
-    for name, slow, fast in rows:
-        aim = next((aim for key, aim in AIMS.items() if name.startswith(key)), "")
-        table.add_row(name, f"{slow:.2f} s", f"{1e3 * fast:.2f} ms", f"{slow / fast:.0f}", aim)
+        cells = []
+        for network in networks.values():
+            batch = [one_orbital_problem(network.grid, Bethe(), U=U)] * size
+            each = seconds(partial(network.solve_batch, batch), repeats) / size
+            cells += [f"{1e3 * each:.2f} ms", f"{slow / each:.0f}"]
+        task = f"batch of {size:,}, each"
+        table.add_row(task, f"{slow:.2f} s", *cells, AIMS.get(task, ""))
     return table
 
 
@@ -105,8 +129,11 @@ def gpu_table(network: NetworkSolver) -> Table:
 def main(checkpoint: str) -> None:
     torch.set_num_threads(1)
     warnings.simplefilter("ignore", DmftnetWarning)  # times, not answers
-    network, console = NetworkSolver(checkpoint), Console()
-    console.print(cpu_table(network))
+    network, console = NetworkSolver(checkpoint), Console(width=140)
+    networks = {network.label: network}
+    if isinstance(network.model, Ensemble):
+        networks["one member"] = NetworkSolver(Path(checkpoint, "member_0"))
+    console.print(cpu_table(networks))
     if torch.cuda.is_available():
         console.print(gpu_table(network))
     else:

@@ -15,7 +15,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dmftnet.data.generation import TrajectoryPlan, quality, sample_row, trajectory_columns
+from dmftnet.data.generation import (
+    NoPolesError,
+    TrajectoryPlan,
+    quality,
+    sample_row,
+    trajectory_columns,
+)
 from dmftnet.data.jobfile import Columns
 from dmftnet.data.sampling import TrajectorySampler
 from dmftnet.errors import DmftnetError
@@ -84,6 +90,8 @@ class DrivenPlan(TrajectoryPlan):
                     break
                 iteration = Iteration(job, number, np.nan, problem, solution)
                 samples.append(sample_row(trajectory, len(samples), iteration))
+        except NoPolesError:
+            raise
         except (DmftnetError, np.linalg.LinAlgError) as error:
             status, message = "failed", str(error).splitlines()[0]
         return trajectory_columns(trajectory, status, message, samples, grid.n_w)

@@ -20,16 +20,17 @@ class StackedLinear(nn.Module):
 
     def __init__(self, layers: Sequence[nn.Linear]):
         super().__init__()
-        _keep(self, "weight", layers)  # (M, n_out, n_in)
+        _keep(self, "weight", layers)
+        self.weight = self.weight.mT  # (M, n_in, n_out)
         _keep(self, "bias", layers, batch_axis=True)  # (M, 1, n_out), or None
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(M, ..., n_in) -> (M, ..., n_out)."""
         rows = x.flatten(1, -2)
         if self.bias is None:
-            rows = torch.bmm(rows, self.weight.mT)
+            rows = torch.bmm(rows, self.weight)
         else:
-            rows = torch.baddbmm(self.bias, rows, self.weight.mT)
+            rows = torch.baddbmm(self.bias, rows, self.weight)
         return rows.unflatten(1, x.shape[1:-1])
 
 
