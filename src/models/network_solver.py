@@ -65,7 +65,7 @@ class NetworkSolver:
         self,
         checkpoint: str | Path | Sequence[str | Path],
         limits: Mapping[str, float] | None = None,
-        sharpening: int = 2,
+        sharpening: int = 3,
     ):
         if isinstance(checkpoint, str | Path):
             model, applicability = load_model(checkpoint), load_applicability(checkpoint, limits)
@@ -83,7 +83,7 @@ class NetworkSolver:
         resolution: Sequence[float],
         label: str = "model in training",
         applicability: Applicability | None = None,
-        sharpening: int = 2,
+        sharpening: int = 3,
     ) -> NetworkSolver:
         """A solver around a model in memory.
 
@@ -106,7 +106,7 @@ class NetworkSolver:
         self, model, label: str, resolution, applicability: Applicability, sharpening: int
     ) -> None:
         if sharpening < 0:
-            raise DmftnetError(f"sharpening = {sharpening}: give a number of steps >= 0, e.g. 2")
+            raise DmftnetError(f"sharpening = {sharpening}: give a number of steps >= 0, e.g. 3")
         if "spread" in applicability.limits and not isinstance(model, Ensemble):
             raise DmftnetError(
                 f"limits.spread is given, but '{label}' is a single network, which has no spread; "

@@ -47,7 +47,7 @@ def at_resolution(
     )
 
 
-def sharpened(grid: FrequencyGrid, curves: np.ndarray, eta: float, steps: int = 2) -> np.ndarray:
+def sharpened(grid: FrequencyGrid, curves: np.ndarray, eta: float, steps: int = 3) -> np.ndarray:
     """Curves without the constant part of a resolution: ``A <- A + (A_0 - K A)``, some steps.
 
     ``K`` is the Gaussian of width eta. P. H. van Cittert's deconvolution (Z. Phys. 69, 298 (1931)):

@@ -1,0 +1,84 @@
+"""How many steps of sharpening a network's loop needs: that of a network without error.
+
+    OMP_NUM_THREADS=1 python benchmarks/sharpening.py            U = 2.9, ten minutes
+    OMP_NUM_THREADS=1 python benchmarks/sharpening.py 2.8
+
+The exact solver answers on the networks' grid and at their resolution, as a perfect network would,
+and `dmftnet.physics.resolution.sharpened` works on its answers. Loops start from the exact metal.
+What remains is the loss that no training can repair: this chooses `solver.sharpening` without any
+network.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from dmftnet.callbacks.exact_loops import load_references
+from dmftnet.data.labels import network_spectrum
+from dmftnet.physics.dmft import DMFTLoop
+from dmftnet.physics.grid import FrequencyGrid
+from dmftnet.physics.impurity import ImpurityProblem, SerialBatch
+from dmftnet.physics.lattice import Bethe
+from dmftnet.physics.observables import kl_divergence, quasiparticle_weight
+from dmftnet.physics.resolution import sharpened
+from dmftnet.physics.solution import CurveSolution
+from dmftnet.physics.solvers.ras import RasSolver
+
+RESOLUTION = (0.006, 0.06)
+NETWORK_GRID = FrequencyGrid.geometric(3e-3, 7.0, 224)
+FINE = FrequencyGrid.geometric(1e-3, 8.0, 1200)
+STEPS = [0, 1, 2, 3, 4]
+
+
+@dataclass(frozen=True)
+class PerfectNetwork(SerialBatch):
+    """The exact spectrum of each problem as a network without error would give it."""
+
+    exact: RasSolver
+    steps: int
+    grid: FrequencyGrid = NETWORK_GRID
+    name: str = "perfect network"
+
+    def solve(self, problem: ImpurityProblem) -> CurveSolution:
+        curve = self.grid.interpolate(problem.hybridization[0], FINE.omega)
+        solution = self.exact.solve(problem.replace(grid=FINE, hybridization=curve))
+        spectrum = network_spectrum(FINE, self.grid, RESOLUTION, solution.spectrum()[0])
+        spectrum = sharpened(self.grid, spectrum, RESOLUTION[0], self.steps)
+        return CurveSolution(problem, spectrum[None] / self.grid.integrate(spectrum), {})
+
+
+def main(U: float = 2.9) -> None:
+    references = load_references("data/bethe_reference.h5", NETWORK_GRID, RESOLUTION)
+    (metal,) = (r for r in references if (r.U, r.eps_d, r.start) == (U, -U / 2, "metal"))
+    exact = RasSolver(depths=("all", 12, 6, 1), stretch=5.5, n_lanczos=80)  # ras_fine
+    problem = ImpurityProblem(U, -U / 2, NETWORK_GRID, 0.25 * metal.spectrum)
+    table = Table("steps", "iterations", "A(0) pi D/2", "Z", "KL", title=f"metal at U = {U:g}")
+    table.add_row("exact", "", f"{metal.A0 * np.pi / 2:.3f}", f"{metal.Z:.4f}", "")
+    console = Console()
+    for steps in STEPS:
+        began = time.monotonic()
+        loop = DMFTLoop(PerfectNetwork(exact, steps), Bethe(), max_iterations=40)
+        result = loop.run_one(problem)
+        spectrum = result.solution.spectrum()[0]
+        Z = quasiparticle_weight(NETWORK_GRID, result.solution.self_energy()[0])
+        table.add_row(
+            str(steps),
+            f"{result.iterations}" + ("" if result.converged else ", not converged"),
+            f"{NETWORK_GRID.at_zero(spectrum) * np.pi / 2:.3f}",
+            f"{Z:.4f}",
+            f"{kl_divergence(NETWORK_GRID, metal.spectrum, spectrum):.1e}",
+        )
+        console.print(f"{steps} steps: {result.reason}, {time.monotonic() - began:.0f} s")
+    console.print(table)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 2:
+        sys.exit("usage: python benchmarks/sharpening.py [U]")
+    main(*map(float, sys.argv[1:]))
