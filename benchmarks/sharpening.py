@@ -55,7 +55,11 @@ class PerfectNetwork(SerialBatch):
 
 def main(U: float = 2.9) -> None:
     references = load_references("data/bethe_reference.h5", NETWORK_GRID, RESOLUTION)
-    (metal,) = (r for r in references if (r.U, r.eps_d, r.start) == (U, -U / 2, "metal"))
+    metals = {r.U: r for r in references if r.eps_d == -r.U / 2 and r.start == "metal"}
+    if U not in metals:
+        known = ", ".join(f"{value:g}" for value in sorted(metals))
+        sys.exit(f"U = {U:g}: no exact metal to start from; there are {known}")
+    metal = metals[U]
     exact = RasSolver(depths=("all", 12, 6, 1), stretch=5.5, n_lanczos=80)  # ras_fine
     problem = ImpurityProblem(U, -U / 2, NETWORK_GRID, 0.25 * metal.spectrum)
     table = Table("steps", "iterations", "A(0) pi D/2", "Z", "KL", title=f"metal at U = {U:g}")
