@@ -6,7 +6,8 @@ an ensemble held on to a metal, at the edge of the Mott gap, that the exact solv
 `DrivenPlan` lets the cheap solver drive the loop and labels its problems by the exact one, after
 S. Ross, G. Gordon, D. Bagnell, AISTATS 15 (2011):
 
-    python generate.py dataset=driven solver=ras_fine sampling.driver.checkpoint=weights
+    python generate.py dataset=driven solver=ras_fine seed=2
+    python generate.py dataset=driven solver=ras_fine sampling.driver.checkpoint=outputs/train/mine
 """
 
 from __future__ import annotations
