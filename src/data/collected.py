@@ -149,7 +149,9 @@ def read_collected(path: str | Path) -> list[CollectedSolve]:
         if file == path or file.is_file():
             jobs |= split_jobs(read_jobs(file, SCHEMA, VERSION, REMEDY)[1])
     if not jobs:
-        raise StoreError(f"file {path} holds no problem yet; {REMEDY}")
+        raise StoreError(
+            f"file {path} holds no problem yet, the network was trusted in every solve; {REMEDY}"
+        )
     return [CollectedSolve.of(jobs[job]) for job in sorted(jobs)]
 
 
