@@ -16,7 +16,6 @@ from rich.table import Table
 from dmftnet.physics.dmft import DMFTLoop
 from dmftnet.physics.grid import FrequencyGrid
 from dmftnet.physics.lattice import Bethe
-from dmftnet.physics.mixing import BroydenMixing
 from dmftnet.physics.solution_io import summarize
 from dmftnet.physics.solvers.ras import RasSolver
 from dmftnet.physics.starts import one_orbital_problem
@@ -53,7 +52,7 @@ def main() -> None:
     console = Console(width=160)
     for U, eps_d, start, n_bath, depths in CASES:
         solver = RasSolver(n_bath=n_bath, depths=depths)
-        loop = DMFTLoop(solver, lattice, BroydenMixing(), max_iterations=60)
+        loop = DMFTLoop(solver, lattice, max_iterations=60)
         problem = one_orbital_problem(grid, lattice, U=U, eps_d=eps_d, start=start)
         clock = time.perf_counter()
         result = loop.run_one(problem)

@@ -22,7 +22,6 @@ from dmftnet.physics.dmft import DMFTLoop
 from dmftnet.physics.grid import FrequencyGrid
 from dmftnet.physics.impurity import ImpurityProblem
 from dmftnet.physics.lattice import Bethe
-from dmftnet.physics.mixing import BroydenMixing
 from dmftnet.physics.solution_io import summarize
 from dmftnet.physics.solvers.ras import RasSolver
 
@@ -49,7 +48,7 @@ def main(U: float = 2.8, rows: int = len(CASES)) -> None:
     console = Console(width=110)
     for n_bath, stretch, depths, steps in CASES[:rows]:
         solver = RasSolver(n_bath=n_bath, stretch=stretch, depths=depths, n_lanczos=steps)
-        loop = DMFTLoop(solver, lattice, BroydenMixing(), tolerance=1e-6, max_iterations=100)
+        loop = DMFTLoop(solver, lattice, tolerance=1e-6, max_iterations=100)
         clock = time.process_time()
         result = loop.run_one(ImpurityProblem(U, -U / 2, grid, hybridization))
         seconds = (time.process_time() - clock) / result.iterations

@@ -23,7 +23,6 @@ from dmftnet.physics.filling import solve_filling
 from dmftnet.physics.grid import FrequencyGrid
 from dmftnet.physics.impurity import ImpurityProblem, ImpuritySolver
 from dmftnet.physics.lattice import Lattice
-from dmftnet.physics.mixing import BroydenMixing
 from dmftnet.physics.observables import kl_divergence
 from dmftnet.physics.solution_io import summarize
 from dmftnet.physics.starts import starting_hybridization
@@ -55,14 +54,11 @@ class LoopSettings:
 
     Parameters
     ----------
-    mixing : float
-        Of the first step; Broyden's method from there on.
     tolerance : float
         See `DMFTLoop`.
     max_iterations : int
     """
 
-    mixing: float = 0.5
     tolerance: float = 1e-5
     max_iterations: int = 60
 
@@ -71,7 +67,6 @@ class LoopSettings:
         return DMFTLoop(
             solver,
             lattice,
-            BroydenMixing(self.mixing),
             tolerance=self.tolerance,
             max_iterations=self.max_iterations,
         )

@@ -35,7 +35,7 @@ class DmftClosure(PeriodicCallback):
     references : path
         File of converged exact solutions.
     every_n_validations : see `PeriodicCallback`
-    mixing, tolerance, max_iterations : see `LoopSettings`
+    tolerance, max_iterations : see `LoopSettings`
     half_filled_U : sequence of float, optional, in D
         Half-filled loops at these U alone; every one in the file by default.
     """
@@ -46,14 +46,13 @@ class DmftClosure(PeriodicCallback):
         self,
         references: str | Path,
         every_n_validations: int = 1,
-        mixing: float = 0.5,
         tolerance: float = 1e-5,
         max_iterations: int = 60,
         half_filled_U: Sequence[float] | None = None,
     ):
         super().__init__(every_n_validations)
         self.path = Path(references)
-        self.settings = LoopSettings(mixing, tolerance, max_iterations)
+        self.settings = LoopSettings(tolerance, max_iterations)
         self.half_filled_U = half_filled_U
         self.references: list[Reference] | None = None
 

@@ -8,6 +8,9 @@ Convergence is judged on what the iteration *produces*, before mixing: ``KL(new 
 normalised hybridization spectra, in two consecutive iterations at most the tolerance. Small mixing
 therefore cannot fake it. Next to it the value at zero frequency must stand still: a quasiparticle
 peak that dies slowly above U_c2 weighs too little to show in the KL, and would pass for a metal.
+And along its last step the iteration must contract, by an eigenvalue of at most `EIGENVALUE`:
+beyond the end of a branch it creeps, for a while as if it stood still, past the remnant of the
+solution, and from a fixed point that it does not hold it departs as slowly.
 A loop that does not converge is a result with a reason, no exception.
 
 Cost: iterations x one solve; 6 to 10 iterations in a metal or insulator, 20 to 60 near the Mott
@@ -29,8 +32,15 @@ from dmftnet.errors import DmftnetWarning, InvalidProblemError
 from dmftnet.physics.grid import FrequencyGrid
 from dmftnet.physics.impurity import ImpurityProblem, ImpuritySolution, ImpuritySolver
 from dmftnet.physics.lattice import Lattice
-from dmftnet.physics.mixing import BroydenMixing, Mixer, Mixing
+from dmftnet.physics.mixing import AndersonMixing, Mixer, Mixing
 from dmftnet.physics.observables import kl_divergence
+
+EIGENVALUE = 0.95
+"""Largest eigenvalue of the iteration along its last step at which it counts as about to arrive:
+the way left to go is then at most 20 residuals."""
+
+NOISE = 1e-3
+"""KL, in tolerances, below which a step may be rounding and its eigenvalue is not asked for."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,6 +103,8 @@ class _Run:
     mixer: Mixer
     symmetric: bool
     kl: list[float] = field(default_factory=list)
+    eigenvalue: float = np.inf
+    last: tuple[np.ndarray, np.ndarray] | None = None  # input and residual before
     drift: list[float] = field(default_factory=list)
     diagnostics: list[dict[str, Any]] = field(default_factory=list)
     result: DMFTResult | None = None
@@ -134,7 +146,7 @@ class DMFTLoop:
             )
         self.solver = solver
         self.lattice = lattice
-        self.mixing = mixing if mixing is not None else BroydenMixing(0.5)
+        self.mixing = mixing if mixing is not None else AndersonMixing()
         self.tolerance = float(tolerance)
         self.zero_tolerance = float(zero_tolerance)
         self.max_iterations = int(max_iterations)
@@ -198,9 +210,14 @@ class DMFTLoop:
         run.drift.append(zero_frequency_drift(problem.grid, new, problem.hybridization))
         if self.on_iteration is not None:
             self.on_iteration(Iteration(run.index, len(run.kl), kl, problem, solution))
+        scale = np.sqrt(problem.grid.weights)  # lengths are then integrals
+        x, fx = (problem.hybridization * scale).reshape(-1), (new * scale).reshape(-1)
+        run.eigenvalue = _eigenvalue(run.last, (x, fx - x))
+        run.last = x, fx - x
         ended = self._verdict(run, finite)
         if ended is None:
-            run.problem = problem.replace(hybridization=self._mixed(run, new))
+            mixed = run.mixer.step(x, fx).reshape(new.shape) / scale
+            run.problem = problem.replace(hybridization=np.maximum(mixed, 0.0))
             return
         converged, reason = ended
         run.result = DMFTResult(
@@ -220,24 +237,32 @@ class DMFTLoop:
             return True, "one impurity solve, no self-consistency asked for"
         quiet = max(run.kl[-2:]) <= self.tolerance
         still = max(run.drift[-2:]) <= self.zero_tolerance
-        if len(run.kl) >= 2 and quiet and still:
+        arriving = run.eigenvalue <= EIGENVALUE or run.kl[-1] <= NOISE * self.tolerance
+        if len(run.kl) >= 2 and quiet and still and arriving:
             return True, f"KL {run.kl[-1]:.2e} <= {self.tolerance:.2e} in two iterations"
         if len(run.kl) < self.max_iterations:
             return None
         measured = f"KL {run.kl[-1]:.2e} against {self.tolerance:.2e}"
-        if quiet:
+        if quiet and still:
+            measured = (
+                f"the loop creeps: eigenvalue {run.eigenvalue:.3f} along its last step against "
+                f"{EIGENVALUE}, KL {run.kl[-1]:.2e}"
+            )
+        elif quiet:
             measured = f"change at w = 0 of {run.drift[-1]:.2e} against {self.zero_tolerance:.2e}"
         return False, (
             f"{measured} after {len(run.kl)} iterations; raise max_iterations, mix less, or start "
             "from this solution"
         )
 
-    def _mixed(self, run: _Run, new: np.ndarray) -> np.ndarray:
-        """Next input; scaled by the root of the weights so that lengths are integrals."""
-        scale = np.sqrt(run.problem.grid.weights)
-        x, fx = run.problem.hybridization * scale, new * scale
-        mixed = run.mixer.step(x.reshape(-1), fx.reshape(-1)).reshape(x.shape) / scale
-        return np.maximum(mixed, 0.0)
+
+def _eigenvalue(before: tuple[np.ndarray, np.ndarray] | None, now) -> float:
+    """``1 + s.y / s.s`` of a step s that changed the residual by y; each an (input, residual)."""
+    if before is None:
+        return np.inf
+    s, y = now[0] - before[0], now[1] - before[1]
+    square = s @ s
+    return float(1 + s @ y / square) if square > 0 else np.inf
 
 
 def hybridization_kl(grid: FrequencyGrid, new: np.ndarray, old: np.ndarray) -> float:

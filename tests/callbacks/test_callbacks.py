@@ -35,7 +35,7 @@ from dmftnet.physics.observables import kl_divergence
 from dmftnet.physics.self_energy import dyson_spectrum
 from dmftnet.physics.solution import CurveSolution
 
-SETTINGS = LoopSettings(mixing=0.7, tolerance=1e-4, max_iterations=15)
+SETTINGS = LoopSettings(tolerance=1e-4, max_iterations=15)
 
 
 class HartreeSolver(SerialBatch):
@@ -106,7 +106,7 @@ def test_an_exact_solver_closes_its_loop_on_the_reference(references_path):
     """The toy references are Hartree solutions, so a Hartree solver must find them again."""
     grid = FrequencyGrid.geometric(1e-2, 8.0, 200)
     references = [r for r in load_references(references_path, grid, (0.02, 0.05)) if r.half_filled]
-    closures = close_loops(HartreeSolver(), references, LoopSettings(0.7, 1e-5, 60))
+    closures = close_loops(HartreeSolver(), references, LoopSettings(1e-5, 60))
     assert all(closure.converged for closure in closures)
     # the toy bath has 12 sites, its broadened spectrum agrees with the semicircle to a few percent
     assert max(closure.kl for closure in closures) < 0.05

@@ -24,7 +24,7 @@ from dmftnet.physics.self_energy import dyson_spectrum
 from dmftnet.physics.solution import CurveSolution
 
 GRID = FrequencyGrid.geometric(1e-2, 8.0, 200)
-SETTINGS = LoopSettings(0.7, 1e-4, 40)
+SETTINGS = LoopSettings(1e-4, 40)
 
 
 class Hartree(SerialBatch):

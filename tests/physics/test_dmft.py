@@ -11,7 +11,7 @@ from dmftnet.physics.filling import solve_filling
 from dmftnet.physics.grid import FrequencyGrid
 from dmftnet.physics.impurity import ImpurityProblem, SerialBatch
 from dmftnet.physics.lattice import Bethe, DensityOfStates, Fixed, semicircle
-from dmftnet.physics.mixing import BroydenMixing, LinearMixing
+from dmftnet.physics.mixing import AndersonMixing, LinearMixing
 from dmftnet.physics.observables import gap
 from dmftnet.physics.self_energy import dyson_spectrum
 from dmftnet.physics.solution import CurveSolution
@@ -70,7 +70,10 @@ class AsymmetricBethe(Bethe):
     particle_hole_symmetric = False
 
 
-@pytest.mark.parametrize("mixing", [LinearMixing(0.7), BroydenMixing()], ids=["linear", "broyden"])
+MIXINGS = {"linear": LinearMixing(0.7), "anderson": AndersonMixing()}
+
+
+@pytest.mark.parametrize("mixing", MIXINGS.values(), ids=MIXINGS)
 @pytest.mark.parametrize("lattice", [Bethe(), DensityOfStates.semicircle()], ids=["bethe", "dos"])
 def test_non_interacting_loop_ends_at_the_semicircle(mixing, lattice):
     result = DMFTLoop(GaussianSolver(), lattice, mixing).run_one(non_interacting())
@@ -89,12 +92,32 @@ def test_symmetry_is_kept_to_the_last_bit():
     assert np.array_equal(hybridization, hybridization[::-1])
 
 
-def test_broyden_needs_fewer_iterations_than_cautious_mixing():
-    counts = [
-        DMFTLoop(GaussianSolver(), Bethe(), mixing).run_one(non_interacting()).iterations
-        for mixing in (LinearMixing(0.3), BroydenMixing(0.3))
-    ]
-    assert counts[1] < counts[0]
+def approach(rate, offset):
+    """A solver whose new hybridization goes the share `rate` of the way to a fixed one."""
+    target = semicircle(GRID, 0.0, 1.0, 1.0)
+    start = (1 - offset) * target + offset * semicircle(GRID, 0.0, 0.8, 1.0)
+
+    def curve(problem):
+        return 4 * (problem.hybridization[0] + rate * (target / 4 - problem.hybridization[0]))
+
+    return CurveSolver(curve), ImpurityProblem(1.0, -0.4, GRID, start / 4)
+
+
+def test_a_loop_that_creeps_has_not_converged():
+    """Both loops begin with a KL below the tolerance; one of them is 50 steps from its end."""
+    solver, problem = approach(rate=0.02, offset=0.3)
+    result = DMFTLoop(solver, Bethe(), max_iterations=20).run_one(problem)
+    assert max(result.kl_history) <= 1e-5 and not result.converged
+    assert "creeps: eigenvalue 0.980" in result.reason and "\n" not in result.reason
+    solver, problem = approach(rate=0.2, offset=0.03)
+    result = DMFTLoop(solver, Bethe(), max_iterations=20).run_one(problem)
+    assert result.converged and result.iterations <= 5, result.reason
+
+
+def test_creeping_is_measured_whatever_the_mixing():
+    """Small steps of a contracting iteration are slow, but arrive: the eigenvalue is f's own."""
+    solver, problem = approach(rate=0.5, offset=0.01)
+    assert DMFTLoop(solver, Bethe(), LinearMixing(0.05)).run_one(problem).converged
 
 
 def test_batch_equals_single_runs_and_finished_problems_leave_it():
@@ -184,7 +207,7 @@ def occupation_of_the_semicircle(eps_d):
 
 @pytest.mark.parametrize("target", [0.4, 0.85, 1.6])
 def test_filling_search_in_a_metal(target):
-    loop = DMFTLoop(GaussianSolver(), Bethe(), BroydenMixing())
+    loop = DMFTLoop(GaussianSolver(), Bethe(), AndersonMixing())
     result = solve_filling(loop, non_interacting("metal"), target)
     assert result.converged, result.reason
     assert result.solution.filling == pytest.approx(target, abs=1e-3)
@@ -200,7 +223,7 @@ def test_filling_search_inside_a_gap_returns_the_centre(offset):
     problem = ImpurityProblem(
         U, level, GRID, starting_hybridization(Bethe(), GRID, U, level, "insulator")
     )
-    loop = DMFTLoop(AtomicSolver(), AsymmetricBethe(), BroydenMixing(), tolerance=1e-4)
+    loop = DMFTLoop(AtomicSolver(), AsymmetricBethe(), AndersonMixing(), tolerance=1e-4)
     result = solve_filling(loop, problem, 1.0)
     assert result.converged, result.reason
     low, high = result.plateau
@@ -214,7 +237,7 @@ def test_filling_search_leaves_a_plateau_for_a_doped_target():
     problem = ImpurityProblem(
         U, -U / 2, GRID, starting_hybridization(Bethe(), GRID, U, -U / 2, "insulator")
     )
-    loop = DMFTLoop(AtomicSolver(), Bethe(), BroydenMixing(), tolerance=1e-4)
+    loop = DMFTLoop(AtomicSolver(), Bethe(), AndersonMixing(), tolerance=1e-4)
     result = solve_filling(loop, problem, 0.9)
     assert result.solution.filling == pytest.approx(0.9, abs=1e-3)
     assert result.problem.eps_d[0] > -U / 2
@@ -242,7 +265,7 @@ def test_half_filling_of_an_asymmetric_lattice_is_searched():
     lattice = DensityOfStates([-1.0, 0.4, 1.0], [0.0, 1.0, 0.0])
     problem = one_orbital_problem(GRID, lattice, U=0.0)
     assert problem.filling == 1.0
-    loop = DMFTLoop(GaussianSolver(), lattice, BroydenMixing())
+    loop = DMFTLoop(GaussianSolver(), lattice, AndersonMixing())
     result = solve_filling(loop, problem, problem.filling)
     assert result.converged, result.reason
     # the triangle's median -1 + sqrt(1.4), counted from its centroid 0.4/3
@@ -270,7 +293,7 @@ def test_bad_problems_are_refused(arguments, text):
     [
         lambda: LinearMixing(0.0),
         lambda: LinearMixing(1.2),
-        lambda: BroydenMixing(memory=0),
+        lambda: AndersonMixing(memory=0),
         lambda: DMFTLoop(GaussianSolver(), Bethe(), tolerance=0),
         lambda: DMFTLoop(GaussianSolver(), Bethe(), max_iterations=0),
     ],

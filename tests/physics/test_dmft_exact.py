@@ -12,7 +12,6 @@ import pytest
 from dmftnet.physics.dmft import DMFTLoop
 from dmftnet.physics.grid import FrequencyGrid
 from dmftnet.physics.lattice import Bethe
-from dmftnet.physics.mixing import BroydenMixing
 from dmftnet.physics.observables import (
     gap,
     quasiparticle_weight,
@@ -25,10 +24,12 @@ GRID = FrequencyGrid.geometric()
 
 
 @cache
-def converged(U, start, mixing=None):
-    """The end of one loop with default settings."""
+def converged(U, start, noise=0.0):
+    """The end of one loop with default settings, on request from a start with relative noise."""
     problem = one_orbital_problem(GRID, Bethe(), U, start=start)
-    result = DMFTLoop(RasSolver(), Bethe(), mixing).run_one(problem)
+    factor = 1 + noise * np.random.default_rng(0).standard_normal(GRID.n_w)
+    problem = problem.replace(hybridization=problem.hybridization * 0.5 * (factor + factor[::-1]))
+    result = DMFTLoop(RasSolver(), Bethe()).run_one(problem)
     assert result.converged, result.reason
     assert result.solution.diagnostics["sector_verified"]
     assert result.solution.filling == pytest.approx(1, abs=1e-6)
@@ -86,5 +87,15 @@ def test_both_inside_the_coexistence(start, check):
 
 
 def test_only_the_insulator_above_the_coexistence():
-    """U = 3.4 from the metal; Broyden, because the peak dies slowly."""
-    assert_insulator(converged(3.4, "metal", BroydenMixing()))
+    """U = 3.4 from the metal, whose peak dies slowly: past its remnant noise must decide nothing.
+
+    20 % of the iterations and 1e-4 in the double occupancy are allowed; benchmarks/robustness.py
+    finds 0 and 1e-9.
+    """
+    result, noisy = converged(3.4, "metal"), converged(3.4, "metal", noise=1e-12)
+    assert_insulator(result)
+    assert_insulator(noisy)
+    assert noisy.iterations == pytest.approx(result.iterations, rel=0.2)
+    assert noisy.solution.double_occupancy == pytest.approx(
+        result.solution.double_occupancy, abs=1e-4
+    )

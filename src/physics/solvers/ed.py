@@ -44,6 +44,7 @@ class EdSolver(SerialBatch):
     estimator: str = "improved"
     name: str = "ed"
     grid: None = None
+    grid: None = None
 
     def __post_init__(self):
         object.__setattr__(self, "broadening", tuple(self.broadening))

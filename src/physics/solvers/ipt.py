@@ -102,6 +102,7 @@ class IptSolver(SerialBatch):
     """
 
     name = "ipt"
+    grid = None
 
     def __init__(self, step: float = 2e-3, tolerance: float = 1e-8):
         if not 0 < step <= 0.1:

@@ -1,0 +1,79 @@
+"""Mixers on maps whose fixed points, or want of one, are known."""
+
+import numpy as np
+import pytest
+
+from dmftnet.physics.mixing import AndersonMixing, LinearMixing
+
+
+def iterate(f, x, mixing, n):
+    """Inputs of n iterations, the first included."""
+    mixer, path = mixing.start(), [np.asarray(x, dtype=np.float64)]
+    for _ in range(n):
+        path.append(mixer.step(path[-1], f(path[-1])))
+    return np.array(path)
+
+
+def test_linear_mixing_is_a_fixed_fraction():
+    path = iterate(lambda x: 0 * x, [1.0, -2.0], LinearMixing(0.25), 3)
+    np.testing.assert_allclose(path, 0.75 ** np.arange(4)[:, None] * [1.0, -2.0], rtol=1e-15)
+
+
+def test_directions_that_overshoot_are_accelerated():
+    """Eigenvalues -3 and 1/2: the plain iteration triples its error, this one ends it."""
+    rotation = np.array([[0.6, -0.8], [0.8, 0.6]])
+    matrix = rotation @ np.diag([-3.0, 0.5]) @ rotation.T
+    path = iterate(lambda x: matrix @ x, [1.0, 1.0], AndersonMixing(), 40)
+    assert np.linalg.norm(path[-1]) < 1e-6
+
+
+def test_slow_directions_are_followed_plainly():
+    """All eigenvalues above `max_eigenvalue`: nothing is learned, each step is the iteration's."""
+    slow = np.array([0.9, 0.7])
+    path = iterate(lambda x: slow * x, [1.0, 1.0], AndersonMixing(max_eigenvalue=0.5), 10)
+    np.testing.assert_allclose(path, slow ** np.arange(11)[:, None], rtol=1e-14)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_past_the_remnant_of_a_fixed_point_rounding_decides_nothing(seed):
+    """``f(x) = x + x^2 + 1e-3`` has none: x creeps past zero and leaves; another direction cycles.
+
+    Newton's method on ``x^2 + 1e-3 = 0`` is chaos. Here the path never turns back, and noise of
+    1e-12 stays noise.
+    """
+
+    def f(x):
+        return np.array([x[0] + x[0] ** 2 + 1e-3, -1.5 * x[1] + 0.3 * x[0]])
+
+    noise = 1e-12 * np.random.default_rng(seed).standard_normal(2)
+    start = np.array([-0.3, 0.2])
+    paths = [iterate(f, x, AndersonMixing(), 90) for x in (start, start + noise)]
+    assert np.all(np.diff(paths[0][:, 0]) > 0) and paths[0][-1, 0] > 0.05
+    np.testing.assert_allclose(paths[1], paths[0], rtol=0, atol=1e-8)
+
+
+def test_a_jump_of_the_residual_forgets_the_other_phase():
+    """After a jump the step is the plain one, whatever was learned before it."""
+    mixer = AndersonMixing().start()
+    x = np.array([1.0, 1.0])
+    for _ in range(4):
+        x = mixer.step(x, -2.0 * x)
+    jumped = x + 100.0
+    np.testing.assert_allclose(mixer.step(x, jumped), jumped, rtol=1e-14)
+
+
+def test_no_step_is_longer_than_allowed():
+    recipe = AndersonMixing(max_step=1.5)
+    mixer, x = recipe.start(), np.array([1.0, -0.5, 0.2])
+    matrix = np.array([[0.2, 3.0, 0.0], [0.0, -0.9, 2.0], [0.5, 0.0, -2.0]])
+    for _ in range(20):
+        fx = matrix @ x
+        new = mixer.step(x, fx)
+        assert np.linalg.norm(new - x) <= 1.5 * np.linalg.norm(fx - x) * (1 + 1e-12)
+        x = new
+
+
+def test_equal_inputs_in_a_row_teach_nothing():
+    mixer, x = AndersonMixing().start(), np.array([1.0, 2.0])
+    for _ in range(3):
+        np.testing.assert_array_equal(mixer.step(x, x), x)
