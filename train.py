@@ -121,7 +121,9 @@ def main(config) -> float:
     datamodule = instantiate(config.dataset)
     datamodule.setup("fit")
     dataset = plain["dataset"]
-    model = build_model(plain["model"], plain["head"], dataset["grid"], dataset["angles"])
+    model = build_model(
+        plain["model"], plain["head"], *(dataset[key] for key in ("grid", "angles", "resolution"))
+    )
     earlier = []
     if config.init_from is not None:
         description = {"model": plain["model"], "head": plain["head"], "grid": dataset["grid"]}

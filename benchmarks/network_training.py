@@ -50,7 +50,9 @@ def make_step(overrides: list[str], size: int | None = None, compiled: bool = Fa
     plain = to_plain(config)
     data = instantiate(config.dataset)
     torch.manual_seed(0)
-    model = build_model(plain["model"], plain["head"], plain["dataset"]["grid"], data.angles)
+    model = build_model(
+        plain["model"], plain["head"], plain["dataset"]["grid"], data.angles, data.resolution
+    )
     device = "cuda" if torch.cuda.is_available() else "cpu"
     module = SpectralModule(
         model, instantiate(config.loss), instantiate(config.optimizer), **plain["module"]

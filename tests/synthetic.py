@@ -92,6 +92,7 @@ class SyntheticDataModule(lightning.LightningDataModule):
         super().__init__()
         self.grid, self.angles, self.resolution = dict(grid), tuple(angles), tuple(resolution)
         self.batch_size, self.seed, self.n = batch_size, seed, n
+        self.held_out_U = ()
 
     def setup(self, stage=None):
         sizes = {"train": self.n, "val": 8, "test": 8}

@@ -44,7 +44,7 @@ def make_references(path, max_iterations=60):
 def make_model(seed=0):
     """An untrained network."""
     torch.manual_seed(seed)
-    return build_model(NET, HEAD, GRID, ANGLES).eval()
+    return build_model(NET, HEAD, GRID, ANGLES, RESOLUTION).eval()
 
 
 def make_checkpoint(folder, seed=0, **record):

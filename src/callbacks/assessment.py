@@ -209,7 +209,9 @@ def assess_baselines(record: Mapping[str, Any], settings: Settings) -> list[Asse
     data = datamodule_of(record, settings.dataset)
     found = []
     for name, target in BASELINES.items():
-        model = build_model({"_target_": target}, None, record["grid"], record["angles"])
+        model = build_model(
+            {"_target_": target}, None, *(record[key] for key in ("grid", "angles", "resolution"))
+        )
         model.fit(data.arrays("train"), data.arrays("val"))
         shared = {key: record[key] for key in ("grid", "angles", "resolution")}
         own = {**shared, "model": {"_target_": target}, "data": {"sha256": data.data_hash}}

@@ -16,6 +16,9 @@ iteration       (B,) int64             number of the DMFT iteration
 ==============  =====================  ====================================================
 
 A dataset is one file or several: their samples are put together split by split, file after file.
+Splits are whole trajectories, as the files record them. Neighbouring trajectories still differ by
+little in U, so that intervals of U can be held out on top (`held_out_U`): their samples are in no
+split but "blocks", whose score says how a network interpolates across a gap in its data.
 The order of training samples and which of them are particle-hole mirrored follow from (seed,
 epoch) alone, so a resumed training sees what an uninterrupted one would. No worker processes: a
 batch is one indexing operation.
@@ -39,6 +42,9 @@ from dmftnet.data.store import SpectralStore
 from dmftnet.errors import DmftnetError, StoreError
 from dmftnet.physics.grid import FrequencyGrid
 from dmftnet.provenance import sha256_of_all
+
+BLOCKS = "blocks"
+"""Name of the samples in the intervals of U that are held out."""
 
 
 class SpectralDataset(Dataset):
@@ -134,6 +140,8 @@ class SpectralDataModule(LightningDataModule):
     particle_hole_augmentation : bool
         Mirror a random half of the training samples in each epoch.
     seed : int
+    held_out_U : sequence of (low, high), in D
+        Samples with U in one of these intervals are kept out of training, validation and test.
     cache : bool
         Keep the labels in ``.labels/`` beside the dataset.
 
@@ -158,6 +166,7 @@ class SpectralDataModule(LightningDataModule):
         batch_size: int = 32,
         particle_hole_augmentation: bool = True,
         seed: int = 0,
+        held_out_U: Sequence[Sequence[float]] = (),
         cache: bool = True,
     ):
         super().__init__()
@@ -168,6 +177,7 @@ class SpectralDataModule(LightningDataModule):
         self.batch_size = int(batch_size)
         self.particle_hole_augmentation = bool(particle_hole_augmentation)
         self.seed = int(seed)
+        self.held_out_U = tuple(tuple(map(float, block)) for block in held_out_U)
         self.cache = bool(cache)
         self._check()
 
@@ -184,6 +194,11 @@ class SpectralDataModule(LightningDataModule):
             raise DmftnetError(
                 f"dataset.resolution = {list(self.resolution)}: give [eta, slope] with eta > 0 and "
                 "slope >= 0, in D"
+            )
+        if not all(len(block) == 2 and block[0] < block[1] for block in self.held_out_U):
+            given = [list(block) for block in self.held_out_U]
+            raise DmftnetError(
+                f"dataset.held_out_U = {given}: give intervals [low, high] with low < high, in D"
             )
         if self.batch_size < 1:
             raise DmftnetError(f"dataset.batch_size = {self.batch_size} must be at least 1")
@@ -214,14 +229,24 @@ class SpectralDataModule(LightningDataModule):
         return tuple(parts)
 
     def arrays(self, split: str) -> SpectralArrays:
-        """All samples of "train", "val" or "test" as numpy arrays, never mirrored."""
-        chosen = [store.indices(split) for store in self.stores]
+        """All samples of "train", "val", "test" or "blocks" as numpy arrays, never mirrored."""
+        chosen = [self._indices(store, split) for store in self.stores]
         if not sum(indices.size for indices in chosen):
             raise StoreError(
                 f"file {self._names} has no {split} sample; raise sampling.n_trajectories and run "
-                "generate.py again"
+                "generate.py again, or hold out other U"
             )
         return joined([part.take(i) for part, i in zip(self._all, chosen, strict=True)])
+
+    def _indices(self, store: SpectralStore, split: str) -> np.ndarray:
+        """(n,) int samples of one file in a split."""
+        held_out = np.zeros(len(store), dtype=bool)
+        for low, high in self.held_out_U:
+            held_out |= (low <= store["U"]) & (store["U"] <= high)
+        if split == BLOCKS:
+            return np.flatnonzero(held_out)
+        indices = store.indices(split)
+        return indices[~held_out[indices]]
 
     def setup(self, stage: str | None = None) -> None:
         """Read the file and make the labels, whatever the stage."""

@@ -41,6 +41,7 @@ def build_model(
     head: Mapping[str, Any] | None,
     grid: Mapping[str, float],
     angles: Sequence[float],
+    resolution: Sequence[float],
 ) -> SpectralModel:
     """Build an untrained model from plain configs.
 
@@ -51,6 +52,8 @@ def build_model(
     head : mapping
         ``_target_`` and arguments; baselines need none.
     grid, angles : see `SpectralModel`
+    resolution : (eta, slope), in D
+        Of the data, see `SpectralNetwork`.
 
     Raises
     ------
@@ -68,7 +71,7 @@ def build_model(
             "head; choose one of conf/model and one of conf/head"
         )
     arguments = {"n_params": head_cls.n_params, **arguments}
-    net = _build(cls, grid=grid, **arguments)
+    net = _build(cls, grid=grid, resolution=resolution, **arguments)
     options = {key: value for key, value in head.items() if key != "_target_"}
     return _build(head_cls, net=net, grid=grid, angles=angles, **options)
 
@@ -104,6 +107,7 @@ def describe_data(datamodule, dataset: Mapping[str, Any]) -> dict[str, Any]:
     given = dataset.get("path", "")
     paths = [Path(p) for p in ([given] if isinstance(given, str | Path) else given)]
     found = all(path.is_file() for path in paths)
+    blocks = [list(block) for block in datamodule.held_out_U]
     return {
         "grid": dict(dataset["grid"]),
         "angles": list(dataset["angles"]),
@@ -111,6 +115,7 @@ def describe_data(datamodule, dataset: Mapping[str, Any]) -> dict[str, Any]:
         "data": {
             "file": ", ".join(path.name for path in paths),
             "sha256": sha256_of_all(paths) if found else "not a file",
+            **({"held_out_U": blocks} if blocks else {}),
         },
         "ranges": {
             name: [round(float(values.min()), 6), round(float(values.max()), 6)]
@@ -215,7 +220,7 @@ def _load_one(directory: Path, record: Mapping[str, Any]) -> SpectralModel:
         raise StoreError(
             f"'{path}' is damaged or truncated ({exc}); copy it anew, or train"
         ) from None
-    model = build_model(record["model"], record["head"], record["grid"], record["angles"])
+    model = build_model(*(record[key] for key in REQUIRED))
     if isinstance(model, Baseline):
         model.prepare(state)
     _check_weights(path, model, state, record)

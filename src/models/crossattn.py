@@ -12,7 +12,7 @@ Cost: O(B n_w^2 width) a block.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 import torch
@@ -32,8 +32,7 @@ class CrossAttention(SpectralNetwork):
 
     Parameters
     ----------
-    grid : mapping
-        ``w_min, w_max, n_w`` of the network grid.
+    grid, resolution : see `SpectralNetwork`
     n_params : int
         2 or 3 (with the angle).
     width, n_heads : int
@@ -50,6 +49,7 @@ class CrossAttention(SpectralNetwork):
     def __init__(
         self,
         grid: Mapping,
+        resolution: Sequence[float],
         n_params: int = 3,
         width: int = 64,
         n_heads: int = 4,
@@ -59,7 +59,7 @@ class CrossAttention(SpectralNetwork):
         references: bool = False,
         log_residual: bool = False,
     ):
-        super().__init__(grid, n_params, references, log_residual, logarithm=False)
+        super().__init__(grid, resolution, n_params, references, log_residual, logarithm=False)
         self.parameter_net = feed_forward(n_params, width, width, 5)
         sizes = [self.n_features] + [width] * 4
         self.hybridization_net = nn.Sequential(*(FAN(a, b, periodic) for a, b in pairwise(sizes)))

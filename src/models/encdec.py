@@ -11,7 +11,7 @@ alike.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import nn
@@ -30,8 +30,7 @@ class EncoderDecoder(SpectralNetwork):
 
     Parameters
     ----------
-    grid : mapping
-        ``w_min, w_max, n_w`` of the network grid.
+    grid, resolution : see `SpectralNetwork`
     n_params : int
         2 or 3 (with the angle).
     width, n_heads : int
@@ -49,6 +48,7 @@ class EncoderDecoder(SpectralNetwork):
     def __init__(
         self,
         grid: Mapping,
+        resolution: Sequence[float],
         n_params: int = 2,
         width: int = 48,
         n_heads: int = 2,
@@ -60,7 +60,7 @@ class EncoderDecoder(SpectralNetwork):
         references: bool = True,
         log_residual: bool = True,
     ):
-        super().__init__(grid, n_params, references, log_residual)
+        super().__init__(grid, resolution, n_params, references, log_residual)
         self.n_tokens = n_tokens
         self.parameter_net = feed_forward(n_params, 2 * width, n_tokens * width, 3)
         self.hybridization_net = nn.Sequential(

@@ -11,7 +11,7 @@ Reference: E. Perez et al., AAAI 32 (2018). Cost: O(B T width (width + T)) a blo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import nn
@@ -60,8 +60,7 @@ class Film(SpectralNetwork):
 
     Parameters
     ----------
-    grid : mapping
-        ``w_min, w_max, n_w`` of the network grid.
+    grid, resolution : see `SpectralNetwork`
     n_params : int
         2 or 3 (with the angle).
     width, n_heads : int
@@ -77,6 +76,7 @@ class Film(SpectralNetwork):
     def __init__(
         self,
         grid: Mapping,
+        resolution: Sequence[float],
         n_params: int = 2,
         width: int = 64,
         n_heads: int = 4,
@@ -86,7 +86,7 @@ class Film(SpectralNetwork):
         references: bool = True,
         log_residual: bool = True,
     ):
-        super().__init__(grid, n_params, references, log_residual)
+        super().__init__(grid, resolution, n_params, references, log_residual)
         half = self.n_w // 2
         if pairs < 1 or half % pairs:
             raise DmftnetError(

@@ -6,7 +6,7 @@ layer, an order of magnitude below the attention networks.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import nn
@@ -22,8 +22,7 @@ class MLP(SpectralNetwork):
 
     Parameters
     ----------
-    grid : mapping
-        ``w_min, w_max, n_w`` of the network grid.
+    grid, resolution : see `SpectralNetwork`
     n_params : int
         2 or 3 (with the angle).
     width : int
@@ -38,6 +37,7 @@ class MLP(SpectralNetwork):
     def __init__(
         self,
         grid: Mapping,
+        resolution: Sequence[float],
         n_params: int = 2,
         width: int = 256,
         n_blocks: int = 3,
@@ -45,7 +45,7 @@ class MLP(SpectralNetwork):
         references: bool = True,
         log_residual: bool = True,
     ):
-        super().__init__(grid, n_params, references, log_residual)
+        super().__init__(grid, resolution, n_params, references, log_residual)
         n_in = self.n_features * self.n_w
         self.hybridization_net = nn.Linear(n_in, width)
         self.parameter_net = feed_forward(n_params, width, width, 3)

@@ -6,7 +6,7 @@ A new architecture is one file with a subclass of `SpectralNetwork` and one YAML
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import nn
@@ -94,6 +94,8 @@ class SpectralNetwork(nn.Module, ABC):
     ----------
     grid : mapping
         ``w_min, w_max, n_w`` of the network grid.
+    resolution : (eta, slope)
+        Gaussian width ``eta + slope |w|``, in D, of the data and of the cheap spectra.
     n_params : int
         2 for ``[U, eps_d]``, 3 where the angle is an input.
     references : bool
@@ -117,6 +119,7 @@ class SpectralNetwork(nn.Module, ABC):
     def __init__(
         self,
         grid: Mapping,
+        resolution: Sequence[float],
         n_params: int,
         references: bool = False,
         log_residual: bool = False,
@@ -129,7 +132,7 @@ class SpectralNetwork(nn.Module, ABC):
         self.hybridization_input = HybridizationInput(grid, logarithm)
         self.log_residual = log_residual
         self.reference_features = references
-        self.references = References(grid) if references or log_residual else None
+        self.references = References(grid, resolution) if references or log_residual else None
         self.n_outputs = len(FIRST_OUTPUTS) if log_residual else 1
 
     def output_layer(self, width: int, n_points: int) -> nn.Linear:

@@ -16,7 +16,7 @@ places. They depend on no weight: a training computes them once for all samples.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 
@@ -51,7 +51,7 @@ class References(Constants):
     n_channels = len(NAMES) + 2
     LOG_FLOOR = 1e-4  # 1/D
 
-    def __init__(self, grid: Mapping, resolution: tuple[float, float] = (0.006, 0.06)):
+    def __init__(self, grid: Mapping, resolution: Sequence[float]):
         super().__init__()
         frequencies = FrequencyGrid.geometric(**grid)
         self.ipt, self.inverse = ModifiedIPT(frequencies), Inverse(frequencies)

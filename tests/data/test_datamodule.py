@@ -6,6 +6,7 @@ from lightning import LightningModule, Trainer
 from lightning.fabric.utilities.data import _set_sampler_epoch
 
 from dmftnet.data.datamodule import EpochSampler, SpectralDataModule
+from dmftnet.data.sampling import SPLITS
 from dmftnet.errors import DmftnetError, StoreError
 
 OPTIONS = {"batch_size": 8, "angles": [0.1, 0.2], "cache": False, "seed": 5}
@@ -205,3 +206,28 @@ def test_unusable_datasets_raise_one_line(dataset, tmp_path):
 def test_bad_settings_are_named(dataset, options, word):
     with pytest.raises(DmftnetError, match=word):
         SpectralDataModule(dataset, **{**OPTIONS, **options})
+
+
+def test_blocks_of_U_are_in_no_other_split(module, dataset):
+    """All samples inside the intervals are "blocks", wherever the file has them; none is lost."""
+    U = np.unique(module.arrays("train").params[:, 0])
+    blocks = [[value - 1e-6, value + 1e-6] for value in U[:2]]
+    held = SpectralDataModule(dataset, **OPTIONS, held_out_U=blocks)
+    inside = held.arrays("blocks")
+    assert set(inside.params[:, 0]) == set(U[:2])
+    for split in SPLITS:
+        whole, rest = module.arrays(split), held.arrays(split)
+        kept = ~np.isin(whole.params[:, 0], U[:2])
+        np.testing.assert_array_equal(rest.params, whole.params[kept])
+        np.testing.assert_array_equal(rest.rotated, whole.rotated[kept])
+    assert len(inside) + sum(len(held.arrays(s)) for s in SPLITS) == sum(
+        len(module.arrays(s)) for s in SPLITS
+    )
+    with pytest.raises(StoreError, match="no blocks sample"):
+        module.arrays("blocks")
+
+
+@pytest.mark.parametrize("blocks", [[[1.0, 0.5]], [[1.0]], [[0.1, float("nan")]]])
+def test_blocks_that_are_no_intervals_are_refused(dataset, blocks):
+    with pytest.raises(DmftnetError, match="held_out_U"):
+        SpectralDataModule(dataset, **OPTIONS, held_out_U=blocks)

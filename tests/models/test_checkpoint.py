@@ -25,7 +25,7 @@ MODELS = {
 
 
 def save(folder, name):
-    model = build_model(MODELS[name], ROTATED, GRID, ANGLES)
+    model = build_model(MODELS[name], ROTATED, GRID, ANGLES, RESOLUTION)
     if isinstance(model, Baseline):
         model.fit(make_arrays(16, 0), make_arrays(4, 1))
     record = {
@@ -135,7 +135,7 @@ def test_baselines_beat_chance_and_need_a_fit(tmp_path):
     train, validation, test = make_arrays(64, 0), make_arrays(8, 1), make_arrays(8, 2)
     scores = {}
     for name in ("nearest_neighbour", "kernel_ridge"):
-        model = build_model(MODELS[name], None, GRID, ANGLES)
+        model = build_model(MODELS[name], None, GRID, ANGLES, RESOLUTION)
         with pytest.raises(DmftnetError, match="never fitted"):
             real_axis_kl(model, test)
         model.fit(train, validation)

@@ -76,7 +76,7 @@ def test_members_that_agree_have_no_spread(inputs):
 def test_members_that_do_not_fit_together_are_named():
     with pytest.raises(DmftnetError, match="ensemble of 1 has no spread"):
         Ensemble([make_model(0)])
-    other = build_model(NET, HEAD, {**GRID, "w_max": 5.0}, ANGLES)
+    other = build_model(NET, HEAD, {**GRID, "w_max": 5.0}, ANGLES, RESOLUTION)
     with pytest.raises(DmftnetError, match=r"member 1 has 40 frequencies up to 5 D.*one dataset"):
         Ensemble([make_model(0), other])
 

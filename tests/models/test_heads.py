@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from synthetic import ANGLES, GRID, make_arrays
+from synthetic import ANGLES, GRID, RESOLUTION, make_arrays
 from toy_networks import HEADS, NETWORKS
 
 from dmftnet.errors import DmftnetError
@@ -25,7 +25,7 @@ def head(request):
 
 def model_of(network, head, **changes):
     torch.manual_seed(3)
-    return build_model({**NETWORKS[network], **changes}, HEADS[head], GRID, ANGLES)
+    return build_model({**NETWORKS[network], **changes}, HEADS[head], GRID, ANGLES, RESOLUTION)
 
 
 def inputs(n=4):
@@ -147,7 +147,9 @@ def test_rotated_head_reproduces_labels_from_the_true_real_axis():
     """
     grid = {"w_min": 5e-3, "w_max": 6.0, "n_w": 160}
     arrays = make_arrays(4, seed=1, grid=grid)
-    model = build_model({**NETWORKS["mlp"], "n_params": 2}, HEADS["rotated"], grid, ANGLES).double()
+    model = build_model(
+        {**NETWORKS["mlp"], "n_params": 2}, HEADS["rotated"], grid, ANGLES, RESOLUTION
+    ).double()
     A, dA = model.rotated(torch.from_numpy(arrays.spectrum).double())
     frequencies = FrequencyGrid.geometric(**grid)
     kl = kl_divergence(frequencies, arrays.rotated.astype(float), A.numpy())
@@ -160,7 +162,11 @@ def test_rotated_head_reproduces_labels_from_the_true_real_axis():
 def test_rotation_matrices_approach_the_kernel_of_straight_lines():
     grid = FrequencyGrid.geometric(0.01, 6.0, 240)
     model = build_model(
-        NETWORKS["mlp"], HEADS["rotated"], {"w_min": 0.01, "w_max": 6.0, "n_w": 240}, [0.2]
+        NETWORKS["mlp"],
+        HEADS["rotated"],
+        {"w_min": 0.01, "w_max": 6.0, "n_w": 240},
+        [0.2],
+        RESOLUTION,
     )
     curve = np.exp(-(grid.omega**2))
     straight = rotation_kernel(grid, 0.2) @ curve
@@ -175,7 +181,7 @@ def test_head_and_network_must_agree_on_the_parameters():
 
 def test_angles_must_be_positive():
     with pytest.raises(DmftnetError, match="angles > 0"):
-        build_model(NETWORKS["mlp"], HEADS["rotated"], GRID, [0.0, 0.1])
+        build_model(NETWORKS["mlp"], HEADS["rotated"], GRID, [0.0, 0.1], RESOLUTION)
 
 
 @pytest.mark.parametrize("log_residual", [False, True])

@@ -29,7 +29,7 @@ def solver(tmp_path_factory):
         "resolution": list(RESOLUTION),
         "ranges": {"U": [0.0, 3.0], "shift": [0.0, 0.5]},
     }
-    save_model(folder, build_model(MODEL, HEAD, GRID, ANGLES), record)
+    save_model(folder, build_model(MODEL, HEAD, GRID, ANGLES, RESOLUTION), record)
     return NetworkSolver(folder)
 
 
@@ -91,7 +91,7 @@ def test_several_orbitals_are_refused(solver):
 
 
 def test_solver_around_a_model_in_memory():
-    model = build_model(MODEL, HEAD, GRID, ANGLES).eval()
+    model = build_model(MODEL, HEAD, GRID, ANGLES, RESOLUTION).eval()
     solver = NetworkSolver.from_model(model, RESOLUTION)
     solution = solver.solve(problem(solver.grid))
     assert solution.diagnostics["checkpoint"] == "model in training"

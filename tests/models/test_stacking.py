@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from synthetic import ANGLES, GRID, make_arrays
+from synthetic import ANGLES, GRID, RESOLUTION, make_arrays
 from toy_networks import HEADS, NETWORKS
 
 from dmftnet.models.checkpoint import build_model
@@ -19,7 +19,7 @@ def members_of(network, head, n=3, **changes):
     members = []
     for seed in range(n):
         torch.manual_seed(seed)
-        model = build_model({**NETWORKS[network], **changes}, HEADS[head], GRID, ANGLES)
+        model = build_model({**NETWORKS[network], **changes}, HEADS[head], GRID, ANGLES, RESOLUTION)
         for parameter in model.parameters():  # scales and shifts of norms too
             parameter.data += 0.1 * torch.randn_like(parameter)
         members.append(model.eval())
@@ -65,6 +65,6 @@ def test_what_differs_in_anything_but_its_weights_is_not_alike(changes):
 
 
 def test_other_constants_are_not_alike():
-    a = build_model(NETWORKS["mlp"], HEADS["rotated"], GRID, ANGLES)
-    b = build_model(NETWORKS["mlp"], {**HEADS["rotated"], "eta": 0.02}, GRID, ANGLES)
+    a = build_model(NETWORKS["mlp"], HEADS["rotated"], GRID, ANGLES, RESOLUTION)
+    b = build_model(NETWORKS["mlp"], {**HEADS["rotated"], "eta": 0.02}, GRID, ANGLES, RESOLUTION)
     assert not alike([a, b])

@@ -8,7 +8,7 @@ import lightning
 import numpy as np
 import pytest
 import torch
-from synthetic import ANGLES, GRID, SyntheticDataModule
+from synthetic import ANGLES, GRID, RESOLUTION, SyntheticDataModule
 
 from dmftnet.errors import ConvergenceError, DmftnetError
 from dmftnet.models.checkpoint import build_model
@@ -36,7 +36,7 @@ FILM = {"_target_": "dmftnet.models.film.Film", "n_blocks": 1}
 def make_module(head="DirectHead", lr=3e-3, net=SEED, loss=None, **options):
     torch.manual_seed(0)
     net = {"width": 8, "n_heads": 2, **net}
-    model = build_model(net, {"_target_": f"dmftnet.models.heads.{head}"}, GRID, ANGLES)
+    model = build_model(net, {"_target_": f"dmftnet.models.heads.{head}"}, GRID, ANGLES, RESOLUTION)
     optimizer = partial(torch.optim.AdamW, lr=lr)
     hyperparameters = {"lr": lr, "grid": GRID}
     return SpectralModule(

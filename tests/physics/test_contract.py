@@ -36,7 +36,7 @@ def tiny_model(model, head, seed=3):
     torch.manual_seed(seed)
     node = {"_target_": f"dmftnet.models.{model}", "width": 8, "n_heads": 2}
     head = {"_target_": f"dmftnet.models.heads.{head}"}
-    return build_model(node, head, NETWORK_GRID, ANGLES).eval()
+    return build_model(node, head, NETWORK_GRID, ANGLES, RESOLUTION).eval()
 
 
 def tiny_network(model, head):
