@@ -25,7 +25,8 @@ from dmftnet.physics.dmft import DMFTLoop
 from dmftnet.physics.grid import FrequencyGrid
 from dmftnet.physics.impurity import ImpurityProblem, SerialBatch
 from dmftnet.physics.lattice import Bethe
-from dmftnet.physics.observables import kl_divergence, quasiparticle_weight
+from dmftnet.physics.observables import kl_divergence
+from dmftnet.physics.quasiparticle import quasiparticle_weight
 from dmftnet.physics.resolution import sharpened
 from dmftnet.physics.solution import CurveSolution
 from dmftnet.physics.solvers.ras import RasSolver

@@ -17,13 +17,14 @@ from typing import Any
 import numpy as np
 
 from dmftnet.callbacks.exact_loops import Reference
-from dmftnet.data.references import branch_of, lattice_named
+from dmftnet.data.references import lattice_named
 from dmftnet.physics.dmft import DMFTLoop, DMFTResult
 from dmftnet.physics.filling import solve_filling
 from dmftnet.physics.grid import FrequencyGrid
 from dmftnet.physics.impurity import ImpurityProblem, ImpuritySolver
 from dmftnet.physics.lattice import Lattice
 from dmftnet.physics.observables import kl_divergence
+from dmftnet.physics.phases import phase_of_solution
 from dmftnet.physics.solution_io import summarize
 from dmftnet.physics.starts import starting_hybridization
 from dmftnet.report.figures import Panel
@@ -39,6 +40,7 @@ COLUMNS = (
     "A0",
     "A0_exact",
     "Z",
+    "Z_error",
     "Z_exact",
     "filling",
     "filling_exact",
@@ -46,6 +48,11 @@ COLUMNS = (
     "double_occupancy_exact",
     "gap",
 )
+
+
+SAME_SOLUTION = 0.1
+"""KL below which two spectra belong to one solution; metal and insulator differ by more at any U
+where both exist."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +96,7 @@ class Closure:
     reason : str
         Why the loop ended.
     branch : {"metal", "insulator", "neither"}
+        See `dmftnet.physics.phases`.
     clipped : float
         Share of Im Sigma that Dyson's equation made positive and that was set to zero.
     grid : FrequencyGrid
@@ -111,14 +119,20 @@ class Closure:
 
     @property
     def right_branch(self) -> bool:
-        """Whether it is a metal where the exact solution is one, and an insulator likewise.
+        """Whether it is in the exact solution's phase, by one rule for both, and near it.
 
-        Halfway between the two in A(0): how well a metal is pinned is a question of its own.
+        What is neither metal nor insulator is wrong; so is a spectrum that only shares the phase.
         """
-        exact, A0 = self.reference.A0, self.summary["A0"]
-        if self.reference.branch == "insulator":
-            return A0 < 0.5 * 2 / np.pi
-        return A0 > 0.5 * exact
+        same = self.branch == self.reference.branch != "neither"
+        return same and self.kl <= SAME_SOLUTION
+
+    @property
+    def Z_error(self) -> float:
+        """``|Z / Z_exact - 1|``; no value for Z is wrong altogether."""
+        found, exact = self.summary["Z"], self.reference.Z
+        if found is None or exact == 0:
+            return float(found != exact)
+        return abs(found / exact - 1)
 
     @property
     def title(self) -> str:
@@ -154,6 +168,7 @@ class Closure:
             s["A0"],
             reference.A0,
             s["Z"],
+            s["Z_error"],
             reference.Z,
             s["filling"],
             reference.filling,
@@ -165,7 +180,8 @@ class Closure:
     def numbers(self) -> dict[str, Any]:
         """Every number of the loop and of its reference, ready for JSON."""
         r = self.reference
-        exact = {f"{name}_exact": getattr(r, name) for name in ("A0", "Z", "filling", "eps_d")}
+        names = ("A0", "Z", "Z_error", "filling", "eps_d")
+        exact = {f"{name}_exact": getattr(r, name) for name in names}
         exact["double_occupancy_exact"] = r.double_occupancy
         own = {k: v for k, v in self.summary.items() if k not in ("U", "solver", "lattice")}
         return {
@@ -176,6 +192,7 @@ class Closure:
             **own,
             **exact,
             "Z_resolved": r.resolved[0],
+            "Z_relative_error": self.Z_error,
             "branch": self.branch,
             "branch_exact": r.branch,
             "right_branch": bool(self.right_branch),
@@ -252,14 +269,14 @@ def closure_of(
         spectrum=spectrum,
         self_energy=sigma,
         reason=result.reason,
-        branch=branch_of(reference.grid, spectrum, lattice),
+        branch=phase_of_solution(result.solution, lattice),
         clipped=float(result.solution.diagnostics.get("clipped_self_energy", 0.0)),
         grid=reference.grid,
     )
 
 
 def closure_scalars(closures: Sequence[Closure]) -> dict[str, float]:
-    """Share converged and on the right branch, KL, largest errors of A(0), Z and filling.
+    """Share converged and on the right branch, KL, largest errors of A(0), Z (relative), filling.
 
     The keys with a slash hold the numbers of each loop.
     """
@@ -272,12 +289,14 @@ def closure_scalars(closures: Sequence[Closure]) -> dict[str, float]:
         "kl_median": float(np.median(kl)),
         "kl_worst": float(kl.max()),
     }
-    for name in ("A0", "Z", "filling"):
+    for name in ("A0", "filling"):
         errors = [abs(row[name] - row[f"{name}_exact"]) for row in rows]
         scalars[f"{name}_error"] = float(np.max(errors))
+    scalars["Z_error"] = max(closure.Z_error for closure in closures)
     for row in rows:
         where = f"U{row['U']:g}_eps{row['eps_d']:g}_{row['start']}"
-        scalars |= {f"{where}/{name}": float(row[name]) for name in ("kl", "A0", "Z")}
+        known = {name: row[name] for name in ("kl", "A0", "Z") if row[name] is not None}
+        scalars |= {f"{where}/{name}": float(value) for name, value in known.items()}
     return scalars
 
 

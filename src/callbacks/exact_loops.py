@@ -9,11 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from dmftnet.data.references import References, ReferenceStore, branch_of, lattice_named
+from dmftnet.data.references import References, ReferenceStore, lattice_named
 from dmftnet.errors import StoreError
 from dmftnet.physics.grid import FrequencyGrid
 from dmftnet.physics.impurity import ImpurityProblem
-from dmftnet.physics.observables import quasiparticle_weight
+from dmftnet.physics.phases import phase_of
+from dmftnet.physics.quasiparticle import quasiparticle_weight
 from dmftnet.physics.self_energy import dyson_self_energy
 
 
@@ -30,7 +31,7 @@ class Reference:
         A name of `dmftnet.data.references.LATTICES`.
     U, eps_d : float, in D
     start : "metal" or "insulator"
-    filling, double_occupancy, Z, A0 : float
+    filling, double_occupancy, Z, Z_error, A0 : float
         Exact, from the fine grid; Z is zero where there is a gap.
     target : float
         Filling that was searched for, or NaN.
@@ -52,6 +53,7 @@ class Reference:
     filling: float
     double_occupancy: float
     Z: float
+    Z_error: float
     A0: float
     target: float
     branch: str
@@ -83,8 +85,7 @@ class Reference:
         problem = ImpurityProblem(self.U, self.eps_d, self.grid, self.hybridization)
         spectrum = self.spectrum / self.grid.integrate(self.spectrum)
         sigma, clipped = dyson_self_energy(problem, spectrum[None])
-        Z = 0.0 if self.branch == "insulator" else quasiparticle_weight(self.grid, sigma[0])
-        return Z, clipped
+        return quasiparticle_weight(problem, spectrum[None], sigma, smeared=True).value, clipped
 
 
 def load_references(
@@ -131,14 +132,15 @@ def load_references(
 
 def _reference(store: ReferenceStore, every: References, i: int) -> Reference:
     lattice = lattice_named(every.lattice[i])
-    names = ("U", "eps_d", "filling", "double_occupancy", "A0", "target")
+    names = ("U", "eps_d", "filling", "double_occupancy", "Z", "Z_error", "A0", "target")
     return Reference(
         grid=every.grid,
         kind=every.kind[i],
         lattice=every.lattice[i],
         start=every.start[i],
-        Z=0.0 if every.gap[i] > 0 else float(every.Z[i]),
-        branch=branch_of(store.grid, np.float64(store["spectrum"][i]), lattice),
+        branch=phase_of(
+            store.grid, np.float64(store["spectrum"][i]), lattice, float(every.filling[i])
+        ),
         hybridization=every.hybridization[i],
         spectrum=every.spectrum[i],
         fine_grid=store.grid,

@@ -2,8 +2,8 @@
 
 The metal is followed upwards and the insulator downwards, each loop from the solution before. A
 branch ends between the last U at which the solution is still a metal (an insulator) and the next:
-`critical` is the middle, known to half the step. What tells the branches apart is A(0),
-`dmftnet.data.references.branch_of`, for the exact solver and the networks alike.
+`critical` is the middle, known to half the step. What tells the branches apart is
+`dmftnet.physics.phases`, for the exact solver and the networks alike.
 
 Cost: one loop after another, 10 to 100 iterations each; some 10 s a network on one core.
 """
@@ -17,13 +17,14 @@ from typing import Any
 import numpy as np
 
 from dmftnet.callbacks.closure import LoopSettings
-from dmftnet.data.references import ReferenceStore, branch_of, lattice_named, pinned_share
+from dmftnet.data.references import ReferenceStore, lattice_named
 from dmftnet.data.sampling import STARTS
 from dmftnet.errors import DmftnetError
-from dmftnet.physics import observables
 from dmftnet.physics.dmft import DMFTResult, continue_in_U
 from dmftnet.physics.grid import FrequencyGrid
 from dmftnet.physics.impurity import ImpurityProblem, ImpuritySolver
+from dmftnet.physics.phases import phase_of, phase_of_solution, pinned_share
+from dmftnet.physics.quasiparticle import quasiparticle_weights
 from dmftnet.physics.starts import starting_hybridization
 from dmftnet.report.figures import Branch
 
@@ -110,15 +111,13 @@ def follow(
     problem = ImpurityProblem(U[0], -U[0] / 2, grid, start)
 
     def lost(result: DMFTResult) -> bool:
-        return branch_of(grid, result.solution.spectrum()[0], lattice) != branch
+        return phase_of_solution(result.solution, lattice) != branch
 
     results = continue_in_U(settings.loop.loop(solver, lattice), problem, U, lost)
     spectra = [result.solution.spectrum()[0] for result in results]
-    on = np.array([branch_of(grid, A, lattice) == branch for A in spectra])
+    on = np.array([phase_of_solution(result.solution, lattice) == branch for result in results])
     Z = [
-        observables.quasiparticle_weight(grid, result.solution.self_energy()[0])
-        if kept and branch == "metal"
-        else 0.0
+        quasiparticle_weights(result.solution)[0].value if kept and branch == "metal" else 0.0
         for result, kept in zip(results, on, strict=True)
     ]
     walked = np.array(U[: len(results)])
@@ -126,7 +125,7 @@ def follow(
         branch=branch,
         U=walked,
         Z=np.array(Z),
-        pinned=np.array([pinned_share(grid, A, lattice) for A in spectra]),
+        pinned=np.array([pinned_share(grid, A, lattice, 1.0) for A in spectra]),
         on=on,
         converged=np.array([result.converged for result in results]),
         bracket=_bracket(walked, on),
@@ -142,7 +141,7 @@ def exact_paths(store: ReferenceStore) -> dict[str, BranchPath]:
     half = np.abs(store["eps_d"] + store["U"] / 2) < 1e-9
     bethe = half & (store["lattice"] == "bethe") & np.isnan(store["target"])
     spectra = store["spectrum"].astype(np.float64)
-    branches = np.array([branch_of(store.grid, A, lattice) for A in spectra])
+    branches = np.array([phase_of(store.grid, A, lattice, 1.0) for A in spectra])
     paths = {}
     for name in BRANCHES:
         path = bethe & (store["kind"] == 1) & (store["start"] == STARTS.index(name))
@@ -159,13 +158,12 @@ def exact_paths(store: ReferenceStore) -> dict[str, BranchPath]:
         last = np.append(np.diff(store["U"][rows]) > 1e-9, True)
         rows = rows[last]
         metal = name == "metal"
-        sigma = store["self_energy"].astype(np.complex128)
-        Z = [observables.quasiparticle_weight(store.grid, sigma[i]) if metal else 0.0 for i in rows]
+        Z = [store.quasiparticle_weight(i).value if metal else 0.0 for i in rows]
         paths[name] = BranchPath(
             branch=name,
             U=store["U"][rows],
             Z=np.array(Z),
-            pinned=np.array([pinned_share(store.grid, spectra[i], lattice) for i in rows]),
+            pinned=np.array([pinned_share(store.grid, spectra[i], lattice, 1.0) for i in rows]),
             on=branches[rows] == name,
             converged=store["converged"][rows].astype(bool),
             bracket=bracket,

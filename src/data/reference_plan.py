@@ -11,9 +11,9 @@ Three kinds of series, told apart by their keys, all on the lattice of the run o
 What is stored of a converged problem is one further solve, averaged over baths whose levels
 interleave (``n_shifts``), so that the self-energy shows physics and no level spacings.
 
-A half-filled metal on the Bethe lattice has ``A(0) = 2/(pi D)``. Close to the death of the metal
-the bath's finest level and the broadening stop resolving the resonance, and the loop ends at a
-fixed point of the discretisation with a lower A(0). Such a row is kept, marked as not converged.
+Close to the death of the metal the bath's finest level and the broadening stop resolving the
+resonance, and the loop ends at a fixed point of the discretisation with an A(0) below that of a
+Fermi liquid (`dmftnet.physics.phases`). Such a row is kept, marked as not converged.
 """
 
 from __future__ import annotations
@@ -29,12 +29,9 @@ from dmftnet.data.generation import quality
 from dmftnet.data.jobfile import Columns
 from dmftnet.data.references import (
     KINDS,
-    PINNED,
     SCHEMA,
     VERSION,
-    branch_of,
     lattice_named,
-    pinned_share,
 )
 from dmftnet.data.sampling import STARTS
 from dmftnet.data.store import STATUS
@@ -45,6 +42,7 @@ from dmftnet.physics.filling import solve_filling
 from dmftnet.physics.grid import FrequencyGrid
 from dmftnet.physics.impurity import ImpurityProblem, ImpuritySolver
 from dmftnet.physics.lattice import Lattice
+from dmftnet.physics.phases import PINNED, phase_of_solution, pinned_share
 from dmftnet.physics.starts import starting_hybridization
 
 KEYS = {"U", "path", "shift", "filling", "start", "lattice", "settings"}
@@ -201,8 +199,7 @@ def _branch_lost(lattice: Lattice, branch: str) -> Callable[[DMFTResult], bool]:
     """
 
     def lost(result: DMFTResult) -> bool:
-        grid, A = result.problem.grid, result.solution.spectrum()[0]
-        return branch_of(grid, A, lattice) != branch
+        return phase_of_solution(result.solution, lattice) != branch
 
     return lost
 
@@ -210,7 +207,7 @@ def _branch_lost(lattice: Lattice, branch: str) -> Callable[[DMFTResult], bool]:
 def _row(task: ReferenceJob, lattice: Lattice, result: DMFTResult) -> dict[str, Any]:
     problem, solution = result.problem, result.solution
     grid, A, sigma = problem.grid, solution.spectrum()[0], solution.self_energy()[0]
-    converged, reason = _judged(task, lattice, result)
+    converged, reason = _judged(lattice, result)
     return {
         "kind": np.int32(KINDS.index(task.kind)),
         "series": np.int32(task.series),
@@ -234,15 +231,14 @@ def _row(task: ReferenceJob, lattice: Lattice, result: DMFTResult) -> dict[str, 
     }
 
 
-def _judged(task: ReferenceJob, lattice: Lattice, result: DMFTResult) -> tuple[bool, str]:
-    """The loop's own verdict; a half-filled metal that is not pinned is none."""
-    A, grid = result.solution.spectrum()[0], result.problem.grid
-    share = pinned_share(grid, A, lattice)
-    if not result.converged or task.kind == "filling" or task.shift != 0 or share is None:
+def _judged(lattice: Lattice, result: DMFTResult) -> tuple[bool, str]:
+    """The loop's own verdict; a solution that is neither metal nor insulator is none."""
+    if not result.converged or phase_of_solution(result.solution, lattice) != "neither":
         return result.converged, result.reason
-    if branch_of(grid, A, lattice) == "neither":
-        return False, (
-            f"A(0) is {share:.2f} of the half-filled metal's value, a metal needs {PINNED}: a "
-            f"resonance that the discrete bath does not resolve ({result.reason})"
-        )
-    return True, result.reason
+    share = pinned_share(
+        result.problem.grid, result.solution.spectrum()[0], lattice, result.solution.filling
+    )
+    return False, (
+        f"A(0) is {share:.2f} of the Fermi liquid's value, a metal needs {PINNED}: a resonance "
+        f"that the discrete bath does not resolve ({result.reason})"
+    )

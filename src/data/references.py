@@ -16,7 +16,7 @@ references/U, eps_d        f8         in D
 references/start           i4         index into `dmftnet.data.sampling.STARTS`; of a path: the
                                       branch that it follows
 references/target          f8         filling that was searched for, else NaN
-references/converged       i4         0 also for a half-filled metal whose A(0) is not pinned
+references/converged       i4         0 also where the solution is neither metal nor insulator
 references/iterations      i4         of the (last) loop
 references/status          i4         index into `dmftnet.data.store.STATUS`
 references/filling, double_occupancy, A0, gap, kl_last   f8
@@ -37,9 +37,10 @@ from dmftnet.data.jobfile import Columns, read_jobs
 from dmftnet.data.labels import network_spectrum
 from dmftnet.data.sampling import STARTS
 from dmftnet.errors import InvalidProblemError, StoreError
-from dmftnet.physics import observables
 from dmftnet.physics.grid import FrequencyGrid
+from dmftnet.physics.impurity import ImpurityProblem
 from dmftnet.physics.lattice import Bethe, DensityOfStates, Lattice
+from dmftnet.physics.quasiparticle import QuasiparticleWeight, quasiparticle_weight
 
 SCHEMA = "dmftnet-references"
 VERSION = 2
@@ -53,10 +54,6 @@ LATTICES = {
     "cubic": DensityOfStates.cubic,
 }
 """Lattices that a file can name."""
-
-PINNED, GAPPED = 0.9, 0.1
-"""Shares of the half-filled metal's A(0): a metal has at least the first, an insulator at most the
-second."""
 
 
 def lattice_named(name: str) -> Lattice:
@@ -72,30 +69,6 @@ def lattice_named(name: str) -> Lattice:
             f"lattice '{name}' cannot be named in references; use one of {sorted(LATTICES)}"
         )
     return LATTICES[name]()
-
-
-def pinned_share(grid: FrequencyGrid, spectrum: np.ndarray, lattice: Lattice) -> float | None:
-    """``A(0)`` over its value in any half-filled metal, ``rho(0)``.
-
-    None where rho(0) is not finite (a van Hove singularity), or not known in closed form: every
-    lattice but Bethe.
-    """
-    if not isinstance(lattice, Bethe):
-        return None
-    return float(grid.at_zero(spectrum)) * np.pi * lattice.half_bandwidth / 2
-
-
-def branch_of(grid: FrequencyGrid, spectrum: np.ndarray, lattice: Lattice) -> str:
-    """Which half-filled solution an (n_w,) spectrum belongs to: "metal", "insulator", "neither".
-
-    By A(0): `PINNED` and `GAPPED`; or, where the metal's value is not known, by the gap.
-    """
-    share = pinned_share(grid, spectrum, lattice)
-    if share is None:
-        return "insulator" if observables.gap(grid, spectrum) > 0 else "metal"
-    if share <= GAPPED:
-        return "insulator"
-    return "metal" if share >= PINNED else "neither"
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,7 +89,7 @@ class References:
         Filling searched for, or NaN.
     converged : (n,) bool
     iterations : (n,) int
-    filling, double_occupancy, Z, Z_matsubara, A0, gap : (n,) float64
+    filling, double_occupancy, Z, Z_error, A0, gap : (n,) float64
         Of the exact solution on its own fine grid.
     hybridization, spectrum : (n, n_w) float64
         At the data's resolution, in D and 1/D.
@@ -137,7 +110,7 @@ class References:
     filling: np.ndarray
     double_occupancy: np.ndarray
     Z: np.ndarray
-    Z_matsubara: np.ndarray
+    Z_error: np.ndarray
     A0: np.ndarray
     gap: np.ndarray
     hybridization: np.ndarray
@@ -197,10 +170,18 @@ class ReferenceStore:
     def __len__(self) -> int:
         return self["U"].size
 
+    def quasiparticle_weight(self, row: int) -> QuasiparticleWeight:
+        """Z of one loop."""
+        U, eps_d, hybridization = (self[name][row] for name in ("U", "eps_d", "hybridization"))
+        problem = ImpurityProblem(float(U), float(eps_d), self.grid, hybridization)
+        spectrum, sigma = (self[name][row][None] for name in ("spectrum", "self_energy"))
+        return quasiparticle_weight(problem, spectrum, sigma.astype(np.complex128))
+
     def on(self, grid: FrequencyGrid, resolution: tuple[float, float]) -> References:
         """Everything on a network's grid at its Gaussian resolution (eta, slope)."""
         names = ("series", "U", "eps_d", "target", "iterations", "filling", "double_occupancy")
         sigma = self["self_energy"].astype(np.complex128)
+        Z = [self.quasiparticle_weight(row) for row in range(len(self))]
         norm = self.grid.integrate(self["spectrum"].astype(np.float64))[:, None]
         return References(
             grid=grid,
@@ -211,9 +192,7 @@ class ReferenceStore:
             hybridization=network_spectrum(self.grid, grid, resolution, self["hybridization"]),
             spectrum=network_spectrum(self.grid, grid, resolution, self["spectrum"] / norm),
             self_energy=self.grid.interpolate(sigma, grid.omega),
-            Z=np.array([observables.quasiparticle_weight(self.grid, s) for s in sigma]),
-            Z_matsubara=np.array(
-                [observables.quasiparticle_weight_matsubara(self.grid, s) for s in sigma]
-            ),
+            Z=np.array([z.value for z in Z]),
+            Z_error=np.array([z.error for z in Z]),
             **{name: self[name] for name in (*names, "A0", "gap")},
         )

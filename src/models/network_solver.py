@@ -166,4 +166,4 @@ class NetworkSolver:
             **scores,
             "warning": objection,
         }
-        return CurveSolution(problem, curve[None, :], diagnostics)
+        return CurveSolution(problem, curve[None, :], diagnostics, self.resolution)

@@ -26,6 +26,7 @@ from scipy.optimize import brentq
 
 from dmftnet.errors import InvalidProblemError
 from dmftnet.physics.grid import FrequencyGrid
+from dmftnet.physics.poles import PoleSpectrum
 
 # A site in a gap carries no weight, yet fixes the particle number of a local moment: this
 # "spectator" sits at zero energy with this coupling (in D), far below any weight that matters.
@@ -70,6 +71,10 @@ class StarBath:
         """``Delta(z) = sum_k V_k^2 / (z - eps_k)`` at complex z; same shape."""
         z = np.asarray(z)
         return (self.couplings**2 / (z[..., None] - self.energies)).sum(axis=-1)
+
+    def gaussian_hybridization(self, omega: np.ndarray, eta: float, slope: float) -> np.ndarray:
+        """(n_w,) retarded Delta, each site a Gaussian of width ``eta + slope |E|``, in D."""
+        return PoleSpectrum(self.energies, self.couplings**2).gaussian_greens(omega, eta, slope)
 
 
 @dataclass(frozen=True, eq=False)

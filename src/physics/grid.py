@@ -145,7 +145,48 @@ class FrequencyGrid:
         matrix[:, 1:] += u[:, :-1] * cell_log / h - 1.0
         return matrix
 
+    def cauchy(self, values: np.ndarray, z: np.ndarray) -> np.ndarray:
+        """``integral f(E) / (z - E) dE`` of piecewise-linear curves off the real axis, exactly.
+
+        Parameters
+        ----------
+        values : (..., n_w) float64
+        z : (n,) complex128, in D
+            ``Im z > 0``.
+
+        Returns
+        -------
+        (..., n) complex128
+        """
+        z = np.asarray(z, dtype=np.complex128)
+        return np.asarray(values, dtype=np.float64) @ cauchy_matrix(self.omega, z).T
+
     def greens_function(self, spectrum: np.ndarray) -> np.ndarray:
         """Retarded ``G = H A - i pi A`` of spectra on this grid, ``(..., n_w) -> (..., n_w)``."""
         spectrum = np.asarray(spectrum, dtype=np.float64)
         return spectrum @ self.hilbert.T - 1j * np.pi * spectrum
+
+
+def cauchy_matrix(x: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """Matrix from values on points to ``integral f(E) / (z - E) dE`` of the curve between them.
+
+    A cell with ``f(E) = f(z) - s (z - E)`` gives ``f(z) [ln(z - x0) - ln(z - x1)] - s h``; the
+    logarithms of its two ends belong to two hat functions.
+
+    Parameters
+    ----------
+    x : (n_w,) float64
+        Strictly increasing; outside the curve is zero, a step at either end is allowed.
+    z : (n,) complex128
+        ``Im z > 0``.
+
+    Returns
+    -------
+    (n, n_w) complex128
+    """
+    u, h = z[:, None] - x, np.diff(x)
+    cell_log = np.log(u[:, :-1]) - np.log(u[:, 1:])
+    matrix = np.zeros_like(u)
+    matrix[:, :-1] += 1.0 - u[:, 1:] * cell_log / h
+    matrix[:, 1:] += u[:, :-1] * cell_log / h - 1.0
+    return matrix

@@ -142,6 +142,8 @@ class ImpuritySolution(Protocol):
         Occupation, both spins, all orbitals.
     double_occupancy : float
         ``<n_up n_dn>``, averaged over orbitals.
+    resolution : (eta, slope) or None
+        Gaussian width ``eta + slope |w|`` of the spectrum, in D, where it has one.
     diagnostics : dict of str to int, float, bool, str or None
         What a user should know: sizes, residuals, clipped weight, spread, warnings.
     """
@@ -150,6 +152,7 @@ class ImpuritySolution(Protocol):
     greens: tuple[ResponsePoles, ...] | None
     filling: float
     double_occupancy: float
+    resolution: tuple[float, float] | None
     diagnostics: dict[str, Any]
 
     def self_energy(self, grid: FrequencyGrid | None = None) -> np.ndarray:

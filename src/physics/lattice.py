@@ -28,7 +28,7 @@ from scipy.integrate import quad
 from scipy.special import ellipkm1
 
 from dmftnet.errors import InvalidProblemError
-from dmftnet.physics.grid import FrequencyGrid
+from dmftnet.physics.grid import FrequencyGrid, cauchy_matrix
 from dmftnet.physics.impurity import ImpurityProblem, ImpuritySolution
 
 _N_MOMENTS = 40  # 3^-40 = 8e-20: the moment series is exact to rounding for |z| > 3 R
@@ -60,6 +60,9 @@ class Lattice(Protocol):
 
     def bare_hybridization(self, grid: FrequencyGrid) -> np.ndarray:
         """(n_w,) hybridization spectrum of the non-interacting lattice, level at zero energy."""
+
+    def density_of_states(self) -> tuple[np.ndarray, np.ndarray]:
+        """(n_e,) energies in D and (n_e,) density of states in 1/D, linear between them."""
 
 
 def lattice_argument(grid: FrequencyGrid, eps_d: np.ndarray, sigma: np.ndarray) -> np.ndarray:
@@ -95,6 +98,10 @@ class Bethe:
 
     def bare_hybridization(self, grid: FrequencyGrid) -> np.ndarray:
         return semicircle(grid, 0.0, self.half_bandwidth, self.half_bandwidth**2 / 4)
+
+    def density_of_states(self) -> tuple[np.ndarray, np.ndarray]:
+        x, D = -np.cos(np.linspace(0.0, np.pi, 801)), self.half_bandwidth
+        return D * x, 2 / (np.pi * D) * np.sqrt(np.maximum(1 - x**2, 0.0))
 
 
 class DensityOfStates:
@@ -207,20 +214,12 @@ class DensityOfStates:
         return G.reshape(np.shape(z)), delta.reshape(np.shape(z))
 
     def _hilbert(self, z: np.ndarray) -> np.ndarray:
-        """Exact transform of the piecewise-linear curve; (n,) complex128.
-
-        A cell with ``f(e) = f(z) - s (z - e)`` gives ``f(z) [ln(z - e0) - ln(z - e1)] - s h``;
-        summed by nodes each logarithm appears once.
-        """
-        e, rho = self.energies, self.values
-        slope = np.diff(rho) / np.diff(e)
-        bend = np.diff(slope, prepend=0.0, append=0.0)  # of the curve continued by zero
+        """Exact transform of the piecewise-linear curve; (n,) complex128."""
         out = np.empty_like(z)
         for start in range(0, z.size, 512):  # bounds the memory of the (z, node) table
-            u = z[start : start + 512, None] - e
-            log = np.log(u)
-            out[start : start + 512] = (u * log) @ bend + rho[0] * log[:, 0] - rho[-1] * log[:, -1]
-        return out - (rho[-1] - rho[0])
+            block = slice(start, start + 512)
+            out[block] = cauchy_matrix(self.energies, z[block]) @ self.values
+        return out
 
     def local_greens(self, grid: FrequencyGrid, eps_d: np.ndarray, sigma: np.ndarray) -> np.ndarray:
         return self.resolvent(lattice_argument(grid, eps_d, sigma))[0]
@@ -243,6 +242,9 @@ class DensityOfStates:
         z = lattice_argument(grid, np.zeros(1), np.zeros((1, grid.n_w)))
         return np.maximum(-self.resolvent(z)[1].imag[0] / np.pi, 0.0)
 
+    def density_of_states(self) -> tuple[np.ndarray, np.ndarray]:
+        return self.energies, self.values
+
 
 class Fixed:
     """No lattice: the hybridization of the problem stays, one impurity solve is the whole loop."""
@@ -262,6 +264,11 @@ class Fixed:
     def bare_hybridization(self, grid: FrequencyGrid) -> np.ndarray:
         """The semicircle ``Delta = (D^2/4) G_semicircle`` with D = 1."""
         return semicircle(grid, 0.0, 1.0, 0.25)
+
+    def density_of_states(self) -> tuple[np.ndarray, np.ndarray]:
+        raise InvalidProblemError(
+            "lattice 'fixed' has no density of states; choose bethe, square, cubic or dos"
+        )
 
 
 def semicircle(grid: FrequencyGrid, centre: float, half_width: float, weight: float) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Numbers that physicists read off a solution: Z, filling, double occupancy, gap, moments, KL."""
+"""Numbers that physicists read off a solution: filling, double occupancy, gap, moments, KL."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import numpy as np
 
 from dmftnet.physics.grid import FrequencyGrid
 from dmftnet.physics.impurity import ImpurityProblem
-
-POLE = 0.25  # in D; below this no self-energy at low energy is a pole's
 
 
 def kl_divergence(grid: FrequencyGrid, reference: np.ndarray, other: np.ndarray) -> np.ndarray:
@@ -53,55 +51,6 @@ def double_occupancy_from_curves(problem: ImpurityProblem, spectrum: np.ndarray)
         occupied = problem.grid.cumulative(-F.imag / np.pi, np.zeros(1))[0]
         values.append(occupied / problem.U)
     return float(np.mean(values))
-
-
-def quasiparticle_weight(grid: FrequencyGrid, sigma: np.ndarray, share: float = 0.15) -> float:
-    """``Z = 1 / (1 - d Re Sigma/dw)`` at w = 0, by a straight line through ``|w| <= share Z``.
-
-    The Fermi liquid's own scale is Z: a fixed window is too wide near the Mott transition and, far
-    from it, so narrow that it sees the ripples of a discrete bath. Zero in an insulator, where
-    Re Sigma falls through a pole: no Fermi liquid, no slope.
-    """
-    if spectral_weight_vanishes(grid, sigma):
-        return 0.0
-    w, Z = np.abs(grid.omega), 0.0
-    for _ in range(20):  # from the narrowest window on: a wide one may hold the poles of Sigma
-        near = w <= max(share * Z, 2.5 * w.min())
-        slope = np.polyfit(grid.omega[near], sigma[near].real, 1)[0]
-        Z = 1 / (1 - slope) if slope < 0 else 1.0
-    return float(Z)
-
-
-def quasiparticle_weight_matsubara(
-    grid: FrequencyGrid, sigma: np.ndarray, w0: float = 0.01
-) -> float:
-    """``Z = 1 / (1 - Im Sigma(i w0)/w0)``, with ``Sigma(i w0)`` from the spectrum of Sigma.
-
-    ``Im Sigma(i w0) = -w0 integral S(E) / (E^2 + w0^2) dE``, ``S = -Im Sigma / pi``, integrated
-    exactly over the cells near zero by refining them. Zero in an insulator, whose pole of Sigma can
-    be sharper than any grid sees.
-    """
-    if spectral_weight_vanishes(grid, sigma):
-        return 0.0
-    nodes = np.unique(np.concatenate([grid.omega, w0 * np.linspace(-20, 20, 2001)]))
-    nodes = nodes[(nodes >= grid.omega[0]) & (nodes <= grid.omega[-1])]
-    S = grid.interpolate(-sigma.imag / np.pi, nodes)
-    integral = np.trapezoid(S / (nodes**2 + w0**2), nodes)
-    return float(1 / (1 + integral))
-
-
-def spectral_weight_vanishes(grid: FrequencyGrid, sigma: np.ndarray) -> bool:
-    """Whether Sigma has a pole at low energy, the sign of a Mott insulator.
-
-    In a Fermi liquid ``|Sigma - Sigma(0)|`` grows away from zero; at a pole it grows towards it, to
-    values far above `POLE` (a pole of weight w^2 gives ``w^2 / |omega|``). The flat self-energy of
-    a weakly interacting metal grows nowhere, up to noise.
-    """
-    magnitude = np.abs(sigma - np.median(sigma.real))
-    w = np.abs(grid.omega)
-    inner = magnitude[w <= 2 * w.min()].max()
-    outer = magnitude[(w > 0.2) & (w < 0.4)].mean()
-    return bool(inner > max(outer, POLE))
 
 
 def gap_edges(

@@ -114,3 +114,7 @@ class FiniteResolution:
     def bare_hybridization(self, grid: FrequencyGrid) -> np.ndarray:
         """See `Lattice`; smoothed."""
         return at_resolution(grid, self.lattice.bare_hybridization(grid), self.resolution)
+
+    def density_of_states(self) -> tuple[np.ndarray, np.ndarray]:
+        """See `Lattice`."""
+        return self.lattice.density_of_states()

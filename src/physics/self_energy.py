@@ -15,9 +15,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from dmftnet.errors import InvalidProblemError
 from dmftnet.physics.grid import FrequencyGrid
 from dmftnet.physics.impurity import ImpurityProblem
 from dmftnet.physics.poles import ResponsePoles, gaussian_kernel
+
+ROUNDING = 1e-9  # D, of a positive Im Sigma
+SMALL, N_SERIES = 0.03, 11  # 0.03^11 = 2e-17
 
 
 def improved_self_energy(
@@ -66,7 +70,19 @@ def dyson_spectrum(problem: ImpurityProblem, sigma: np.ndarray) -> np.ndarray:
     Returns
     -------
     (n_orb, n_w) float64, in 1/D, non-negative
+
+    Raises
+    ------
+    InvalidProblemError
+        If ``Im Sigma > 0`` beyond rounding, which would make the norm of A anything; see `causal`.
     """
+    worst = float(sigma.imag.max())
+    if not worst <= ROUNDING:
+        orb, i = np.unravel_index(np.argmax(sigma.imag), sigma.shape)
+        raise InvalidProblemError(
+            f"Im Sigma of orbital {orb} is {worst:.3g} > 0 at omega = {problem.grid.omega[i]:.4g}: "
+            "no causal self-energy (check the sign convention, or clip it by `causal`)"
+        )
     free = problem.grid.omega - problem.eps_d[:, None] - problem.hybridization_function()
     return inverse_spectrum(problem.grid, free - sigma)
 
@@ -88,11 +104,8 @@ def inverse_spectrum(grid: FrequencyGrid, denominator: np.ndarray) -> np.ndarray
     """
     # a strictly positive imaginary part keeps the logarithm on its branch inside a gap
     denominator = denominator.real + 1j * np.maximum(denominator.imag, 1e-12)
-    d0, d1 = denominator[..., :-1], denominator[..., 1:]
-    step = d1 - d0
-    log = np.log(d1) - np.log(d0)
-    falling = (log * (1 + d0 / step) - 1) / step  # integral_0^1 (1 - t) / (d0 + step t) dt
-    rising = (1 - log * d0 / step) / step  # integral_0^1 t / (d0 + step t) dt
+    d0 = denominator[..., :-1]
+    falling, rising = (part / d0 for part in _hat_integrals(denominator[..., 1:] / d0 - 1))
     projected = np.zeros_like(denominator)
     h = np.diff(grid.omega)
     projected[..., :-1] += falling * h
@@ -100,20 +113,48 @@ def inverse_spectrum(grid: FrequencyGrid, denominator: np.ndarray) -> np.ndarray
     return np.maximum(-projected.imag / np.pi, 0.0) / grid.weights
 
 
+def _hat_integrals(u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """``integral_0^1 (1 - t) / (1 + u t) dt`` and ``integral_0^1 t / (1 + u t) dt``.
+
+    By logarithms; by their power series where u is small and the logarithms would cancel, as they
+    do by a relative ``1e-16 / u^2``.
+    """
+    small, k = np.abs(u) < SMALL, np.arange(N_SERIES)
+    safe = np.where(small, 1.0, u)
+    log = np.log1p(safe)
+    falling, rising = ((1 + safe) * log - safe) / safe**2, (safe - log) / safe**2
+    falling[small] = np.polynomial.polynomial.polyval(-u[small], 1 / ((k + 1) * (k + 2)))
+    rising[small] = np.polynomial.polynomial.polyval(-u[small], 1 / (k + 2))
+    return falling, rising
+
+
+def causal(grid: FrequencyGrid, sigma: np.ndarray) -> tuple[np.ndarray, float]:
+    """Self-energy with ``Im Sigma`` clipped to <= 0, and the share of |Im Sigma| that this removes.
+
+    Parameters
+    ----------
+    sigma : (n_orb, n_w) complex128
+
+    Returns
+    -------
+    sigma : (n_orb, n_w) complex128
+    clipped : float
+        ``integral of the positive part of Im Sigma`` over the integral of its magnitude.
+    """
+    positive = grid.integrate(np.maximum(sigma.imag, 0.0)).sum()
+    total = grid.integrate(np.abs(sigma.imag)).sum()
+    clipped = float(positive / total) if total > 0 else 0.0
+    return sigma.real + 1j * np.minimum(sigma.imag, 0.0), clipped
+
+
 def dyson_self_energy(problem: ImpurityProblem, spectrum: np.ndarray) -> tuple[np.ndarray, float]:
     """Causal self-energy of a spectrum curve, and the weight that had to be clipped.
 
     Returns
     -------
-    sigma : (n_orb, n_w) complex128
-        ``w - eps_d - Delta - 1/G`` with ``Im Sigma`` clipped to <= 0.
-    clipped : float
-        ``integral of the positive part of Im Sigma`` over the integral of its magnitude.
+    sigma, clipped : see `causal`
+        ``w - eps_d - Delta - 1/G``.
     """
     G = problem.grid.greens_function(spectrum)
     delta = problem.hybridization_function()
-    sigma = problem.grid.omega - problem.eps_d[:, None] - delta - 1 / G
-    positive = np.maximum(sigma.imag, 0.0)
-    total = problem.grid.integrate(np.abs(sigma.imag)).sum()
-    clipped = float(problem.grid.integrate(positive).sum() / total) if total > 0 else 0.0
-    return sigma.real + 1j * np.minimum(sigma.imag, 0.0), clipped
+    return causal(problem.grid, problem.grid.omega - problem.eps_d[:, None] - delta - 1 / G)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from dmftnet.errors import InvalidProblemError
+from dmftnet.physics.bath import StarBath
 from dmftnet.physics.contour import rotation_kernel
 from dmftnet.physics.grid import FrequencyGrid
 from dmftnet.physics.impurity import ImpurityProblem
 from dmftnet.physics.observables import double_occupancy_from_curves, filling_from_spectrum
 from dmftnet.physics.poles import ResponsePoles
 from dmftnet.physics.self_energy import (
+    causal,
     dyson_self_energy,
     dyson_spectrum,
     improved_self_energy,
@@ -25,7 +28,8 @@ from dmftnet.physics.self_energy import (
 class PoleSolution:
     """A solution known as poles: exact diagonalisation in whatever space.
 
-    The self-energy comes from the broadened poles by the symmetric improved estimator; the
+    The self-energy comes from the broadened poles by the symmetric improved estimator (the others
+    may make ``Im Sigma > 0``, which is clipped, and `diagnostics` says how much); the
     spectrum then follows from Dyson's equation with the *continuous* hybridization, so that the
     comb of the discretised bath does not show (docs/physics, labels).
 
@@ -35,8 +39,8 @@ class PoleSolution:
         Gaussian width ``eta + slope |E|`` of the poles in the self-energy, in D.
     estimator : {"improved", "ratio", "dyson"}
         See `dmftnet.physics.self_energy`.
-    bath_hybridization : callable, optional
-        ``omega -> (n_w,)`` Gaussian-broadened Delta of the discrete bath, used by "dyson" alone.
+    baths : sequence of sequence of StarBath, optional
+        The discrete baths of each orbital, of which "dyson" takes the mean Delta.
     """
 
     problem: ImpurityProblem
@@ -45,14 +49,19 @@ class PoleSolution:
     double_occupancy: float
     broadening: tuple[float, float]
     estimator: str = "improved"
-    bath_hybridization: Any = None
+    baths: Sequence[Sequence[StarBath]] = ()
     diagnostics: dict[str, Any] = field(default_factory=dict)
+    resolution: ClassVar[None] = None
 
     def self_energy(self, grid: FrequencyGrid | None = None) -> np.ndarray:
-        omega = (grid or self.problem.grid).omega
-        return np.stack(
-            [self._orbital_self_energy(orb, omega) for orb in range(self.problem.n_orb)]
+        grid = grid or self.problem.grid
+        sigma = np.stack(
+            [self._orbital_self_energy(orb, grid.omega) for orb in range(self.problem.n_orb)]
         )
+        if self.estimator == "improved":
+            return sigma
+        sigma, self.diagnostics["clipped_self_energy"] = causal(grid, sigma)
+        return sigma
 
     def _orbital_self_energy(self, orb: int, omega: np.ndarray) -> np.ndarray:
         eta, slope = self.broadening
@@ -64,7 +73,13 @@ class PoleSolution:
             return ratio_self_energy(poles, omega, eta, slope)
         if self.estimator == "dyson":
             G = poles.G.gaussian_greens(omega, eta, slope)
-            return omega - self.problem.eps_d[orb] - self.bath_hybridization(omega) - 1 / G
+            if not self.baths:
+                raise InvalidProblemError(
+                    "self-energy estimator 'dyson' needs the discrete baths, which a stored "
+                    "solution does not hold; use improved or ratio"
+                )
+            deltas = [bath.gaussian_hybridization(omega, eta, slope) for bath in self.baths[orb]]
+            return omega - self.problem.eps_d[orb] - np.mean(deltas, axis=0) - 1 / G
         raise InvalidProblemError(
             f"self-energy estimator '{self.estimator}' is unknown; use improved, ratio or dyson"
         )
@@ -89,12 +104,15 @@ class CurveSolution:
     ----------
     curve : (n_orb, n_w) float64, in 1/D
         Non-negative spectral function on ``problem.grid``.
+    resolution : (eta, slope), optional
+        Gaussian width ``eta + slope |w|`` of the curve, in D; None where it has none.
     """
 
     problem: ImpurityProblem
     curve: np.ndarray
     diagnostics: dict[str, Any] = field(default_factory=dict)
-    greens: None = None
+    resolution: tuple[float, float] | None = None
+    greens: ClassVar[None] = None
 
     @property
     def filling(self) -> float:
@@ -132,7 +150,8 @@ class SelfEnergySolution:
     problem: ImpurityProblem
     sigma: np.ndarray
     diagnostics: dict[str, Any] = field(default_factory=dict)
-    greens: None = None
+    resolution: ClassVar[None] = None
+    greens: ClassVar[None] = None
 
     @property
     def filling(self) -> float:

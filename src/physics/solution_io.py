@@ -31,13 +31,11 @@ import numpy as np
 from dmftnet.errors import StoreError
 from dmftnet.physics.dmft import DMFTResult
 from dmftnet.physics.grid import FrequencyGrid
-from dmftnet.physics.observables import (
-    gap,
-    quasiparticle_weight,
-    quasiparticle_weight_matsubara,
-)
+from dmftnet.physics.observables import gap
+from dmftnet.physics.quasiparticle import matsubara_weight, quasiparticle_weights
 
 SCHEMA, SCHEMA_VERSION = "dmftnet-solution", 1
+Z_AT = 0.01  # D, of Z_matsubara
 SUMMARY_KEYS = (
     "solver",
     "lattice",
@@ -48,6 +46,7 @@ SUMMARY_KEYS = (
     "filling",
     "double_occupancy",
     "Z",
+    "Z_error",
     "Z_matsubara",
     "A0",
     "gap",
@@ -74,21 +73,19 @@ class StoredSolution:
 def summarize(result: DMFTResult, solver: str, lattice: str, seconds: float) -> dict[str, Any]:
     """The numbers of a solution, ready for JSON; one-orbital values are plain numbers.
 
-    ``Z`` is the slope of Re Sigma on the real axis, ``Z_matsubara`` the slope on the imaginary one;
-    both are zero in an insulator, where no quasiparticle lives. ``A0`` is in 1/D, ``gap`` in D.
-    ``fallbacks`` counts the iterations that a guarded solver left to the exact one; ``warning`` is
-    what the solver warned of, or None.
+    ``Z`` with its error is that of `dmftnet.physics.quasiparticle`, ``Z_matsubara`` is
+    ``1/(1 - Im Sigma(iy)/y)`` at y = 0.01 D; all are zero in an insulator, where no quasiparticle
+    lives, and None where no estimate is physical. ``A0`` is in 1/D, ``gap`` in D. ``fallbacks``
+    counts the iterations that a guarded solver left to the exact one; ``warning`` is what the
+    solver warned of and what is wrong with Z, or None.
     """
     problem, solution = result.problem, result.solution
-    grid, A, sigma = problem.grid, solution.spectrum(), solution.self_energy()
+    grid, A = problem.grid, solution.spectrum()
     gaps = [gap(grid, a) for a in A]
-    open_ = [width > 0 for width in gaps]
-    Z = [0.0 if o else quasiparticle_weight(grid, s) for o, s in zip(open_, sigma, strict=True)]
-    Z_matsubara = [
-        0.0 if o else quasiparticle_weight_matsubara(grid, s)
-        for o, s in zip(open_, sigma, strict=True)
-    ]
+    Z = quasiparticle_weights(solution)
+    Z_matsubara = np.where(np.array(gaps) > 0, 0.0, matsubara_weight(problem, A, [Z_AT])[:, 0])
     kl = result.kl_history[-1]
+    warnings = [text for text in (result.warning, *(z.note for z in Z)) if text]
     return {
         "solver": solver,
         "lattice": lattice,
@@ -98,13 +95,14 @@ def summarize(result: DMFTResult, solver: str, lattice: str, seconds: float) -> 
         "iterations": int(result.iterations),
         "filling": float(solution.filling),
         "double_occupancy": float(solution.double_occupancy),
-        "Z": _plain(Z),
+        "Z": _plain([z.value for z in Z]),
+        "Z_error": _plain([z.error for z in Z]),
         "Z_matsubara": _plain(Z_matsubara),
         "A0": _plain(grid.at_zero(A)),
         "gap": _plain(gaps),
         "kl_last": float(kl) if np.isfinite(kl) else None,
         "fallbacks": sum(bool(step.get("fallback")) for step in result.diagnostics),
-        "warning": result.warning or None,
+        "warning": "; ".join(dict.fromkeys(warnings)) or None,
         "seconds": float(seconds),
     }
 
@@ -199,6 +197,6 @@ def _read(file: h5py.File, path: Path) -> StoredSolution:
     )
 
 
-def _plain(values) -> float | list[float]:
-    values = [float(value) for value in np.atleast_1d(values)]
+def _plain(values) -> float | list[float | None] | None:
+    values = [float(value) if np.isfinite(value) else None for value in np.atleast_1d(values)]
     return values[0] if len(values) == 1 else values

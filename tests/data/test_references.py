@@ -1,4 +1,5 @@
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -7,15 +8,17 @@ from toy_solver import ToySolver
 
 from dmftnet.data.labels import network_spectrum
 from dmftnet.data.reference_plan import ReferencePlan
-from dmftnet.data.references import KINDS, ReferenceStore, branch_of, lattice_named
+from dmftnet.data.references import KINDS, ReferenceStore
 from dmftnet.errors import InvalidProblemError, StoreError
 from dmftnet.physics.dmft import DMFTLoop
 from dmftnet.physics.grid import FrequencyGrid
+from dmftnet.physics.impurity import ImpurityProblem
 from dmftnet.physics.lattice import Bethe
-from dmftnet.physics.observables import quasiparticle_weight
+from dmftnet.physics.quasiparticle import matsubara_weight
 from dmftnet.physics.solvers.ed import EdSolver
 from dmftnet.physics.solvers.ras import RasSolver
 
+ROOT = Path(__file__).resolve().parents[2]
 SERIES = [
     {"U": [0.0, 1.0], "shift": [0.0], "start": ["metal", "insulator"]},
     {"U": [1.0], "shift": [0.3], "start": ["metal"]},
@@ -73,7 +76,7 @@ def test_converged_loops_without_correlation_are_semicircles(path):
         assert store["U"][row] == 0
         error = store.grid.integrate(np.abs(store["spectrum"][row] - exact))
         assert error < 0.06
-        assert quasiparticle_weight(store.grid, store["self_energy"][row]) == pytest.approx(1)
+        assert store.quasiparticle_weight(row).value == pytest.approx(1)
         assert store["A0"][row] == pytest.approx(2 / np.pi, rel=0.02)
     assert store["converged"][0]
 
@@ -93,7 +96,7 @@ def test_references_come_on_the_network_grid(path):
     np.testing.assert_allclose(grid.integrate(references.hybridization), weight, rtol=1e-5)
     smooth = network_spectrum(store.grid, grid, RESOLUTION, store["hybridization"])
     assert np.array_equal(references.hybridization, smooth)
-    assert np.all((references.Z[:2] > 0.99) & (references.Z_matsubara[:2] > 0.99))
+    np.testing.assert_allclose(references.Z[:2], 1, atol=1e-2)
     assert np.all(references.filling > 0) and np.all(references.filling < 2)
 
 
@@ -136,7 +139,7 @@ def test_an_unpinned_metal_is_marked_and_ends_its_path(tmp_path):
     store = ReferenceStore.open(file)
     assert store["U"].tolist() == [0.8, 1.0, 1.2, 1.2, 1.4]
     assert store["converged"].tolist() == [1, 1, 0, 0, 1]
-    assert "of the half-filled metal's value" in store["reason"][2]
+    assert "0.62 of the Fermi liquid's value" in store["reason"][2]
 
 
 def test_a_path_goes_on_where_a_loop_did_not_converge(tmp_path):
@@ -145,14 +148,26 @@ def test_a_path_goes_on_where_a_loop_did_not_converge(tmp_path):
     assert store["U"].tolist() == [0.8, 1.0] and store["converged"].tolist() == [0, 0]
 
 
-def test_branches():
-    grid = FrequencyGrid.geometric(1e-3, 8.0, 400)
-    band = 2 / np.pi * np.sqrt(np.maximum(1 - grid.omega**2, 0))
-    gapped = band * (np.abs(grid.omega) > 0.2)
-    assert branch_of(grid, band, Bethe()) == "metal"
-    assert branch_of(grid, gapped, Bethe()) == "insulator"
-    assert branch_of(grid, 0.8 * band, Bethe()) == "neither"
-    assert branch_of(grid, 0.8 * band, lattice_named("square")) == "metal"
+@pytest.mark.parametrize(
+    ("U", "tolerance", "nrg"),
+    [
+        (1.0, 5e-3, (0.7249, 0.7265, 0.7295)),
+        (2.0, 2e-2, (0.2687, 0.2718, 0.2778)),
+        (2.8, 4e-2, (0.0293, 0.0318, 0.0356)),
+    ],
+)
+def test_the_references_that_ship_against_nrg(U, tolerance, nrg):
+    """Z(iy) at y = .005, .01, .02 of an independent NRG, by the same estimator (docs/physics)."""
+    store = ReferenceStore.open(ROOT / "data" / "bethe_reference.h5")
+    point = (store["kind"] == 0) & (store["lattice"] == "bethe") & (store["start"] == 0)
+    row = int(np.flatnonzero(point & (store["U"] == U) & (store["eps_d"] == -U / 2))[0])
+    problem = ImpurityProblem(U, -U / 2, store.grid, store["hybridization"][row])
+    found = matsubara_weight(problem, store["spectrum"][row][None], [0.005, 0.01, 0.02])[0]
+    np.testing.assert_allclose(found, nrg, rtol=tolerance)
+    Z = store.quasiparticle_weight(row)
+    assert Z.error < 0.15 * Z.value
+    slope = 2 * (1 / nrg[0] - 1) - (1 / nrg[1] - 1)  # linear in y to zero
+    assert abs(Z.value - 1 / (1 + slope)) <= Z.error + 1e-3
 
 
 def test_unusable_files_are_refused(path, dataset, tmp_path):

@@ -12,11 +12,8 @@ import pytest
 from dmftnet.physics.dmft import DMFTLoop
 from dmftnet.physics.grid import FrequencyGrid
 from dmftnet.physics.lattice import Bethe
-from dmftnet.physics.observables import (
-    gap,
-    quasiparticle_weight,
-    quasiparticle_weight_matsubara,
-)
+from dmftnet.physics.observables import gap
+from dmftnet.physics.quasiparticle import matsubara_weight, quasiparticle_weights
 from dmftnet.physics.solvers.ras import RasSolver
 from dmftnet.physics.starts import one_orbital_problem
 
@@ -37,8 +34,8 @@ def converged(U, start, noise=0.0):
 
 
 def weight(result):
-    """Z from the slope of Re Sigma on the real axis."""
-    return quasiparticle_weight(GRID, result.solution.self_energy()[0])
+    """Z with its error."""
+    return quasiparticle_weights(result.solution)[0]
 
 
 def height(result):
@@ -46,44 +43,53 @@ def height(result):
     return GRID.at_zero(result.solution.spectrum()[0]) * np.pi / 2
 
 
-def assert_metal(result):
+def assert_metal(result, Z):
+    """Pinned, and of a known Z to 10 %: so much too large the space of ``ras`` makes it."""
     assert gap(GRID, result.solution.spectrum()[0]) == 0
-    assert height(result) == pytest.approx(1, abs=0.03) and 0.02 < weight(result) < 0.5
+    assert height(result) == pytest.approx(1, abs=0.01)
+    assert weight(result).value == pytest.approx(Z, rel=0.1)
 
 
 def assert_insulator(result):
     """A gap of the order of U - 2D, Sigma with a pole at zero."""
     assert gap(GRID, result.solution.spectrum()[0]) > 0.3
-    assert height(result) < 5e-3 and weight(result) == 0
+    assert height(result) < 5e-3 and weight(result).value == 0
 
 
 @pytest.mark.parametrize(
-    ("U", "Z", "double_occupancy"), [(1.0, 0.725, 0.1668), (2.0, 0.265, 0.0851)]
+    ("U", "Z", "imaginary", "double_occupancy"),
+    [
+        (1.0, 0.725, [0.7249, 0.7265, 0.7295], 0.1668),
+        (2.0, 0.265, [0.2687, 0.2718, 0.2778], 0.0851),
+    ],
 )
-def test_metal_against_nrg(U, Z, double_occupancy):
-    """A(0) is pinned (1 %), Z within 0.01, double occupancy within 0.002, at most 25 iterations."""
+def test_metal_against_nrg(U, Z, imaginary, double_occupancy):
+    """A(0) is pinned (1 %), Z within its error, Z(iy) and double occupancy within 3 and 1 %.
+
+    ``ras`` makes Z(iy) 1 to 3 % too large at U = 2; the finer ``ras_fine`` is held to 2 % where
+    the references are tested."""
     result = converged(U, "metal")
     assert result.iterations <= 25
     assert height(result) == pytest.approx(1, abs=0.01)
-    assert weight(result) == pytest.approx(Z, abs=0.01)
-    assert result.solution.double_occupancy == pytest.approx(double_occupancy, abs=2e-3)
-    # the Matsubara form at 0.01 sees the curvature of Sigma as well: a few per cent above
-    sigma = result.solution.self_energy()[0]
-    assert quasiparticle_weight_matsubara(GRID, sigma) == pytest.approx(Z, rel=0.08)
+    found = weight(result)
+    assert abs(found.value - Z) <= found.error + 0.002 and found.error < 0.1 * Z
+    spectrum = result.solution.spectrum()
+    on_axis = matsubara_weight(result.problem, spectrum, [0.005, 0.01, 0.02])[0]
+    np.testing.assert_allclose(on_axis, imaginary, rtol=3e-2)
+    assert result.solution.double_occupancy == pytest.approx(double_occupancy, rel=1e-2)
 
 
 def test_only_the_metal_below_the_coexistence():
     """U = 2 from the insulator: the same metal, within what the convergence criterion leaves."""
     result = converged(2.0, "insulator")
-    assert_metal(result)
-    assert weight(result) == pytest.approx(weight(converged(2.0, "metal")), abs=5e-3)
+    assert_metal(result, 0.265)
+    assert weight(result).value == pytest.approx(weight(converged(2.0, "metal")).value, rel=5e-3)
 
 
-@pytest.mark.parametrize(
-    ("start", "check"), [("metal", assert_metal), ("insulator", assert_insulator)]
-)
-def test_both_inside_the_coexistence(start, check):
-    check(converged(2.6, start))
+def test_both_inside_the_coexistence():
+    """U = 2.6; Z of the metal by ``ras_fine`` (data/bethe_reference.h5)."""
+    assert_metal(converged(2.6, "metal"), 0.0737)
+    assert_insulator(converged(2.6, "insulator"))
 
 
 def test_only_the_insulator_above_the_coexistence():

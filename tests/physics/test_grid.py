@@ -117,3 +117,24 @@ def test_bad_points_are_refused_in_one_line(omega, text):
 def test_bad_geometric_grids_are_refused(arguments, text):
     with pytest.raises(InvalidProblemError, match=text):
         FrequencyGrid.geometric(*arguments)
+
+
+def test_cauchy_integral_off_the_real_axis():
+    """A box and a triangle in closed form; far away the moments, near the axis the Hilbert pair."""
+    grid = FrequencyGrid(np.array([-1.0, -0.5, 0.25, 1.0]))
+    z = np.array([0.3 + 0.01j, -2.0 + 1.0j, 5.0j, 1e3j])
+    box, ramp = np.ones(4), grid.omega
+    logarithm = np.log((z + 1) / (z - 1))
+    np.testing.assert_allclose(grid.cauchy(box, z), logarithm, rtol=1e-10)
+    np.testing.assert_allclose(grid.cauchy(ramp, z), z * logarithm - 2, rtol=1e-6)
+    assert grid.cauchy(np.stack([box, ramp]), z).shape == (2, 4)
+
+
+@pytest.mark.parametrize("y", [1e-9, 1e-6])
+def test_cauchy_integral_approaches_the_retarded_function(y):
+    grid = FrequencyGrid.geometric(1e-3, 4.0, 200)
+    A = np.exp(-((grid.omega - 0.3) ** 2))
+    inner = slice(1, -1)  # at the ends the curve has a step
+    near = grid.cauchy(A, grid.omega[inner] + 1j * y)
+    # y times the curve's slope, of order one, and its logarithm
+    np.testing.assert_allclose(near, grid.greens_function(A)[inner], rtol=0, atol=20 * y)

@@ -15,9 +15,6 @@ from dmftnet.physics.observables import (
     gap,
     gap_edges,
     kl_divergence,
-    quasiparticle_weight,
-    quasiparticle_weight_matsubara,
-    spectral_weight_vanishes,
 )
 from dmftnet.physics.self_energy import dyson_spectrum
 
@@ -64,49 +61,6 @@ def test_filling_of_a_shifted_band(centre):
     exact = 1 - 2 / np.pi * (centre * np.sqrt(1 - centre**2) + np.arcsin(centre))
     A = semicircle(GRID, centre, 1.0, 1.0)
     assert filling_from_spectrum(GRID, A) == pytest.approx(exact, abs=1e-3)
-
-
-@pytest.mark.parametrize(("Z", "e"), [(0.02, 0.06), (0.05, 0.1), (0.3, 0.2), (0.8, 0.7)])
-def test_z_of_a_fermi_liquid(Z, e):
-    """Two poles of Sigma at +-e, broadened as by a solver; they come close near a Mott transition.
-
-    ``Z = 1/(1 + 2 g^2/e^2)``; the curvature over 0.15 Z changes it by (0.15 Z/e)^2: 5 %.
-    """
-    g2, width = 0.5 * (1 / Z - 1) * e**2, 2e-3 + 0.05 * np.abs(W)
-    sigma = 1.0 + g2 * (1 / (W - e + 1j * width) + 1 / (W + e + 1j * width))
-    assert quasiparticle_weight(GRID, sigma) == pytest.approx(Z, rel=5e-2)
-
-
-def test_z_without_a_self_energy_is_one():
-    assert quasiparticle_weight(GRID, np.full(GRID.n_w, 0.3 + 0j)) == pytest.approx(1)
-
-
-def test_z_matsubara_of_two_poles():
-    """``Sigma = g^2 [1/(z - e) + 1/(z + e)]``: ``Z = 1/(1 + 2 g^2/(e^2 + w0^2))``."""
-    g2, e = 0.3, 0.7
-    S = g2 * (gaussian(e, 0.03) + gaussian(-e, 0.03))
-    sigma = GRID.greens_function(S)
-    for w0 in (0.01, 0.3):
-        exact = 1 / (1 + 2 * g2 / (e**2 + w0**2))
-        assert quasiparticle_weight_matsubara(GRID, sigma, w0) == pytest.approx(exact, rel=1e-2)
-    slope_form = quasiparticle_weight(GRID, sigma)  # the same at w0 -> 0 for a causal Sigma
-    assert slope_form == pytest.approx(1 / (1 + 2 * g2 / e**2), rel=1e-2)
-
-
-@pytest.mark.parametrize("eta", [1e-6, 2e-3])
-def test_z_vanishes_in_a_mott_insulator(eta):
-    """``Sigma = U/2 + U^2/4 / w``: a pole at zero, resolved by the grid or not."""
-    sigma = 2.0 + 4.0 / (W + 1j * eta)
-    assert spectral_weight_vanishes(GRID, sigma)
-    assert quasiparticle_weight(GRID, sigma) == 0
-    assert quasiparticle_weight_matsubara(GRID, sigma) == 0
-
-
-def test_noise_on_a_flat_self_energy_is_no_pole():
-    """A network's self-energy of a weakly interacting metal: nothing but small errors."""
-    noise = 0.02 * np.cos(40 * np.arcsinh(W / 1e-2)) / (1 + np.abs(W))
-    assert not spectral_weight_vanishes(GRID, 0.1 + noise - 1e-3j)
-    assert quasiparticle_weight(GRID, np.full(W.size, 0.1 - 1e-9j)) == 1
 
 
 def test_double_occupancy_without_interaction():

@@ -22,7 +22,7 @@ import scipy.sparse as sp
 from dmftnet.errors import SpaceTooLargeError
 from dmftnet.physics.bath import StarBath, discretise
 from dmftnet.physics.impurity import ImpurityProblem, SerialBatch, require_one_orbital
-from dmftnet.physics.poles import ResponsePoles, gaussian_kernel
+from dmftnet.physics.poles import ResponsePoles
 from dmftnet.physics.solution import PoleSolution
 from dmftnet.physics.solvers.krylov import ground_state, response_poles
 
@@ -44,7 +44,6 @@ class EdSolver(SerialBatch):
     estimator: str = "improved"
     name: str = "ed"
     grid: None = None
-    grid: None = None
 
     def __post_init__(self):
         object.__setattr__(self, "broadening", tuple(self.broadening))
@@ -59,11 +58,6 @@ class EdSolver(SerialBatch):
         atom = SmallImpurity(bath, float(problem.eps_d[0]), problem.U)
         energy, states = atom.ground_states()
         filling, double_occupancy = atom.occupations(states)
-        eta, slope = self.broadening
-
-        def bath_hybridization(omega):
-            return bath.couplings**2 @ gaussian_kernel(bath.energies, omega, eta, slope)
-
         return PoleSolution(
             problem=problem,
             greens=(atom.poles(energy, states, self.n_lanczos),),
@@ -71,7 +65,7 @@ class EdSolver(SerialBatch):
             double_occupancy=double_occupancy,
             broadening=self.broadening,
             estimator=self.estimator,
-            bath_hybridization=bath_hybridization,
+            baths=((bath,),),
             diagnostics={"ground_energy": energy, "degenerate_sectors": len(states)},
         )
 

@@ -33,7 +33,7 @@ from dataclasses import dataclass
 from dmftnet.errors import InvalidProblemError
 from dmftnet.physics.bath import StarBath, discretise
 from dmftnet.physics.impurity import ImpurityProblem, SerialBatch
-from dmftnet.physics.poles import ResponsePoles, gaussian_kernel
+from dmftnet.physics.poles import ResponsePoles
 from dmftnet.physics.solution import PoleSolution
 from dmftnet.physics.solvers.mps_impurity import PreparedImpurity
 from dmftnet.physics.spectral_analysis import SpectralAnalysis
@@ -153,11 +153,6 @@ class MpsSolver(SerialBatch):
         state = self.solve_star(
             baths, problem.eps_d, problem.U, problem.J, problem.is_particle_hole_symmetric()
         )
-        eta, slope = self.broadening
-
-        def bath_hybridization(omega):
-            return baths[0].couplings ** 2 @ gaussian_kernel(baths[0].energies, omega, eta, slope)
-
         return PoleSolution(
             problem=problem,
             greens=state.greens,
@@ -165,7 +160,7 @@ class MpsSolver(SerialBatch):
             double_occupancy=state.double_occupancy,
             broadening=self.broadening,
             estimator=self.estimator if self.with_self_energy else "dyson",
-            bath_hybridization=bath_hybridization,
+            baths=tuple((bath,) for bath in baths),
             diagnostics=state.diagnostics,
         )
 

@@ -40,7 +40,7 @@ from dmftnet.physics.bath import (
     natural_orbitals,
 )
 from dmftnet.physics.impurity import ImpurityProblem, SerialBatch, require_one_orbital
-from dmftnet.physics.poles import ResponsePoles, gaussian_kernel
+from dmftnet.physics.poles import ResponsePoles
 from dmftnet.physics.solution import PoleSolution
 from dmftnet.physics.solvers.krylov import ground_state, response_poles
 from dmftnet.physics.solvers.ras_space import (
@@ -130,15 +130,6 @@ class RasSolver(SerialBatch):
             for k in range(self.n_shifts)
         ]  # fmt: skip
         states = [self._solve_bath(bath, problem) for bath in baths]
-        eta, slope = self.broadening
-
-        def bath_hybridization(omega):
-            deltas = [
-                bath.couplings**2 @ gaussian_kernel(bath.energies, omega, eta, slope)
-                for bath in baths
-            ]
-            return np.mean(deltas, axis=0)
-
         return PoleSolution(
             problem=problem,
             greens=(ResponsePoles.mean([state.poles for state in states]),),
@@ -146,7 +137,7 @@ class RasSolver(SerialBatch):
             double_occupancy=float(np.mean([state.double_occupancy for state in states])),
             broadening=self.broadening,
             estimator=self.estimator if self.with_self_energy else "dyson",
-            bath_hybridization=bath_hybridization,
+            baths=(tuple(baths),),
             diagnostics=_mean_diagnostics([state.diagnostics for state in states]),
         )
 
