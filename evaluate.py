@@ -35,6 +35,7 @@ from dmftnet.callbacks.assessment import (
     shown,
 )
 from dmftnet.callbacks.hysteresis import exact_paths
+from dmftnet.callbacks.loop_sets import REFERENCE, TEST
 from dmftnet.callbacks.sections import KL_COLUMNS, report_sections
 from dmftnet.callbacks.variants import variant_names
 from dmftnet.config import entry_point, instantiate, run, to_plain
@@ -79,11 +80,18 @@ def show(console: Console, numbers: Mapping[str, Any]) -> None:
 
 def show_targets(console: Console, numbers: Mapping[str, Any]) -> None:
     """What docs/results.md begins with."""
-    table = ConsoleTable("what", "target", "measured", "", title=f"targets: {numbers['best']}")
+    names = ("what", "target", "measured", "", "on the reference loops")
+    table = ConsoleTable(*names, title=f"targets: {numbers['best']}")
     for entry in numbers["targets"]:
         met = {True: "met", False: "missed", None: ""}[entry["met"]]
-        table.add_row(entry["what"], entry["target"], entry["measured"], met)
+        table.add_row(entry["what"], entry["target"], entry["measured"], met, entry["reference"])
     console.print(table)
+
+
+def reference_files(plain: Mapping[str, Any]) -> dict[str, str]:
+    """The files of exact loops, by the name of the set."""
+    files = {REFERENCE: plain["references"], TEST: plain["test_references"]}
+    return {name: file for name, file in files.items() if file is not None}
 
 
 def origin(plain: dict[str, Any]) -> dict[str, str]:
@@ -91,10 +99,12 @@ def origin(plain: dict[str, Any]) -> dict[str, str]:
     path = plain["dataset"]["path"]
     files = [path] if isinstance(path, str) else list(path)
     names = ", ".join(Path(file).name for file in files)
-    references = plain["references"]
     return provenance(plain) | {
         "dataset": f"{names} sha256 {sha256_of_all(files)}",
-        "references": f"{Path(references).name} sha256 {sha256(references)}",
+        **{
+            f"{name} loops": f"{Path(file).name} sha256 {sha256(file)}"
+            for name, file in reference_files(plain).items()
+        },
     }
 
 
@@ -112,7 +122,7 @@ def main(config) -> None:
         raise DmftnetError(f"best = '{plain['best']}' is none of {list(models)}")
     hysteresis = instantiate(config.hysteresis) if config.hysteresis is not None else None
     settings = Settings(
-        plain["dataset"], plain["references"], instantiate(config.loop), hysteresis, config.seed
+        plain["dataset"], reference_files(plain), instantiate(config.loop), hysteresis, config.seed
     )
     assessments = [
         assess_checkpoints(paths, label, variant, settings)

@@ -17,20 +17,14 @@ from typing import Any
 import numpy as np
 
 from dmftnet.callbacks.calibration import Calibration, calibration
-from dmftnet.callbacks.closure import (
-    Closure,
-    LoopSettings,
-    close_fillings,
-    close_loops,
-    closure_scalars,
-)
-from dmftnet.callbacks.exact_loops import load_references
+from dmftnet.callbacks.closure import LoopSettings
 from dmftnet.callbacks.hysteresis import BRANCHES, BranchPath, HysteresisSettings, follow
 from dmftnet.callbacks.kl_stability import Stability, stability
 from dmftnet.callbacks.latent_map import LatentMap, map_of_model
+from dmftnet.callbacks.loop_sets import LoopSet, close_all
 from dmftnet.callbacks.targets import targets
 from dmftnet.callbacks.variants import is_zero_lam, variant_table
-from dmftnet.data.datamodule import SpectralDataModule
+from dmftnet.data.datamodule import BLOCKS, SpectralDataModule
 from dmftnet.errors import StoreError
 from dmftnet.models.checkpoint import DESCRIPTION, build_model, load_model
 from dmftnet.models.fine_tuning import training_seconds
@@ -53,7 +47,8 @@ class Settings:
     ----------
     dataset : mapping
         Arguments of `SpectralDataModule`; grid, angles and resolution are each checkpoint's own.
-    references : path of the exact converged solutions
+    references : mapping of name to path
+        Files of exact converged solutions, see `dmftnet.callbacks.loop_sets`.
     loop : LoopSettings
     hysteresis : HysteresisSettings or None
         None: no branch is followed.
@@ -62,7 +57,7 @@ class Settings:
     """
 
     dataset: Mapping[str, Any]
-    references: str | Path
+    references: Mapping[str, str | Path]
     loop: LoopSettings
     hysteresis: HysteresisSettings | None = None
     seed: int = 0
@@ -83,11 +78,11 @@ class Assessment:
     n_parameters : int
     same_data : bool
         Whether it was trained on the very file that it is tested on.
-    stability : dict of "train" and "test" to Stability
-    closures, elsewhere : list of Closure
-        Loops on the Bethe lattice, and on lattices that the data never saw.
-    doped : list of (Closure, Closure)
-        Own search for a filling, and the loop at the exact level.
+    stability : dict of str to Stability
+        Splits: "val" and "test"; of networks also "train", and "blocks" of those that were trained
+        without them.
+    loops : dict of str to LoopSet
+        One for each file of references.
     paths : dict of branch to Path
     calibration : Calibration or None
     latent : LatentMap or None
@@ -101,9 +96,7 @@ class Assessment:
     n_parameters: int
     same_data: bool
     stability: dict[str, Stability]
-    closures: list[Closure]
-    elsewhere: list[Closure]
-    doped: list[tuple[Closure, Closure]]
+    loops: dict[str, LoopSet]
     paths: dict[str, BranchPath] = field(default_factory=dict)
     calibration: Calibration | None = None
     latent: LatentMap | None = None
@@ -114,9 +107,13 @@ class Assessment:
         """(n,) errors on the test trajectories."""
         return self.stability["test"].kl_prediction
 
+    @property
+    def val_kl(self) -> np.ndarray:
+        """(n,) errors on the validation trajectories, by which models are chosen."""
+        return self.stability["val"].kl_prediction
+
     def metrics(self) -> dict[str, Any]:
         """Every number, as plain values for JSON."""
-        closed = [*self.closures, *self.elsewhere, *(c for pair in self.doped for c in pair)]
         numbers = {
             "variant": self.variant,
             "baseline": self.baseline,
@@ -126,22 +123,7 @@ class Assessment:
             "training": _training(self.record),
             "trained_on_this_data": self.same_data,
             **{split: result.scalars() for split, result in self.stability.items()},
-            "closure": _scalars(self.closures),
-            "elsewhere": _scalars(self.elsewhere),
-            "clipped_self_energy": {
-                "median": float(np.median([c.clipped for c in closed])),
-                "worst": float(np.max([c.clipped for c in closed])),
-            },
-            "loops": [c.numbers() for c in self.closures],
-            "loops_elsewhere": [c.numbers() for c in self.elsewhere],
-            "doped": [
-                {
-                    "target": own.reference.target,
-                    "own": own.numbers(),
-                    "exact_level": same.numbers(),
-                }
-                for own, same in self.doped
-            ],
+            "loops": {name: loops.metrics() for name, loops in self.loops.items()},
             "hysteresis": {name: path.numbers() for name, path in self.paths.items()},
         }
         if self.calibration is not None:
@@ -158,12 +140,6 @@ def _training(record: Mapping[str, Any]) -> dict[str, Any]:
         return {}
     minutes = training_seconds(record) / 60
     return {"minutes": minutes, "epochs": cost["epochs"], "device": cost["device"]}
-
-
-def _scalars(closures: Sequence[Closure]) -> dict[str, float]:
-    if not closures:
-        return {}
-    return {key: value for key, value in closure_scalars(closures).items() if "/" not in key}
 
 
 def find_checkpoints(patterns: Sequence[str]) -> list[Path]:
@@ -232,13 +208,10 @@ def assess(
     data = datamodule_of(record, settings.dataset)
     test = data.arrays("test")  # reads and checks the file before anything else asks for it
     solver = NetworkSolver.from_model(model, record["resolution"], label)
-    grid, resolution = model.frequency_grid, tuple(record["resolution"])
-    points = load_references(settings.references, grid, resolution, lattices=None)
-    targets = load_references(settings.references, grid, resolution, kinds=("filling",))
-    loop, hysteresis = settings.loop, None if baseline else settings.hysteresis
-    errors = {"test": stability(model, test)}
-    if not baseline:
-        errors["train"] = stability(model, data.arrays("train"))
+    hysteresis = None if baseline else settings.hysteresis
+    splits = ["test", "val", *([] if baseline else ["train"])]
+    splits += [BLOCKS] if data.held_out_U else []
+    errors = {split: stability(model, data.arrays(split)) for split in splits}
     return Assessment(
         label=label,
         variant=variant,
@@ -247,10 +220,13 @@ def assess(
         n_parameters=sum(p.numel() for p in model.parameters()),
         same_data=record.get("data", {}).get("sha256") == data.data_hash,
         stability=errors,
-        closures=close_loops(solver, [r for r in points if r.lattice == "bethe"], loop),
-        elsewhere=close_loops(solver, [r for r in points if r.lattice != "bethe"], loop),
-        doped=close_fillings(solver, targets, loop),
-        paths={b: follow(solver, grid, b, hysteresis) for b in BRANCHES} if hysteresis else {},
+        loops={
+            name: close_all(solver, path, settings.loop)
+            for name, path in settings.references.items()
+        },
+        paths={b: follow(solver, solver.grid, b, hysteresis) for b in BRANCHES}
+        if hysteresis
+        else {},
         calibration=calibration(model, test, errors["test"].kl_prediction),
         baseline=baseline,
     )
@@ -267,6 +243,7 @@ def latent_of(assessment: Assessment, checkpoints: Sequence[Path], settings: Set
 def datamodule_of(record: Mapping[str, Any], dataset: Mapping[str, Any]) -> SpectralDataModule:
     """The dataset as a checkpoint sees it."""
     own = {key: record[key] for key in ("grid", "angles", "resolution")}
+    own["held_out_U"] = record.get("data", {}).get("held_out_U", ())
     return SpectralDataModule(**{k: v for k, v in dataset.items() if k != "_target_"} | own)
 
 
@@ -293,7 +270,7 @@ def metrics(
     input_kl : (n,)
         Test errors of the input hybridization.
     best : str, optional
-        Label of the model that the targets are for; the one of the lowest median by default.
+        Label of the model that the targets are for; by default `best_label`'s.
     """
     models = {a.label: a.metrics() for a in assessments}
     numbers: dict[str, Any] = {
@@ -308,23 +285,23 @@ def metrics(
 
 
 def best_label(assessments: Sequence[Assessment]) -> str:
-    """The network with the lowest median test KL."""
+    """The network with the lowest median KL on the validation trajectories."""
     networks = [a for a in assessments if not a.baseline]
-    return min(networks, key=lambda a: float(np.median(a.test_kl))).label
+    return min(networks, key=lambda a: float(np.median(a.val_kl))).label
 
 
 def shown(assessments: Sequence[Assessment], best: str, n_max: int = 5) -> list[Assessment]:
     """The models that figures draw, at most so many, no baselines.
 
     One of each architecture and head, with and without the derivative in the loss, that of the
-    lowest test error: the best of all, training without the derivative, direct heads, then the
-    others by their errors; in the order given.
+    lowest validation error: the best of all, training without the derivative, direct heads, then
+    the others by their errors; in the order given.
     """
     networks = [a for a in assessments if not a.baseline]
 
     def urgency(a: Assessment) -> tuple:
         direct = "DirectHead" in str(a.record.get("head"))
-        error = float(np.median(a.test_kl))
+        error = float(np.median(a.val_kl))
         return a.label != best, not is_zero_lam(a.record), not direct, error
 
     chosen: dict[tuple, str] = {}

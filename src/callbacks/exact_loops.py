@@ -107,7 +107,8 @@ def load_references(
     lattices : sequence of str or None
         None: every lattice.
     only_converged : bool
-        Leave out loops in which the exact solver did not converge: no truth to compare with.
+        Leave out loops in which the exact solver did not converge, or ended in what is neither
+        metal nor insulator: no truth to compare with.
 
     Raises
     ------
@@ -126,7 +127,9 @@ def load_references(
         if only_converged and not every.converged[i]:
             continue
         if every.kind[i] in kinds and (lattices is None or every.lattice[i] in lattices):
-            references.append(_reference(store, every, i))
+            reference = _reference(store, every, i)
+            if reference.branch != "neither" or not only_converged:
+                references.append(reference)
     return references
 
 

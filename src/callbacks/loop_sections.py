@@ -11,6 +11,7 @@ from dmftnet.callbacks.assessment import Assessment
 from dmftnet.callbacks.closure import COLUMNS, Closure, spectra_panels
 from dmftnet.callbacks.exact_loops import Reference
 from dmftnet.callbacks.hysteresis import BranchPath, critical_table
+from dmftnet.callbacks.loop_sets import REFERENCE, LoopSet
 from dmftnet.physics.grid import FrequencyGrid
 from dmftnet.report import figures
 from dmftnet.report.figures import Panel, Series
@@ -26,18 +27,25 @@ def closure_section(shown: Sequence[Assessment], shown_U: Sequence[float]) -> Se
     keep = [COLUMNS.index(name) for name in columns]
     tables = []
     for a in shown:
-        rows = [[a.label, *(c.row()[i] for i in keep), c.right_branch] for c in a.closures]
-        tables.append(Table(("model", *columns, "right branch"), rows))
-    grid = common_grid(shown)
-    panels = spectra_panels({a.label: on_grid(a.closures, grid) for a in shown})
-    few = [panels[index] for index in _half_filled(shown[0].closures, shown_U)]
-    half = [p for p, c in zip(panels, shown[0].closures, strict=True) if c.reference.half_filled]
+        rows = [
+            [a.label, name, *(c.row()[i] for i in keep), c.right_branch]
+            for name, loops in a.loops.items()
+            for c in loops.closures
+        ]
+        tables.append(Table(("model", "references", *columns, "right branch"), rows))
+    grid, own = common_grid(shown), _of_reference(shown)
+    panels = spectra_panels({label: on_grid(loops.closures, grid) for label, loops in own.items()})
+    first = next(iter(own.values())).closures
+    few = [panels[index] for index in _half_filled(first, shown_U)]
+    half = [p for p, c in zip(panels, first, strict=True) if c.reference.half_filled]
     return Section(
         "DMFT closure",
         "The self-consistency loop driven by each model on the Bethe lattice, from the same starts "
         "as the exact solver's loops. KL compares the converged spectra; where a model's loop did "
         "not converge, its last iteration is shown dashed. Loops in which the exact solver itself "
-        "did not converge are left out.",
+        "did not converge, or ended in what is neither metal nor insulator, are left out. Settings "
+        "were chosen on the references called 'reference', which the figures show; on those called "
+        "'test', at other U and levels, nothing was.",
         tables,
         _drawn("spectra", figures.spectra, grid, few)
         | _drawn("dmft_closure", figures.spectra, grid, half),
@@ -47,10 +55,11 @@ def closure_section(shown: Sequence[Assessment], shown_U: Sequence[float]) -> Se
 def self_energy_section(shown: Sequence[Assessment], shown_U: Sequence[float]) -> Section:
     """Self-energies of the closed loops at a few U, half filling, metal start."""
     grid = common_grid(shown)
-    loops = {a.label: on_grid(a.closures, grid) for a in shown}
-    panels = []
-    for index in _half_filled(shown[0].closures, shown_U):
-        reference = shown[0].closures[index].reference
+    own = {label: loops.closures for label, loops in _of_reference(shown).items()}
+    loops = {label: on_grid(closures, grid) for label, closures in own.items()}
+    first, panels = own[shown[0].label], []
+    for index in _half_filled(first, shown_U):
+        reference = first[index].reference
         curves = {label: closures[index].self_energy for label, closures in loops.items()}
         failed = frozenset(k for k, closures in loops.items() if not closures[index].converged)
         title = f"U = {reference.U:g}, {reference.start} start"
@@ -79,9 +88,9 @@ def hysteresis_section(shown: Sequence[Assessment], exact: Mapping[str, BranchPa
         "Quasiparticle weight and hysteresis",
         "Both half-filled solutions followed through U, each loop started from the solution "
         "before: the metal with rising, the insulator with falling U. A branch ends between two "
-        "steps; their middle is the critical U, half the step its error. Z from the slope of "
-        "Re Sigma at zero frequency. A(0) is pinned in a metal; a solution below "
-        "0.9 of that value, or above 0.1 in an insulator, has left its branch.",
+        "steps; their middle is the critical U, half the step its error. A(0) is pinned in a "
+        "metal; a solution below 0.9 of that value, or an insulator without a gap, has left its "
+        "branch.",
         [
             Table(
                 ("model", "birth of the insulator", "+-", "death of the metal", "+-"),
@@ -94,18 +103,23 @@ def hysteresis_section(shown: Sequence[Assessment], exact: Mapping[str, BranchPa
 
 def doped_section(shown: Sequence[Assessment]) -> Section:
     """Spectra at a given filling: the model's own search, and its loop at the exact level."""
-    panels, rows = [], []
-    grid = common_grid(shown)
-    for index in range(len(shown[0].doped)):
-        reference = shown[0].doped[index][0].reference
-        ways = ("own search of the level", "at the exact level")
+    panels, rows, grid = [], [], common_grid(shown)
+    ways = ("own search of the level", "at the exact level")
+    own = {label: loops.doped for label, loops in _of_reference(shown).items()}
+    for index, (search, _) in enumerate(own[shown[0].label]):
+        reference = search.reference
         for way, title in enumerate(ways):
-            loops = {a.label: [a.doped[index][way].on_grid(grid)] for a in shown}
+            loops = {label: [doped[index][way].on_grid(grid)] for label, doped in own.items()}
             panel = spectra_panels(loops)[0]
             name = f"U = {reference.U:g}, n = {reference.target:g}, {title}"
             panels.append(Panel(name, panel.reference, panel.predictions, panel.dashed))
-            rows += [[a.label, title, *_doped_row(a.doped[index][way])] for a in shown]
-        rows.append(_exact_row(reference))
+    for name in shown[0].loops:
+        for index, (search, _) in enumerate(shown[0].loops[name].doped):
+            for way, title in enumerate(ways):
+                rows += [
+                    [a.label, title, *_doped_row(a.loops[name].doped[index][way])] for a in shown
+                ]
+            rows.append(_exact_row(search.reference))
     return Section(
         "Doped spectrum",
         "The loop with a filling as its target: each model searches the level by itself, and once "
@@ -129,19 +143,21 @@ def _doped_row(closure: Closure) -> list:
 
 def filling_section(shown: Sequence[Assessment]) -> Section:
     """Filling against the level, for each U that has a doped series."""
-    loops = shown[0].closures
+    every = {a.label: [c for own in a.loops.values() for c in own.closures] for a in shown}
+    loops = every[shown[0].label]
     doped = sorted({c.reference.U for c in loops if not c.reference.half_filled})
     panels, rows = {}, []
     for U in doped:
         chosen = [
             i for i, c in enumerate(loops) if c.reference.U == U and c.reference.start == "metal"
         ]
+        chosen.sort(key=lambda i: loops[i].reference.shift)
         x = np.array([loops[i].reference.shift for i in chosen])
         n_exact = np.array([loops[i].reference.filling for i in chosen])
         series = [Series("", x, n_exact)]
         for a in shown:
-            n = np.array([a.closures[i].summary["filling"] for i in chosen])
-            solid = np.array([a.closures[i].converged for i in chosen])
+            n = np.array([every[a.label][i].summary["filling"] for i in chosen])
+            solid = np.array([every[a.label][i].converged for i in chosen])
             series.append(Series(a.label, x, n, solid))
             rows.append([a.label, U, float(np.abs(n - n_exact).max()), f"{solid.sum()}/{n.size}"])
         panels[f"U = {U:g}"] = series
@@ -157,13 +173,29 @@ def lattice_section(shown: Sequence[Assessment], baselines: Sequence[Assessment]
     """Loops on lattices that the training data never saw."""
     models = [*shown, *(a for a in baselines if a.label == "nearest neighbour")]
     grid = common_grid(models)
-    panels = spectra_panels({a.label: on_grid(a.elsewhere, grid) for a in models})
-    rows = [[a.label, *_lattice_row(c)] for a in models for c in a.elsewhere]
-    names = ("model", "lattice", "U", "eps_d", "start", "converged", "iterations", "KL")
+    every = {a.label: [c for own in a.loops.values() for c in own.elsewhere] for a in models}
+    panels = spectra_panels({label: on_grid(loops, grid) for label, loops in every.items()})
+    rows = [
+        [a.label, name, *_lattice_row(c)]
+        for a in models
+        for name, own in a.loops.items()
+        for c in own.elsewhere
+    ]
+    names = (
+        "model",
+        "references",
+        "lattice",
+        "U",
+        "eps_d",
+        "start",
+        "converged",
+        "iterations",
+        "KL",
+    )
     names += ("A0", "A0_exact", "filling", "filling_exact", "clipped")
     return Section(
-        "A lattice the data never saw",
-        "The DMFT loop with another density of states. Here the loop needs the self-energy, which "
+        "Lattices that the data never saw",
+        "The DMFT loop with other densities of states. Here the loop needs the self-energy, which "
         "Dyson's equation takes from the model's spectrum; the share of Im Sigma that had to be "
         "clipped is in the last column.",
         [Table(names, rows)] if rows else (),
@@ -181,27 +213,38 @@ def causality_section(assessments: Sequence[Assessment]) -> Section:
     """How much of Im Sigma had to be repaired."""
     rows = []
     for a in assessments:
-        for name, loops in (("bethe", a.closures), ("other lattices", a.elsewhere)):
-            if loops:
-                own = [c.clipped for c in loops]
-                rows.append([a.label, name, float(np.median(own)), float(np.max(own))])
-    exact = [c.reference.resolved[1] for c in assessments[0].closures]
-    rows.append(
-        ["exact spectra at this resolution", "bethe", float(np.median(exact)), float(max(exact))]
-    )
+        for name, own in a.loops.items():
+            for where, loops in (("bethe", own.closures), ("other lattices", own.elsewhere)):
+                if loops:
+                    rows.append(
+                        [a.label, name, where, *_median_and_worst([c.clipped for c in loops])]
+                    )
+    for name, own in assessments[0].loops.items():
+        exact = [c.reference.resolved[1] for c in own.closures]
+        rows.append(["exact spectra at this resolution", name, "bethe", *_median_and_worst(exact)])
     return Section(
         "Causality of the self-energy",
         "A network gives a spectrum; its self-energy follows from Dyson's equation, and where that "
         "makes Im Sigma positive it is set to zero. Shown is the integral of what was removed over "
         "that of |Im Sigma|, in the last iteration of each loop. The last row is what the finite "
         "resolution of the data alone costs: the exact spectra treated in the same way.",
-        [Table(("model", "lattice", "median", "worst"), rows)],
+        [Table(("model", "references", "lattice", "median", "worst"), rows)],
     )
+
+
+def _median_and_worst(values: Sequence[float]) -> list[float]:
+    return [float(np.median(values)), float(np.max(values))] if values else [np.nan, np.nan]
+
+
+def _of_reference(shown: Sequence[Assessment]) -> dict[str, LoopSet]:
+    """The loops that figures draw, by label."""
+    return {a.label: a.loops[REFERENCE] for a in shown}
 
 
 def common_grid(assessments: Sequence[Assessment]) -> FrequencyGrid:
     """The finest of the models' grids; figures draw all curves on it."""
-    grids = [c.grid for a in assessments for c in (a.closures or a.elsewhere)[:1]]
+    every = [own for a in assessments for own in a.loops.values()]
+    grids = [c.grid for own in every for c in (*own.closures, *own.elsewhere)[:1]]
     return max(grids, key=lambda grid: grid.n_w)
 
 

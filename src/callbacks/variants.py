@@ -13,11 +13,16 @@ from typing import Any
 
 import numpy as np
 
+from dmftnet.callbacks.loop_sets import judged
+
 DEFINING = ("model", "head", "loss", "optimizer", "grid", "angles", "resolution", "data", "members")
 COLUMNS = {
+    "val_median": ("val", "kl_median"),
     "kl_median": ("test", "kl_median"),
     "kl_90": ("test", "kl_90"),
     "kl_worst": ("test", "kl_worst"),
+    "blocks_median": ("blocks", "kl_median"),
+    "blocks_90": ("blocks", "kl_90"),
     "converged": ("closure", "converged"),
     "right_branch": ("closure", "right_branch"),
     "loop_kl_median": ("closure", "kl_median"),
@@ -27,7 +32,8 @@ COLUMNS = {
     "filling_error": ("closure", "filling_error"),
     "minutes": ("training", "minutes"),
 }
-"""Columns of the table of variants, and where a model's metrics hold them."""
+"""Columns of the table of variants, and where a model's metrics hold them; ``closure`` is that of
+the loops which are judged."""
 
 
 def variant_names(
@@ -75,8 +81,11 @@ def describe(record: Mapping[str, Any]) -> str:
         parts.append("amplitude")
     if loss.get("lam") is not None:
         parts.append(f"lam {loss['lam']:g}")
-    _, *added = str((record.get("data") or {}).get("file", "")).split(", ")
+    data = record.get("data") or {}
+    _, *added = str(data.get("file", "")).split(", ")
     parts += [f"+ {Path(name).stem}" for name in added]
+    if data.get("held_out_U"):
+        parts.append("U blocks held out")
     if _is_fine_tuned(record):
         parts.append("fine-tuned")
     return ", ".join(parts)
@@ -94,6 +103,10 @@ def variant_table(models: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any
     ----------
     models : mapping of label to metrics
         As in ``metrics.json``. A quantity that a model lacks is left out; one seed has no spread.
+
+    Returns
+    -------
+    list of dict, the lowest median error on the validation trajectories first
     """
     table = []
     for variant in dict.fromkeys(entry["variant"] for entry in models.values()):
@@ -105,13 +118,14 @@ def variant_table(models: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any
             "parameters": entries[0]["parameters"],
             "zero_lam": entries[0]["zero_lam"],
         }
+        parts = [{**entry, "closure": judged(entry["loops"])["closure"]} for entry in entries]
         for name, (part, key) in COLUMNS.items():
-            values = [entry[part][key] for entry in entries if entry.get(part)]
+            values = [entry[part][key] for entry in parts if entry.get(part)]
             if values:
                 spread = float(np.std(values, ddof=1)) if len(values) > 1 else None
                 row[name] = {"mean": float(np.mean(values)), "spread": spread}
         table.append(row)
-    return sorted(table, key=lambda row: row["kl_median"]["mean"])
+    return sorted(table, key=lambda row: row["val_median"]["mean"])
 
 
 def _key(record: Mapping[str, Any]) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +26,9 @@ KEPT_OF_OTHERS = (
     "parameters",
     "training",
     "test",
+    "val",
     "train",
-    "closure",
-    "elsewhere",
-    "clipped_self_energy",
+    "blocks",
     "calibration",
     "latent",
     "zero_lam",
@@ -69,10 +68,7 @@ def condensed(numbers: Mapping[str, Any]) -> dict[str, Any]:
     Without the single loops of all models but the best, and without what says where the report ran.
     """
     models = {
-        label: entry
-        if label == numbers["best"]
-        else {key: entry[key] for key in KEPT_OF_OTHERS if key in entry}
-        | {"hysteresis": {b: _end(path) for b, path in entry.get("hysteresis", {}).items()}}
+        label: entry if label == numbers["best"] else _summary(entry)
         for label, entry in numbers["models"].items()
     }
     origin = dict(numbers["provenance"])
@@ -92,14 +88,14 @@ def render_results(numbers: Mapping[str, Any]) -> str:
         keep_trailing_newline=True,
     )
     environment.filters |= {"cell": cell, "spread": with_spread}
-    top = numbers["models"][numbers["best"]]
+    sets = numbers["models"][numbers["best"]]["loops"]
     text = environment.get_template("results.md.j2").render(
         **{key.replace(" ", "_"): value for key, value in numbers.items()},
         critical=critical,
-        half_filled=_half_filled_rows(top["loops"]),
-        doped=_doped_rows(top["doped"]),
-        fillings=_filling_rows(top["loops"]),
-        elsewhere=_elsewhere_rows(top["loops_elsewhere"]),
+        half_filled=_rows(_half_filled_rows, sets, "loops"),
+        doped=_rows(_doped_rows, sets, "doped"),
+        fillings=_rows(_filling_rows, sets, "loops"),
+        elsewhere=_rows(_elsewhere_rows, sets, "loops_elsewhere"),
     )
     return re.sub(r"\n{3,}", "\n\n", text).rstrip() + "\n"
 
@@ -120,13 +116,27 @@ def with_spread(value: Mapping[str, float | None] | None) -> str:
     return f"{cell(value['mean'])} ± {cell(value['spread'])}"
 
 
+def _rows(make: Callable, sets: Mapping[str, Any], key: str) -> list[list[Any]]:
+    """Rows of one table, the name of the set of references first."""
+    return [[name, *row] for name, loops in sets.items() for row in make(loops[key])]
+
+
+def _summary(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """A model without its single loops."""
+    kept = {key: entry[key] for key in KEPT_OF_OTHERS if key in entry}
+    names = ("closure", "elsewhere", "clipped_self_energy")
+    kept["loops"] = {name: {key: own[key] for key in names} for name, own in entry["loops"].items()}
+    paths = entry.get("hysteresis", {})
+    return kept | {"hysteresis": {branch: _end(path) for branch, path in paths.items()}}
+
+
 def _is_half_filled(loop: Mapping[str, Any]) -> bool:
     return abs(loop["eps_d_exact"] + loop["U"] / 2) < 1e-9
 
 
 def _half_filled_rows(loops: Sequence[Mapping[str, Any]]) -> list[list[Any]]:
-    names = ("U", "start", "converged", "iterations", "kl", "A0", "A0_exact", "Z", "Z_exact")
-    names += ("Z_resolved", "branch", "branch_exact")
+    names = ("U", "start", "converged", "iterations", "kl", "A0", "A0_exact", "Z", "Z_error")
+    names += ("Z_exact", "Z_error_exact", "Z_resolved", "branch", "branch_exact")
     return [[loop[name] for name in names] for loop in loops if _is_half_filled(loop)]
 
 
@@ -145,13 +155,14 @@ def _filling_rows(loops: Sequence[Mapping[str, Any]]) -> list[list[Any]]:
     for U in sorted({loop["U"] for loop in loops if not _is_half_filled(loop)}):
         own = [loop for loop in loops if loop["U"] == U and not _is_half_filled(loop)]
         error = max(abs(loop["filling"] - loop["filling_exact"]) for loop in own)
-        rows.append([U, error, len(own), sum(loop["converged"] for loop in own)])
+        counts = [sum(loop[key] for loop in own) for key in ("converged", "right_branch")]
+        rows.append([U, error, len(own), *counts])
     return rows
 
 
 def _elsewhere_rows(loops: Sequence[Mapping[str, Any]]) -> list[list[Any]]:
     names = ("lattice", "U", "eps_d_exact", "start", "converged", "iterations", "kl")
-    names += ("filling", "filling_exact", "clipped_self_energy")
+    names += ("right_branch", "filling", "filling_exact", "clipped_self_energy")
     return [[loop[name] for name in names] for loop in loops]
 
 

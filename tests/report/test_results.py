@@ -13,11 +13,12 @@ DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
 def loop(U=2.0, **changes):
-    names = ("eps_d", "kl", "A0", "A0_exact", "Z", "Z_exact", "Z_resolved", "filling")
-    names += ("filling_exact", "clipped_self_energy")
+    names = ("eps_d", "kl", "A0", "A0_exact", "Z", "Z_error", "Z_exact", "Z_error_exact")
+    names += ("Z_resolved", "filling", "filling_exact", "clipped_self_energy")
     texts = {"start": "metal", "lattice": "bethe", "branch": "metal", "branch_exact": "metal"}
     values = dict.fromkeys(names, 0.123456789)
     fixed = {"U": U, "converged": True, "iterations": 12, "eps_d_exact": -U / 2}
+    fixed["right_branch"] = True
     return {**values, **texts, **fixed, **changes}
 
 
@@ -26,27 +27,34 @@ def numbers():
     split = {**scores, "share_below_input": 0.9, "rank_correlation": 0.5}
     path = {"critical_U": 3.025, "critical_U_error": 0.025, "U": [1.0], "Z": [0.7]}
     scalars = {"converged": 1.0, "kl_median": 1e-3, "kl_worst": 2e-3}
-    model = {
-        "variant": "net",
-        "baseline": False,
-        "zero_lam": False,
-        "parameters": 10,
-        "test": split,
-        "train": split,
+    own = {
         "closure": scalars,
         "elsewhere": scalars,
         "clipped_self_energy": {"median": 0.0, "worst": 0.01},
         "loops": [loop(), loop(eps_d_exact=-0.5, filling=0.7, filling_exact=0.71)],
         "loops_elsewhere": [loop(lattice="square")],
         "doped": [{"target": 0.85, "own": loop(), "exact_level": loop()}],
+    }
+    model = {
+        "variant": "net",
+        "baseline": False,
+        "zero_lam": False,
+        "parameters": 10,
+        "test": split,
+        "val": split,
+        "train": split,
+        "blocks": split,
+        "loops": {"reference": own, "test": own},
         "hysteresis": {"metal": path},
         "latent": {"r2_A0": 0.9, "r2_filling": 0.8},
     }
     value = {"mean": 1e-3, "spread": 1e-4}
-    names = ("kl_median", "kl_90", "kl_worst", "converged", "right_branch", "loop_kl_median")
+    names = ("val_median", "kl_median", "kl_90", "kl_worst", "blocks_median", "blocks_90")
+    names += ("converged", "right_branch", "loop_kl_median")
     names += ("A0_error", "Z_error", "filling_error")
     variant = {"variant": "net", "seeds": 2, **dict.fromkeys(names, value)}
     target = {"what": "test KL", "target": "<= 1", "measured": "0.5", "met": True}
+    target["reference"] = "0.4"
     origin = {
         "command": "evaluate.py results=docs hydra.run.dir=x",
         "config": "a: 1",
@@ -71,7 +79,7 @@ def test_text_numbers_and_figures_are_written_together(tmp_path):
     assert render_results(json.loads((tmp_path / "results.json").read_text())) == text
     assert "figures/results_spectra.png" in text and "results_latent_map" not in text
     assert (tmp_path / "figures" / "results_spectra.png").read_bytes().startswith(b"\x89PNG")
-    assert "| test KL | <= 1 | 0.5 | met |" in text
+    assert "| test KL | <= 1 | 0.5 | met | 0.4 |" in text
     assert "3.025 ± 0.025" in text and "hydra.run" not in text
     assert "\n\n\n" not in text
 
@@ -85,7 +93,11 @@ def test_tables_have_as_many_cells_as_columns(tmp_path):
 
 def test_loops_of_all_but_the_best_are_left_out():
     kept = condensed(numbers())
-    assert "loops" in kept["models"]["net"] and "loops" not in kept["models"]["other"]
+    for name in ("reference", "test"):
+        assert "loops" in kept["models"]["net"]["loops"][name]
+        assert set(kept["models"]["other"]["loops"][name]) == {
+            "closure", "elsewhere", "clipped_self_energy",
+        }  # fmt: skip
     assert kept["models"]["net"]["test"]["kl_median"] == 1.23457e-3
     assert "config" not in kept["provenance"]
 

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -44,6 +45,7 @@ def files(tmp_path_factory):
     folder = tmp_path_factory.mktemp("evaluate")
     toy_files.make_dataset(folder / "data.h5")
     toy_files.make_references(folder / "references.h5")
+    shutil.copyfile(folder / "references.h5", folder / "test_references.h5")
     for i, name in enumerate("ab"):
         data = {"sha256": sha256(folder / "data.h5") if name == "a" else "of another file"}
         toy_files.make_checkpoint(folder / name, seed=i, loss={"lam": float(i)}, data=data)
@@ -55,6 +57,7 @@ def arguments(files, out, *more):
         f"checkpoints=[{files}/a,{files}/b]",
         f"dataset.path={files}/data.h5",
         f"references={files}/references.h5",
+        f"test_references={files}/test_references.h5",
         "loop.max_iterations=5",
         "hysteresis.metal=[0.5,1.0]",
         "hysteresis.insulator=[1.0,0.5]",
@@ -93,18 +96,20 @@ def test_metrics_are_those_of_the_models(report, files):
     data = evaluate_data(files)
     for name, label in (("a", "mlp, rotated, lam 0"), ("b", "mlp, rotated, lam 1")):
         entry = numbers["models"][label]
-        for split in ("train", "test"):
+        for split in ("train", "val", "test"):
             expected = kl_summary(real_axis_kl(load_model(files / name), data.arrays(split)))
             for key, value in expected.items():
                 assert entry[split][key] == pytest.approx(value, rel=1e-5)
         assert entry["trained_on_this_data"] is (name == "a")
         assert entry["zero_lam"] is (name == "a")
-        loops = entry["loops"]
-        assert np.mean([loop["converged"] for loop in loops]) == entry["closure"]["converged"]
+        own, same = entry["loops"]["test"], entry["loops"]["reference"]  # one file, two names
+        assert own["closure"] == same["closure"]
+        loops = own["loops"]
+        assert np.mean([loop["converged"] for loop in loops]) == own["closure"]["converged"]
         assert {loop["start"] for loop in loops} == {"metal", "insulator"}
         assert all(loop["reason"] for loop in loops)
-        assert {loop["lattice"] for loop in entry["loops_elsewhere"]} == {"square"}
-        assert entry["doped"][0]["target"] == 1.0
+        assert {loop["lattice"] for loop in own["loops_elsewhere"]} == {"square"}
+        assert own["doped"][0]["target"] == 1.0
         assert set(entry["hysteresis"]) == {"metal", "insulator"}
 
 
@@ -142,7 +147,8 @@ def evaluate_data(files):
 def test_report_says_where_it_comes_from(report, files):
     record = json.loads((report[0] / "metrics.json").read_text())["provenance"]
     assert sha256(files / "data.h5") in record["dataset"]
-    assert sha256(files / "references.h5") in record["references"]
+    assert sha256(files / "references.h5") in record["reference loops"]
+    assert sha256(files / "test_references.h5") in record["test loops"]
     assert yaml.safe_load(record["config"])["loop"]["max_iterations"] == 5
 
 
@@ -171,6 +177,7 @@ def test_an_existing_report_is_not_overwritten(report, files, monkeypatch, capsy
         ("checkpoints=[no/such/run]", "no checkpoint at 'no/such/run'"),
         ("dataset.path=no/such.h5", "no/such.h5"),
         ("references=no/such.h5", "no/such.h5"),
+        ("test_references=no/such.h5", "no/such.h5"),
         ("best=nobody", "best = 'nobody' is none of"),
     ],
 )
