@@ -2,15 +2,15 @@
 
     python ship.py 'checkpoints=[outputs/train/a,outputs/train/b]'
 
-Calibrates the limits of spread and distance on the validation split, measures test scores and the
-cost of a solve, and writes ``weights/`` (members, ``model.yaml``, ``README.md``), the default of
-``python dmft.py solver=network``. An existing folder is not touched.
+Chooses the steps of sharpening and calibrates the limits of spread and distance on the validation
+split, measures test scores and the cost of a solve, and writes ``weights/`` (members,
+``model.yaml``, ``README.md``), the default of ``python dmft.py solver=network``. An existing folder
+is not touched.
 """
 
 from __future__ import annotations
 
 import shutil
-import time
 from pathlib import Path
 
 import hydra
@@ -19,19 +19,16 @@ import torch
 from rich.console import Console
 from rich.markdown import Markdown
 
+from dmftnet.callbacks.evidence import choose_sharpening, cost, examine, interpolation
 from dmftnet.config import entry_point, instantiate, run, to_plain
 from dmftnet.data.datamodule import SpectralDataModule
 from dmftnet.errors import DmftnetError, StoreError
 from dmftnet.models.applicability import TrainingDistance, calibration_report, choose_limits
 from dmftnet.models.checkpoint import read_record
-from dmftnet.models.ensemble import disagreement
 from dmftnet.models.model_card import model_card
-from dmftnet.models.scoring import hybridization_kl, kl_summary, predict_members, predict_real_axis
+from dmftnet.models.scoring import hybridization_kl, kl_summary
 from dmftnet.models.shipped import load_ensemble, save_shipped
-from dmftnet.physics.observables import kl_divergence
 from dmftnet.provenance import provenance
-
-BATCH = 64
 
 
 def training_data(config, checkpoints: list[str], records: list[dict]) -> SpectralDataModule:
@@ -49,59 +46,63 @@ def training_data(config, checkpoints: list[str], records: list[dict]) -> Spectr
     return data
 
 
-def examine(model, distance: TrainingDistance, arrays) -> tuple[np.ndarray, np.ndarray, dict]:
-    """Errors of the members (M, n) and of their mean (n,), and the scores to predict them by."""
-    members = predict_members(model, arrays.hybridization, arrays.params)
-    reference, grid = np.float64(arrays.spectrum), model.frequency_grid
-    scores = {"distance": distance(arrays.hybridization, arrays.params)}
-    if len(members) > 1:
-        scores = {"spread": disagreement(grid, members), **scores}
-    errors = np.stack([kl_divergence(grid, reference, one) for one in members])
-    return errors, kl_divergence(grid, reference, members.mean(axis=0)), scores
-
-
-def cost(model, arrays) -> dict[str, float]:
-    """Milliseconds of one solve and of one in a batch, fastest of several runs."""
-
-    def milliseconds(size: int, repeats: int) -> float:
-        pick = np.arange(size) % len(arrays)
-        inputs, best = (arrays.hybridization[pick], arrays.params[pick]), np.inf
-        for _ in range(repeats):
-            began = time.perf_counter()
-            predict_real_axis(model, *inputs)
-            best = min(best, time.perf_counter() - began)
-        return round(1e3 * best / size, 4)
-
-    parameters = sum(p.numel() for p in model.parameters())
-    return {
-        "one_ms": milliseconds(1, 20),
-        "batch_ms": milliseconds(BATCH, 5),
-        "batch": BATCH,
-        "parameters": parameters,
-    }
-
-
 def evidence(config, model, data) -> tuple[dict, dict, TrainingDistance]:
     """(record of limits, calibration and cost; rows of the test table; training points)."""
     train, validation, test = (data.arrays(split) for split in ("train", "val", "test"))
+    eta, steps, tried = data.resolution[0], config.sharpening.steps, []
+    if steps is None:
+        steps, tried = choose_sharpening(
+            model, validation, data.resolution, config.references, config.sharpening.most
+        )
     distance = TrainingDistance.fit(model.frequency_grid, train.hybridization, train.params)
     settings = to_plain(config.calibration)
-    _, errors, scores = examine(model, distance, validation)
-    limits = choose_limits(errors, scores, **settings)
-    members, test_errors, test_scores = examine(model, distance, test)
-    kl = settings["kl"]
-    calibration = {
-        **settings,
-        "validation": calibration_report(errors, scores, limits, kl),
-        "test": calibration_report(test_errors, test_scores, limits, kl),
+    own = {
+        name: examine(model, distance, arrays, eta, steps)
+        for name, arrays in (("validation", validation), ("test", test))
     }
-    rows = {"this solver": kl_summary(test_errors)}
-    if len(members) > 1:
-        rows |= {f"member {i}": kl_summary(own) for i, own in enumerate(members)}
+    chosen = own["validation"]
+    limits = choose_limits(chosen.network_error, chosen.indicators, **settings)
+    calibration = settings | {
+        name: calibration_report(found.network_error, found.indicators, limits, settings["kl"])
+        for name, found in own.items()
+    }
+    rows = {"this solver": kl_summary(own["test"].score)}
+    if len(own["test"].members) > 1:
+        rows |= {f"member {i}": kl_summary(kl) for i, kl in enumerate(own["test"].members)}
+    rows["this solver, network error"] = kl_summary(own["test"].network_error)
     rows["input hybridization"] = kl_summary(hybridization_kl(model.frequency_grid, test))
-    fillings = np.quantile(train.filling, (0.01, 0.99)).round(3).tolist()
-    record = {"filling": fillings, "test": rows, "limits": limits, "calibration": calibration}
-    return {**record, "cost": cost(model, test), "shipping": provenance()}, rows, distance
+    record = {
+        "filling": np.quantile(train.filling, (0.01, 0.99)).round(3).tolist(),
+        "sharpening": steps,
+        "sharpening_tried": tried,
+        "test": rows,
+        "limits": limits,
+        "calibration": calibration,
+    }
+    record["cost"] = cost(model, test, data.resolution, steps)
+    if config.twin is not None:
+        record["interpolation"] = twin_scores(config, data, distance, steps)
+    return {**record, "shipping": provenance()}, rows, distance
+
+
+def twin_scores(config, data, distance: TrainingDistance, steps: int) -> dict:
+    """How networks trained alike, but without whole intervals of U, do inside of these."""
+    checkpoints = folders(to_plain(config)["twin"])
+    records = [read_record(checkpoint) for checkpoint in checkpoints]
+    blocks = [record.get("data", {}).get("held_out_U") for record in records]
+    if not blocks[0] or any(own != blocks[0] for own in blocks):
+        raise DmftnetError(
+            f"twin = {checkpoints}: trained without the intervals {blocks}; give runs of "
+            "experiment=blocks that share theirs"
+        )
+    same = {"grid": records[0]["grid"], "angles": data.angles, "resolution": data.resolution}
+    held_out = instantiate(config.dataset, **same, held_out_U=blocks[0])
+    return interpolation(load_ensemble(checkpoints), held_out, distance, steps)
+
+
+def folders(given: str | list[str]) -> list[str]:
+    """One folder or several, as a list."""
+    return [given] if isinstance(given, str) else given
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="ship")
@@ -114,8 +115,7 @@ def main(config) -> None:
         )
     if config.threads is not None:
         torch.set_num_threads(config.threads)
-    given = to_plain(config)["checkpoints"]
-    checkpoints = [given] if isinstance(given, str) else given
+    checkpoints = folders(to_plain(config)["checkpoints"])
     records = [read_record(checkpoint) for checkpoint in checkpoints]
     model = load_ensemble(checkpoints)
     record, rows, distance = evidence(config, model, training_data(config, checkpoints, records))

@@ -50,9 +50,14 @@ def provenance(config: dict[str, Any] | None = None) -> dict[str, str]:
 
 
 def git_commit() -> str:
-    """Commit of the source tree, ``+dirty`` if tracked files differ, "unknown" outside git."""
+    """Commit of the source tree, ``+dirty`` if tracked files differ, "unknown" outside git.
+
+    Only of a repository that this very file belongs to: an installed package may lie in a virtual
+    environment inside somebody else's.
+    """
     root = Path(__file__).resolve().parent
     try:
+        _git(root, "ls-files", "--error-unmatch", Path(__file__).name)
         head = _git(root, "rev-parse", "HEAD")
         changed = _git(root, "status", "--porcelain", "--untracked-files=no")
     except (OSError, subprocess.SubprocessError):  # no git, no repository, or no commit yet

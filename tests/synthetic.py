@@ -42,6 +42,7 @@ def make_arrays(n, seed, grid=GRID, angles=ANGLES):
         "hybridization": hybridization @ smoothing_kernel(fine, *RESOLUTION, target).T,
         "params": np.concatenate([U, eps_d], axis=1),
         "spectrum": A @ smoothing_kernel(fine, *RESOLUTION, target).T,
+        "bare": A @ smoothing_kernel(fine, 7e-3, RESOLUTION[1], target).T,
         "rotated": np.stack([smooth @ rotation_kernel(fine, a, target).T for a in angles], 1),
         "derivative": np.stack(
             [smooth @ rotation_kernel_derivative(fine, a, target).T for a in angles], 1

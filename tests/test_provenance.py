@@ -43,11 +43,31 @@ def test_commit_is_unknown_without_git(monkeypatch):
 
 
 def test_commit_says_when_tracked_files_differ(monkeypatch):
-    answers = {"rev-parse": "abc123", "status": " M src/config.py"}
+    answers = {"ls-files": "", "rev-parse": "abc123", "status": " M src/config.py"}
     monkeypatch.setattr(module, "_git", lambda root, command, *rest: answers[command])
     assert module.git_commit() == "abc123+dirty"
     answers["status"] = ""
     assert module.git_commit() == "abc123"
+
+
+def test_an_installed_package_does_not_name_the_repository_around_it(tmp_path, monkeypatch):
+    """A virtual environment inside somebody's repository: its HEAD says nothing of this code."""
+
+    def git(*arguments):
+        subprocess.run(["git", "-C", str(tmp_path), *arguments], check=True, capture_output=True)
+
+    installed = tmp_path / ".venv" / "dmftnet" / "provenance.py"
+    installed.parent.mkdir(parents=True)
+    installed.write_text("")
+    (tmp_path / "own.py").write_text("")
+    git("init", "-q")
+    git("add", "own.py")
+    git("-c", "user.name=a", "-c", "user.email=b@c", "commit", "-q", "-m", "theirs")
+    monkeypatch.setattr(module, "__file__", str(installed))
+    assert module.git_commit() == "unknown"
+    git("add", "-f", str(installed))
+    git("-c", "user.name=a", "-c", "user.email=b@c", "commit", "-q", "-m", "now it is ours")
+    assert len(module.git_commit()) == 40
 
 
 def test_sha256(tmp_path):

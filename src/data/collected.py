@@ -2,7 +2,7 @@
 
 `ProblemCollector` appends each such problem with its exact poles to one HDF5 file
 (`dmftnet.data.jobfile`: every solve is durable at once, a killed writer damages nothing, one writer
-at a time), schema ``dmftnet-collected`` version 1:
+at a time), schema ``dmftnet-collected`` version 2:
 
 =============================  =========  ========================================================
 column                         type       meaning
@@ -12,13 +12,16 @@ problems/filling               f8         exact, both spins
 problems/double_occupancy      f8         exact
 problems/broadening            (2,) f8    (eta, slope) of the poles in Sigma, in D
 problems/sector_verified       i4         whether the solver found the ground state's sector
+problems/at_resolution         i4         whether the curve is what the learned solver took, 1: on
+                                          its own grid; 0: it smoothed the curve onto that first
 problems/reason                str        why the learned solver was not trusted
 curves/omega, hybridization    f8         grid of the problem and ``-Im Delta / pi`` on it, in D
 poles/energies, amplitudes     f8, (2,)   as in `dmftnet.data.store`
 =============================  =========  ========================================================
 
-Row counts of each solve are in ``rows/``; problems on any grid share a file. `CollectedPlan` makes
-it a dataset for training: ``python generate.py dataset=collected sampling.problems=...``.
+The attribute ``resolution`` is that of the learned solver's data. Row counts of each solve are in
+``rows/``; problems on any grid share a file. `CollectedPlan` makes it a dataset for training:
+``python generate.py dataset=collected sampling.problems=...``.
 """
 
 from __future__ import annotations
@@ -30,6 +33,9 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
 
 from dmftnet.data.generation import NoPolesError, quality, sample_row, trajectory_columns
 from dmftnet.data.jobfile import Columns, JobJournal, read_jobs, split_jobs
@@ -43,11 +49,15 @@ from dmftnet.physics.grid import FrequencyGrid
 from dmftnet.physics.impurity import ImpurityProblem, ImpuritySolution, ImpuritySolver
 from dmftnet.physics.lattice import Lattice
 from dmftnet.physics.poles import ResponsePoles
+from dmftnet.physics.resolution import at_resolution
 from dmftnet.physics.solution import PoleSolution
 
 SCHEMA = "dmftnet-collected"
-VERSION = 1
+VERSION = 2
 RECIPE = "any problem, each with the poles of an exact solve"
+NEAR = 0.05
+"""Distance in U and in eps_d, in D, of neighbours that share a split: the levels of a search for a
+filling close in on one another."""
 REMEDY = "collect problems with: python dmft.py solver=guarded solver.collect=<file>"
 
 
@@ -58,6 +68,10 @@ class ProblemCollector:
     ----------
     path : path
         Continued if it exists.
+    grid : FrequencyGrid
+        The learned solver's own.
+    resolution : (eta, slope), in D
+        Of its training data.
 
     Raises
     ------
@@ -65,8 +79,11 @@ class ProblemCollector:
         If another process writes the file, or it holds something else.
     """
 
-    def __init__(self, path: str | Path):
-        attributes = {"schema": SCHEMA, "schema_version": VERSION, "recipe": RECIPE}
+    def __init__(self, path: str | Path, grid: FrequencyGrid, resolution: Sequence[float]):
+        resolution = [float(part) for part in resolution]
+        attributes = {"schema": SCHEMA, "schema_version": VERSION, "resolution": resolution}
+        attributes["recipe"] = f"{RECIPE}, left by a network at resolution {resolution}"
+        self.grid = grid
         self._journal = JobJournal(path, attributes, omega=np.empty(0))
 
     def __len__(self) -> int:
@@ -85,6 +102,7 @@ class ProblemCollector:
             "double_occupancy": solution.double_occupancy,
             "broadening": solution.broadening,
             "sector_verified": np.int32(solution.diagnostics.get("sector_verified", True)),
+            "at_resolution": np.int32(problem.grid == self.grid),
             "reason": reason,
         }
         columns: Columns = {f"problems/{name}": np.array([value]) for name, value in row.items()}
@@ -101,14 +119,26 @@ class ProblemCollector:
 
 @dataclass(frozen=True, eq=False)
 class CollectedSolve:
-    """One solve of a collected file, on its own grid."""
+    """One solve of a collected file, on its own grid.
+
+    Parameters
+    ----------
+    problem : ImpurityProblem
+    solution : PoleSolution
+    resolution : (eta, slope), in D
+        Of the learned solver's data.
+    at_resolution : bool
+        Whether that solver took the curve as it is; else it smoothed it onto its own grid.
+    """
 
     problem: ImpurityProblem
     solution: PoleSolution
+    resolution: tuple[float, float]
+    at_resolution: bool
 
     @classmethod
-    def of(cls, columns: Columns) -> CollectedSolve:
-        """From the columns of its job."""
+    def of(cls, columns: Columns, resolution: tuple[float, float]) -> CollectedSolve:
+        """From the columns of its job, and the file's resolution."""
         row = {n.split("/")[1]: v[0] for n, v in columns.items() if n.startswith("problems/")}
         problem = ImpurityProblem(
             float(row["U"]),
@@ -117,16 +147,21 @@ class CollectedSolve:
             columns["curves/hybridization"],
         )
         poles = ResponsePoles(columns["poles/energies"], columns["poles/amplitudes"])
-        return cls(problem, _pole_solution(problem, poles, row))
+        solution = _pole_solution(problem, poles, row)
+        return cls(problem, solution, resolution, bool(row["at_resolution"]))
 
     def on(self, grid: FrequencyGrid) -> CollectedSolve:
-        """The same impurity with its hybridization drawn on another grid."""
-        curve = self.problem.grid.interpolate(self.problem.hybridization[0], grid.omega)
+        """The same impurity on another grid, its hybridization as the learned solver took it."""
+        fine, curve = self.problem.grid, self.problem.hybridization[0]
+        if not self.at_resolution:
+            curve = at_resolution(fine, curve, self.resolution)
+        curve = fine.interpolate(curve, grid.omega)
         problem = self.problem.replace(grid=grid, hybridization=curve)
         old = self.solution
         row = {"filling": old.filling, "double_occupancy": old.double_occupancy}
         row |= {"broadening": old.broadening, **old.diagnostics}
-        return CollectedSolve(problem, _pole_solution(problem, old.greens[0], row))
+        solution = _pole_solution(problem, old.greens[0], row)
+        return CollectedSolve(problem, solution, self.resolution, True)
 
 
 def _pole_solution(problem: ImpurityProblem, poles: ResponsePoles, row) -> PoleSolution:
@@ -143,36 +178,63 @@ def _pole_solution(problem: ImpurityProblem, poles: ResponsePoles, row) -> PoleS
 def read_collected(path: str | Path) -> list[CollectedSolve]:
     """All solves of a file in the order they came, those of an interrupted writer included."""
     path = Path(path)
-    jobs: dict[int, Columns] = {}
+    solves: dict[int, CollectedSolve] = {}
     shards = sorted(path.with_name(path.name + ".part").glob("[0-9]*.h5"))
     for file in (*shards, path):  # what a writer moves from the first to the last is seen twice
         if file == path or file.is_file():
-            jobs |= split_jobs(read_jobs(file, SCHEMA, VERSION, REMEDY)[1])
-    if not jobs:
+            attributes, columns = read_jobs(file, SCHEMA, VERSION, REMEDY)
+            resolution = tuple(map(float, attributes["resolution"]))
+            jobs = split_jobs(columns)
+            solves |= {job: CollectedSolve.of(own, resolution) for job, own in jobs.items()}
+    if not solves:
         raise StoreError(
             f"file {path} holds no problem yet, the network was trusted in every solve; {REMEDY}"
         )
-    return [CollectedSolve.of(jobs[job]) for job in sorted(jobs)]
+    return [solves[job] for job in sorted(solves)]
+
+
+@dataclass(frozen=True, eq=False)
+class _Collection:
+    """Solves of all files, neighbours together in the order of their first; resolution and hash."""
+
+    groups: list[list[CollectedSolve]]
+    resolution: tuple[float, float]
+    content: str
 
 
 @lru_cache(maxsize=1)
-def _groups(paths: tuple[str, ...]) -> tuple[list[list[CollectedSolve]], str]:
-    """Solves of equal U and eps_d together, in the order of their first; and the content's hash."""
-    groups: dict[tuple[float, float], list[CollectedSolve]] = {}
+def _collection(paths: tuple[str, ...]) -> _Collection:
+    solves = [solve for path in paths for solve in read_collected(path)]
+    resolutions = {solve.resolution for solve in solves}
+    if len(resolutions) > 1:
+        raise DmftnetError(
+            f"sampling.problems = {list(paths)}: collected at resolutions {sorted(resolutions)}; "
+            "give files of one network"
+        )
     content = hashlib.sha256()
-    for path in paths:
-        for solve in read_collected(path):
-            key = (solve.problem.U, float(solve.problem.eps_d[0]))
-            groups.setdefault(key, []).append(solve)
-            content.update(np.array(key).tobytes() + solve.problem.hybridization.tobytes())
-    return list(groups.values()), content.hexdigest()
+    for solve in solves:
+        key = np.array([solve.problem.U, float(solve.problem.eps_d[0])])
+        content.update(key.tobytes() + solve.problem.hybridization.tobytes())
+    return _Collection(neighbours(solves), solves[0].resolution, content.hexdigest())
+
+
+def neighbours(solves: Sequence[CollectedSolve]) -> list[list[CollectedSolve]]:
+    """Groups linked by steps of at most `NEAR` in U and eps_d, in the order of their first."""
+    levels = np.array([[solve.problem.U, solve.problem.eps_d[0]] for solve in solves])
+    pairs = cKDTree(levels).query_pairs(NEAR, p=np.inf, output_type="ndarray")
+    n = len(solves)
+    links = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(n, n))
+    groups: dict[int, list[CollectedSolve]] = {}
+    for solve, label in zip(solves, connected_components(links, directed=False)[1], strict=True):
+        groups.setdefault(int(label), []).append(solve)
+    return list(groups.values())
 
 
 class CollectedPlan:
     """A dataset of collected problems; a plan for `dmftnet.data.generation.generate`.
 
-    All problems of one U and eps_d, most of them from one DMFT loop, are one job and fall into one
-    split, like the iterations of a trajectory.
+    Problems whose U and eps_d are neighbours (`NEAR`), most of them from one DMFT loop or from one
+    search for a filling, are one job and fall into one split, like the iterations of a trajectory.
 
     Parameters
     ----------
@@ -188,6 +250,8 @@ class CollectedPlan:
 
     Attributes
     ----------
+    resolution : (eta, slope), in D
+        That the hybridizations have, of the solver's data that left the problems.
     inputs : str
         Hash of the problems, part of the dataset's recipe: a collected file that has grown makes a
         new dataset, not a longer one.
@@ -210,19 +274,20 @@ class CollectedPlan:
             )
         paths = [problems] if isinstance(problems, str | Path) else problems
         self.paths = tuple(map(str, paths))
-        _groups.cache_clear()  # a file may have grown since another plan read it
-        groups, self.inputs = _groups(self.paths)
-        self.n_jobs = len(groups)
+        _collection.cache_clear()  # a file may have grown since another plan read it
+        found = _collection(self.paths)
+        self.n_jobs, self.inputs = len(found.groups), found.content
+        self.resolution = found.resolution
         self.resolve, self.block, self.seed = bool(resolve), int(block), int(seed)
 
     def run(
         self, job: int, solver: ImpuritySolver, lattice: Lattice, grid: FrequencyGrid
     ) -> Columns:
         """Every problem of one group that is fit for the dataset, on the dataset's grid."""
-        groups, inputs = _groups(self.paths)  # read once a worker: too large to send with each job
-        if inputs != self.inputs:
+        found = _collection(self.paths)  # read once a worker: too large to send with each job
+        if found.content != self.inputs:
             raise StoreError(f"{', '.join(self.paths)} has grown meanwhile; run the command again")
-        group = groups[job]
+        group = found.groups[job]
         first = group[0].problem
         split = split_of(job, self.seed, self.block) if self.block else "train"
         trajectory = Trajectory(

@@ -8,6 +8,7 @@ key             shape                  meaning
 hybridization   (B, n_w)               input, ``-Im Delta / pi`` at the data's resolution, in D
 params          (B, 2)                 input, U and eps_d, in D
 spectrum        (B, n_w)               A(w, 0), for validation and test only, in 1/D
+bare            (B, n_w)               the same without the resolution's constant part
 rotated         (B, n_angle, n_w)      label, A(w, alpha), in 1/D
 derivative      (B, n_angle, n_w)      label, dA(w, alpha)/dalpha, in 1/D
 filling         (B,)                   exact, both spins

@@ -40,14 +40,20 @@ class DrivenPlan(TrajectoryPlan):
     Parameters
     ----------
     driver : ImpuritySolver
-        With a grid of its own, like `NetworkSolver`. It decides the problems: the file's provenance
-        names the commit whose ``weights/`` it was, where it was these.
+        With a grid of its own and an `identity`, like `NetworkSolver`. It decides the problems: its
+        identity is part of the file's recipe, and where it was ``weights/`` the file's provenance
+        names the commit that holds them.
     every : int
         Of the driver's iterations the exact solver gets this one, twice this one and so on, and the
         last if the loop converged.
     sampler, n_trajectories, n_iterations, tolerance, resolution : see `TrajectoryPlan`
         `n_iterations` counts the exact solves of one trajectory, and `resolution` is that of the
         driver's training data.
+
+    Attributes
+    ----------
+    inputs : str
+        The driver's identity: another network makes another dataset.
 
     Raises
     ------
@@ -73,6 +79,7 @@ class DrivenPlan(TrajectoryPlan):
                 f"sampling.driver: '{driver.name}' has no grid of its own; drive with a network"
             )
         self.driver, self.every = driver, int(every)
+        self.inputs = driver.identity
 
     def run(
         self, job: int, solver: ImpuritySolver, lattice: Lattice, grid: FrequencyGrid

@@ -22,7 +22,7 @@ one curve under known linear maps, which a network with a rotated head uses. ``S
 are matrices, made once for all samples.
 
 Cost: step 2 some 30 ms a sample and core (threads are used), the rest a few matrix products. The
-result is cached beside the dataset, by the hash of the file and of everything that enters.
+result is cached beside the dataset, by the hash of the file, of the code and of all settings.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ import json
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -43,10 +44,23 @@ from dmftnet.physics.contour import rotation_kernel, rotation_kernel_derivative
 from dmftnet.physics.grid import FrequencyGrid
 from dmftnet.physics.resolution import at_resolution, scaled_to
 from dmftnet.physics.self_energy import dyson_spectrum
-from dmftnet.provenance import sha256
+from dmftnet.provenance import sha256, sha256_of_all
 
-LABEL_VERSION = 3
-"""Part of the cache's key: to be raised whenever this module computes something else."""
+BARE = 1 / 3
+"""Constant part of the resolution of `SpectralArrays.bare`, in smallest frequencies of the
+network's grid: finer structure falls between its points."""
+
+
+def source_files() -> list[Path]:
+    """The code that makes labels: this module, the store, and all physics but solvers."""
+    here = Path(__file__).resolve()
+    return [here, here.with_name("store.py"), *sorted((here.parents[1] / "physics").glob("*.py"))]
+
+
+@cache
+def sources() -> str:
+    """Hash of `source_files`; in the cache's key, so that a change of any makes labels anew."""
+    return sha256_of_all(source_files())
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +75,8 @@ class SpectralArrays:
         U and eps_d, in D.
     spectrum : (n, n_w)
         A(w, 0), for validation and test only, in 1/D.
+    bare : (n, n_w)
+        The same without the constant part of the resolution, as solvers answer, see `BARE`.
     rotated : (n, n_angle, n_w)
         A(w, alpha), in 1/D.
     derivative : (n, n_angle, n_w)
@@ -73,6 +89,7 @@ class SpectralArrays:
     hybridization: np.ndarray
     params: np.ndarray
     spectrum: np.ndarray
+    bare: np.ndarray
     rotated: np.ndarray
     derivative: np.ndarray
     filling: np.ndarray
@@ -94,6 +111,7 @@ class SpectralArrays:
             hybridization=self.hybridization[..., ::-1],
             params=np.stack([U, -U - eps_d], axis=1),
             spectrum=self.spectrum[..., ::-1],
+            bare=self.bare[..., ::-1],
             rotated=self.rotated[..., ::-1],
             derivative=self.derivative[..., ::-1],
             filling=2 - self.filling,
@@ -178,7 +196,9 @@ def make_labels(
     """
     fine, resolution = store.grid, tuple(resolution)
     hybridizations = _inputs(store, resolution)
-    smooth = at_resolution(fine, fine_spectra(store, hybridizations), resolution)
+    spectra = fine_spectra(store, hybridizations)
+    smooth = at_resolution(fine, spectra, resolution)
+    bare = at_resolution(fine, spectra, (BARE * float(np.abs(grid.omega).min()), resolution[1]))
     rotated = [smooth @ rotation_kernel(fine, a, grid).T for a in angles]
     derivative = [smooth @ rotation_kernel_derivative(fine, a, grid).T for a in angles]
     f4 = np.float32
@@ -186,6 +206,7 @@ def make_labels(
         hybridization=_read_off(fine, grid, hybridizations).astype(f4),
         params=np.stack([store["U"], store["eps_d"]], axis=1).astype(f4),
         spectrum=_read_off(fine, grid, smooth).astype(f4),
+        bare=_read_off(fine, grid, bare).astype(f4),
         rotated=np.stack(rotated, axis=1).astype(f4),
         derivative=np.stack(derivative, axis=1).astype(f4),
         filling=store["filling"].astype(f4),
@@ -201,7 +222,7 @@ def cached_labels(
     resolution: tuple[float, float],
 ) -> SpectralArrays:
     """`make_labels`, or what it gave before, from ``.labels/`` beside the dataset."""
-    inputs = [LABEL_VERSION, sha256(store.path), grid.omega.tolist(), angles, resolution]
+    inputs = [sources(), sha256(store.path), grid.omega.tolist(), angles, resolution]
     key = hashlib.sha256(json.dumps(inputs).encode()).hexdigest()[:16]
     folder = Path(store.path).parent / ".labels"
     file = folder / f"{Path(store.path).stem}-{key}.safetensors"

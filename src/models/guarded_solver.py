@@ -75,7 +75,9 @@ class GuardedSolver:
             )
         self.network, self.exact = network, exact
         self.grid = network.grid
-        self._collector = None if collect is None else ProblemCollector(collect)
+        self._collector = None
+        if collect is not None:
+            self._collector = ProblemCollector(collect, network.grid, network.resolution)
 
     def solve(self, problem: ImpurityProblem) -> ImpuritySolution:
         """Solve one problem."""

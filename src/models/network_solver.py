@@ -17,8 +17,10 @@ answer (`dmftnet.physics.resolution.sharpened`).
 
 from __future__ import annotations
 
+import hashlib
 import warnings
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -28,13 +30,16 @@ from dmftnet.errors import DmftnetError, DmftnetWarning
 from dmftnet.models.applicability import Applicability
 from dmftnet.models.checkpoint import load_model
 from dmftnet.models.ensemble import Ensemble, disagreement
-from dmftnet.models.scoring import predict_members
+from dmftnet.models.scoring import answers, predict_members
 from dmftnet.models.shipped import load_applicability, load_ensemble
 from dmftnet.models.spectral_model import SpectralModel
 from dmftnet.physics.grid import FrequencyGrid
 from dmftnet.physics.impurity import ImpurityProblem, ImpuritySolution, require_one_orbital
-from dmftnet.physics.resolution import sharpened
 from dmftnet.physics.solution import CurveSolution
+
+SHARPENING = 3
+"""Steps where no others were chosen: a network without error loses the metal next to the Mott
+transition with fewer (benchmarks/sharpening.py)."""
 
 
 class NetworkSolver:
@@ -47,8 +52,9 @@ class NetworkSolver:
         an ensemble, whose spread has no limit unless given.
     limits : mapping, optional
         ``spread`` and ``distance``, in place of those in the folder.
-    sharpening : int
+    sharpening : int, optional
         Steps by which the constant part of the resolution is taken out of the answers; 0: none.
+        What ``ship.py`` chose for the folder by default, or `SHARPENING`.
 
     Attributes
     ----------
@@ -57,6 +63,8 @@ class NetworkSolver:
         are smoothed onto it with the training data's resolution, and the answer is interpolated
         back and normalised.
     applicability : Applicability
+    identity : str
+        Hash of everything that decides its answers.
     """
 
     name = "network"
@@ -65,7 +73,7 @@ class NetworkSolver:
         self,
         checkpoint: str | Path | Sequence[str | Path],
         limits: Mapping[str, float] | None = None,
-        sharpening: int = 3,
+        sharpening: int | None = None,
     ):
         if isinstance(checkpoint, str | Path):
             model, applicability = load_model(checkpoint), load_applicability(checkpoint, limits)
@@ -74,6 +82,8 @@ class NetworkSolver:
             model = load_ensemble(checkpoint)
             applicability = Applicability(model.record.get("ranges", {}), limits or {})
             label = ", ".join(Path(folder).name for folder in checkpoint)
+        if sharpening is None:
+            sharpening = model.record.get("sharpening", SHARPENING)
         self._setup(model, label, model.record["resolution"], applicability, sharpening)
 
     @classmethod
@@ -83,7 +93,7 @@ class NetworkSolver:
         resolution: Sequence[float],
         label: str = "model in training",
         applicability: Applicability | None = None,
-        sharpening: int = 3,
+        sharpening: int = SHARPENING,
     ) -> NetworkSolver:
         """A solver around a model in memory.
 
@@ -119,6 +129,14 @@ class NetworkSolver:
         self.applicability = applicability
         self.sharpening = sharpening
 
+    @cached_property
+    def identity(self) -> str:
+        content = hashlib.sha256(f"{self.resolution} {self.sharpening}".encode())
+        content.update(self.grid.omega.tobytes())
+        for name, values in sorted(self.model.state_dict().items()):
+            content.update(name.encode() + values.cpu().numpy().tobytes())
+        return content.hexdigest()
+
     def solve(self, problem: ImpurityProblem) -> ImpuritySolution:
         """Solve one problem; warns where the answer is beyond the limits."""
         solution = self.solve_batch([problem])[0]
@@ -135,7 +153,7 @@ class NetworkSolver:
         inputs = np.stack([self._to_network(problem) for problem in problems])
         params = np.array([[problem.U, problem.eps_d[0]] for problem in problems])
         members = predict_members(self.model, inputs, params)  # on the model's own device
-        curves = sharpened(self.grid, members.mean(axis=0), self.resolution[0], self.sharpening)
+        curves = answers(members, self.grid, self.resolution[0], self.sharpening)
         none = [None] * len(problems)
         spread = disagreement(self.grid, members).tolist() if len(members) > 1 else none
         nearest = self.applicability.distance

@@ -13,6 +13,7 @@ from dmftnet.models.ensemble import Ensemble
 from dmftnet.models.spectral_model import SpectralModel
 from dmftnet.physics.grid import FrequencyGrid
 from dmftnet.physics.observables import kl_divergence
+from dmftnet.physics.resolution import sharpened
 
 BATCH = 256
 
@@ -46,6 +47,23 @@ def predict_members(model: SpectralModel, hybridization, params) -> np.ndarray:
 def predict_real_axis(model: SpectralModel, hybridization, params) -> np.ndarray:
     """(n, n_w) float64 real-axis spectra of (n, n_w) hybridizations and (n, 2) ``[U, eps_d]``."""
     return predict_members(model, hybridization, params).mean(axis=0)
+
+
+def answers(members: np.ndarray, grid: FrequencyGrid, eta: float, steps: int) -> np.ndarray:
+    """What the solver answers: members' mean without the constant part of the data's resolution.
+
+    Parameters
+    ----------
+    members : (M, n, n_w) float64, in 1/D
+    eta : float, in D
+    steps : int
+        Of sharpening, see `dmftnet.physics.resolution.sharpened`.
+
+    Returns
+    -------
+    (n, n_w) float64
+    """
+    return sharpened(grid, members.mean(axis=0), eta, steps)
 
 
 def real_axis_kl(model: SpectralModel, arrays) -> np.ndarray:

@@ -18,8 +18,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from dmftnet.errors import InvalidProblemError
+from dmftnet.errors import ConvergenceError, InvalidProblemError
 from dmftnet.physics.grid import FrequencyGrid
+
+MAX_SCALINGS = 100
+BALANCE_TOLERANCE = 1e-8  # of the norm that smoothing keeps
 
 
 def rotation_kernel(
@@ -121,16 +124,28 @@ def smoothing_kernel(
     its A(0). (A width that depends on E alone would raise it by a factor of about
     ``1 + 0.8 slope``.) Another target then reads the smoothed curve off at its points, which keeps
     norms to 1 % where the points are closer than 1.5 widths.
+
+    Raises
+    ------
+    ConvergenceError
+        If the balancing does not end: widths of the order of the frequency itself.
     """
     target = target or source
     w = source.omega
     width = eta + 0.5 * slope * (np.abs(w)[:, None] + np.abs(w)[None, :])
     shape = np.exp(-0.5 * ((w[:, None] - w[None, :]) / width) ** 2)
     balance = np.ones(source.n_w)
-    for _ in range(100):  # symmetric Sinkhorn scaling: rows, and so columns, integrate to one
+    for _ in range(MAX_SCALINGS):  # symmetric Sinkhorn scaling: rows and columns integrate to one
         before = balance
         balance = np.sqrt(balance / (shape @ (source.weights * balance)))
         if np.allclose(balance, before, rtol=1e-13, atol=0):
             break
+    error = float(np.abs(balance * (shape @ (source.weights * balance)) - 1).max())
+    if not error <= BALANCE_TOLERANCE:
+        raise ConvergenceError(
+            f"Gaussian resolution eta = {eta:g}, slope = {slope:g} on {source.n_w} frequencies: "
+            f"the kernel's norm is off by {error:.1e} after {MAX_SCALINGS} scalings, the limit is "
+            f"{BALANCE_TOLERANCE:g}; use a smaller slope (below 0.5) or a finer grid"
+        )
     smooth = balance[:, None] * shape * (balance * source.weights)[None, :]
     return smooth if target == source else source.interpolate(smooth.T, target.omega).T

@@ -62,6 +62,8 @@ class DMFTResult:
         Range of eps_d with the same filling, where a filling search ended inside a gap.
     diagnostics : tuple of dict
         What the solver said of each iteration's solve.
+    note : str
+        What a user should know of how the end was judged; empty if nothing.
     """
 
     problem: ImpurityProblem
@@ -72,15 +74,17 @@ class DMFTResult:
     reason: str
     plateau: tuple[float, float] | None = None
     diagnostics: tuple[dict[str, Any], ...] = ()
+    note: str = ""
 
     @property
     def warning(self) -> str:
-        """What the solver warned of on the way, in one line; empty if of nothing."""
+        """The note, and what the solver warned of on the way, in one line; empty if nothing."""
         said = [step["warning"] for step in self.diagnostics if step.get("warning")]
         if not said:
-            return ""
+            return self.note
         last = "the last included" if self.diagnostics[-1].get("warning") else "not the last"
-        return f"{len(said)} of {len(self.diagnostics)} solves, {last}: {said[-1]}"
+        warned = f"{len(said)} of {len(self.diagnostics)} solves, {last}: {said[-1]}"
+        return f"{self.note}; {warned}" if self.note else warned
 
 
 @dataclass(frozen=True, eq=False)

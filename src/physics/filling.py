@@ -23,7 +23,9 @@ from dmftnet.physics.impurity import ImpurityProblem
 from dmftnet.physics.observables import gap_edges
 from dmftnet.physics.starts import shifted
 
-_NORM_ERROR = 0.05  # error of n that the norm of a gapped curve on a grid may cause
+CURVE_ERROR = 0.05
+"""Error of n up to which a gapped curve counts as the integer that it must be; noted where it
+exceeds the tolerance. Beyond, the search goes on and reports that it failed."""
 
 
 def solve_filling(
@@ -66,7 +68,7 @@ def solve_filling(
         and loop.lattice.particle_hole_symmetric
         and half.is_particle_hole_symmetric()
     ):
-        return loop.run_one(half)
+        return _Search(loop, template, tolerance, max_loops).judge(loop.run_one(half))
     return _Search(loop, template, tolerance, max_loops).run()
 
 
@@ -87,6 +89,12 @@ class _Search:
         if abs(self._excess(best)) > self.tolerance:
             return self._missed(best)
         return self._centred(best)
+
+    def judge(self, result: DMFTResult) -> DMFTResult:
+        """The only loop where no search is needed: its level is known, its filling is not."""
+        self.done.append(result)
+        missed = abs(self._excess(result)) > self.tolerance
+        return self._missed(result) if missed else self._labelled(result, None)
 
     def surplus(self, level: float) -> float:
         """``n - target`` after a loop at this level; exactly 0 within the tolerance ends brentq."""
@@ -120,11 +128,8 @@ class _Search:
         return self.surplus(level)
 
     def _excess(self, result: DMFTResult) -> float:
-        """``n - target``; inside a gap n is an integer at T = 0, whatever the curve's norm says."""
-        n = result.solution.filling
-        if abs(n - round(n)) < _NORM_ERROR and _gap(result) is not None:
-            n = round(n)
-        return n - self.template.filling
+        """``n - target``; inside a gap n is an integer at T = 0, to the curve's own error."""
+        return _filling(result) - self.template.filling
 
     def _nearest(self, level: float) -> np.ndarray:
         if not self.done:
@@ -168,7 +173,13 @@ class _Search:
         )
         if plateau is not None:
             where += f", plateau from {plateau[0]:.4g} to {plateau[1]:.4g}"
-        return replace(result, reason=f"{where}; {result.reason}", plateau=plateau)
+        note, n = "", _filling(result)
+        if abs(result.solution.filling - n) > self.tolerance:
+            note = (
+                f"filling {result.solution.filling:.4f} of the curve counts as {n:g}: inside a gap "
+                "it is an integer, and the curve is wrong by the difference"
+            )
+        return replace(result, reason=f"{where}; {result.reason}", plateau=plateau, note=note)
 
     def _missed(self, best: DMFTResult) -> DMFTResult:
         above = [r for r in self.done if self._excess(r) > 0]
@@ -188,6 +199,14 @@ class _Search:
                 f"{len(self.done)} loops ({seen}); n jumps there, or raise max_loops"
             ),
         )
+
+
+def _filling(result: DMFTResult) -> float:
+    """Occupation; the integer that it must be inside a gap where the curve is off by little."""
+    n = result.solution.filling
+    if abs(n - round(n)) <= CURVE_ERROR and _gap(result) is not None:
+        return float(round(n))
+    return n
 
 
 def _gap(result: DMFTResult) -> tuple[float, float] | None:

@@ -5,7 +5,12 @@ import pytest
 from toy_dataset import make_file
 from toy_solver import ToySolver
 
-from dmftnet.data.collected import CollectedPlan, ProblemCollector, read_collected
+from dmftnet.data.collected import (
+    CollectedPlan,
+    ProblemCollector,
+    neighbours,
+    read_collected,
+)
 from dmftnet.data.datamodule import SpectralDataModule
 from dmftnet.data.generation import NoPolesError
 from dmftnet.data.sampling import SPLITS, STARTS
@@ -14,10 +19,12 @@ from dmftnet.errors import DmftnetError, StoreError
 from dmftnet.physics.grid import FrequencyGrid
 from dmftnet.physics.impurity import ImpurityProblem
 from dmftnet.physics.lattice import Bethe, semicircle
+from dmftnet.physics.resolution import at_resolution
 from dmftnet.physics.solution import CurveSolution
 
 COARSE = FrequencyGrid.geometric(3e-3, 6.0, 160)
 OTHER = FrequencyGrid.geometric(1e-2, 5.0, 120)
+RESOLUTION = (0.006, 0.06)
 
 
 def problem(U=1.0, weight=0.25, grid=COARSE):
@@ -25,7 +32,7 @@ def problem(U=1.0, weight=0.25, grid=COARSE):
 
 
 def collect(path, problems, solver=None):
-    collector = ProblemCollector(path)
+    collector = ProblemCollector(path, COARSE, RESOLUTION)
     for one in problems:
         collector.add(one, (solver or ToySolver()).solve(one), "spread 1 beyond 0.1")
     return collector
@@ -56,7 +63,7 @@ def test_a_writer_that_was_killed_loses_nothing(tmp_path):
     killed = collect(path, [problem(), problem(2.0)])
     assert [s.problem.U for s in read_collected(path)] == [1.0, 2.0]
     with pytest.raises(StoreError, match="another process is writing"):
-        ProblemCollector(path)
+        ProblemCollector(path, COARSE, RESOLUTION)
     killed._journal.close()  # the lock dies with its process
     following = collect(path, [problem(3.0)])
     assert len(following) == 3
@@ -79,7 +86,7 @@ def test_a_dataset_with_splits(path, tmp_path):
     own = ToySolver().solve(problem(1.0, 0.2)).spectrum()[0]
     difference = COARSE.integrate(np.abs(store.grid.interpolate(moved, COARSE.omega) - own))
     assert difference < 0.02  # float32 poles, and another grid
-    data = SpectralDataModule(tmp_path / "data.h5", cache=False)
+    data = SpectralDataModule(tmp_path / "data.h5", resolution=RESOLUTION, cache=False)
     assert sum(len(data.arrays(split)) for split in SPLITS) == 11
 
 
@@ -120,14 +127,58 @@ def test_what_cannot_be_used_is_named(path, tmp_path, dataset):
     with pytest.raises(StoreError, match="has schema dmftnet-spectra"):
         CollectedPlan(dataset)
     with pytest.raises(StoreError, match="has schema dmftnet-spectra"):
-        ProblemCollector(dataset)
+        ProblemCollector(dataset, COARSE, RESOLUTION)
     with pytest.raises(DmftnetError, match=r"sampling\.block = 2"):
         CollectedPlan(path, block=2)
     collect(tmp_path / "empty.h5", []).close()
     with pytest.raises(StoreError, match="holds no problem yet"):
         CollectedPlan(tmp_path / "empty.h5")
     curve = CurveSolution(problem(), np.full((1, COARSE.n_w), 0.1))
-    collector = ProblemCollector(tmp_path / "curve.h5")
+    collector = ProblemCollector(tmp_path / "curve.h5", COARSE, RESOLUTION)
     with pytest.raises(NoPolesError, match="use ras or ed"):
         collector.add(problem(), curve, "")
     collector.close()
+
+
+def test_curves_are_smoothed_once(path, tmp_path):
+    """What the network took as it is enters training so; what it smoothed first, smoothed."""
+    make_file(tmp_path / "data.h5", CollectedPlan(path))
+    store = SpectralStore.open(tmp_path / "data.h5")
+    assert store.resolution == RESOLUTION
+    options = {"w_min": 3e-3, "w_max": 6.0, "n_w": 160}
+    data = SpectralDataModule(
+        tmp_path / "data.h5", grid=options, resolution=RESOLUTION, cache=False
+    )
+    every = np.concatenate([data.arrays(split).hybridization for split in SPLITS])
+    U = np.concatenate([data.arrays(split).params[:, 0] for split in SPLITS])
+    own = {0.2: problem(1.0, 0.2), 0.3: problem(1.0, 0.3, OTHER)}
+    taken = own[0.2].hybridization[0]
+    smoothed = at_resolution(OTHER, own[0.3].hybridization[0], RESOLUTION)
+    expected = {0.2: taken, 0.3: OTHER.interpolate(smoothed, COARSE.omega)}
+    for weight, curve in expected.items():
+        found = min(every[U == 1.0], key=lambda h: abs(COARSE.integrate(h) - weight))
+        once = COARSE.integrate(np.abs(found - curve))
+        twice = COARSE.integrate(np.abs(found - at_resolution(COARSE, curve, RESOLUTION)))
+        # through the fine grid of the file and back: the band's edge between two points
+        assert once < 1e-2 * weight and once < 0.75 * twice
+
+
+def test_levels_of_a_search_share_a_split(tmp_path):
+    """A filling search ends with levels that differ by 1e-3; all of a chain of them is one job."""
+    levels = [-0.5, -0.25, -0.2101, -0.21, -0.2, -0.17]
+    problems = [problem(1.0).replace(eps_d=level) for level in levels]
+    problems += [problem(1.04).replace(eps_d=-0.2), problem(1.2).replace(eps_d=-0.2)]
+    collect(tmp_path / "new.h5", problems).close()
+    groups = neighbours(read_collected(tmp_path / "new.h5"))
+    found = [[round(float(solve.problem.eps_d[0]), 4) for solve in group] for group in groups]
+    assert found == [[-0.5], [-0.25, -0.2101, -0.21, -0.2, -0.17, -0.2], [-0.2]]
+
+
+def test_files_of_two_networks_do_not_mix(path, tmp_path):
+    collector = ProblemCollector(tmp_path / "other.h5", COARSE, (0.01, 0.06))
+    collector.add(problem(), ToySolver().solve(problem()), "")
+    collector.close()
+    with pytest.raises(DmftnetError, match="files of one network"):
+        CollectedPlan([path, tmp_path / "other.h5"])
+    with pytest.raises(StoreError, match="another configuration"):
+        ProblemCollector(path, COARSE, (0.01, 0.06))

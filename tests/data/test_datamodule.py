@@ -11,7 +11,7 @@ from dmftnet.errors import DmftnetError, StoreError
 
 OPTIONS = {"batch_size": 8, "angles": [0.1, 0.2], "cache": False, "seed": 5}
 KEYS = {
-    "hybridization", "params", "spectrum", "rotated", "derivative", "filling", "trajectory",
+    "hybridization", "params", "spectrum", "bare", "rotated", "derivative", "filling", "trajectory",
     "iteration",
 }  # fmt: skip
 

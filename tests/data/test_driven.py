@@ -26,6 +26,7 @@ class Driver:
     centre: float = 0.4
     grid: FrequencyGrid = COARSE
     name: str = "driver"
+    identity: str = "abc"
 
     def solve_batch(self, problems):
         curve = semicircle(COARSE, self.centre, 1.0, 1.0)
@@ -93,3 +94,9 @@ def test_failed_solves_are_told(tmp_path):
 def test_bad_plans_are_refused(driver, options, match):
     with pytest.raises(DmftnetError, match=match):
         make_plan(driver, **options)
+
+
+def test_another_driver_makes_another_dataset(tmp_path):
+    """The driver's identity is in the recipe: no other network may continue a file."""
+    assert make_plan(Driver(identity="abc")).inputs == "abc"
+    assert make_plan(Driver(identity="xyz")).inputs == "xyz"

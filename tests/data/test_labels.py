@@ -1,4 +1,5 @@
 import dataclasses
+import shutil
 
 import numpy as np
 import pytest
@@ -6,6 +7,7 @@ from scipy.integrate import quad
 from toy_dataset import make_file
 from toy_solver import ToySolver
 
+from dmftnet.data import labels as labels_module
 from dmftnet.data.generation import TrajectoryPlan
 from dmftnet.data.labels import cached_labels, fine_spectra, make_labels, network_spectrum
 from dmftnet.data.sampling import Trajectory, TrajectorySampler
@@ -171,3 +173,27 @@ def test_the_cache_gives_the_same_and_knows_what_it_holds(dataset, tmp_path, mon
     again = cached_labels(store, GRID, ANGLES, RESOLUTION)
     for field in dataclasses.fields(first):
         assert np.array_equal(getattr(again, field.name), getattr(first, field.name))
+
+
+def test_labels_are_made_anew_when_the_code_changes(store, tmp_path, monkeypatch):
+    """No number to be raised by hand: the key holds the hash of every source that enters."""
+    copied = dataclasses.replace(store, path=tmp_path / "data.h5")
+    shutil.copyfile(store.path, copied.path)
+    cached_labels(copied, GRID, ANGLES, RESOLUTION)
+    monkeypatch.setattr(labels_module, "sources", lambda: "changed")
+    cached_labels(copied, GRID, ANGLES, RESOLUTION)
+    assert len(list((tmp_path / ".labels").glob("*.safetensors"))) == 2
+    names = {path.name for path in labels_module.source_files()}
+    assert {"labels.py", "store.py", "self_energy.py", "contour.py", "grid.py"} <= names
+
+
+def test_bare_spectra_lack_the_constant_part_of_the_resolution(store, labels):
+    """The exact spectrum at a third of the smallest frequency, in place of eta."""
+    fine = fine_spectra(store, store["hybridization"].astype(np.float64))
+    width = (GRID.omega[GRID.n_w // 2] / 3, RESOLUTION[1])
+    expected = network_spectrum(store.grid, GRID, width, fine[3])
+    # the labels' Dyson equation takes the smoothed hybridization, this one the bare: 4 % here
+    assert GRID.integrate(np.abs(labels.bare[3] - expected)) < 0.05
+    peak = np.argmax(labels.spectrum[3])
+    assert labels.bare[3, peak] != labels.spectrum[3, peak]
+    np.testing.assert_allclose(GRID.integrate(labels.bare), 1, atol=1e-5)

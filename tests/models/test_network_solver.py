@@ -1,5 +1,7 @@
 """The network behind the solver contract: batches, grids, symmetry, errors."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -108,3 +110,14 @@ def test_sharpening_is_an_option_and_checked(solver):
     np.testing.assert_allclose(plain.solve(given).curve, own.detach().numpy(), rtol=1e-5, atol=1e-6)
     with pytest.raises(DmftnetError, match="sharpening = -1"):
         NetworkSolver.from_model(solver.model, RESOLUTION, sharpening=-1)
+
+
+def test_the_identity_follows_weights_and_settings(solver):
+    """Equal weights, equal identity; one changed number or another sharpening, another."""
+    same = NetworkSolver.from_model(solver.model, RESOLUTION, sharpening=solver.sharpening)
+    assert same.identity == solver.identity
+    other = NetworkSolver.from_model(solver.model, RESOLUTION, sharpening=1)
+    changed = copy.deepcopy(solver.model)
+    next(iter(changed.parameters())).data.flatten()[0] += 1.0
+    third = NetworkSolver.from_model(changed, RESOLUTION, sharpening=solver.sharpening)
+    assert len({solver.identity, other.identity, third.identity}) == 3

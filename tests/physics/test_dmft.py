@@ -15,6 +15,7 @@ from dmftnet.physics.mixing import AndersonMixing, LinearMixing
 from dmftnet.physics.observables import gap
 from dmftnet.physics.self_energy import dyson_spectrum
 from dmftnet.physics.solution import CurveSolution
+from dmftnet.physics.solution_io import summarize
 from dmftnet.physics.starts import one_orbital_problem, starting_hybridization
 
 GRID = FrequencyGrid.geometric(1e-3, 8.0, 240)
@@ -230,6 +231,42 @@ def test_filling_search_inside_a_gap_returns_the_centre(offset):
     assert low < -U / 2 < high
     # 2 % of the plateau is the search's own limit, the grid's cells at the edges add as much
     assert result.problem.eps_d[0] == pytest.approx(-U / 2, abs=0.04 * (high - low))
+
+
+@dataclass
+class TiltedAtom(SerialBatch):
+    """Two Hubbard bands that hold `tilt` electrons too few: a curve that is wrong by so much."""
+
+    tilt: float
+    name: str = "tilted"
+
+    def solve(self, problem):
+        bands = [semicircle(GRID, problem.eps_d[0] + e, 0.5, 0.5) for e in (0.0, problem.U)]
+        curve = (1 - self.tilt) * bands[0] + (1 + self.tilt) * bands[1]
+        return CurveSolution(problem, curve[None])
+
+
+@pytest.mark.parametrize(
+    ("tilt", "centre", "found"),
+    [
+        (0.0, 0.0, "plain"),
+        (0.04, 0.0, "noted"),
+        (0.08, 0.0, "failed"),
+        (0.0, 0.1, "plain"),
+        (0.04, 0.1, "noted"),
+    ],
+)
+def test_a_gapped_curve_with_a_wrong_filling_does_not_pass_for_an_integer(tilt, centre, found):
+    """At the level that symmetry knows, and where it has to be searched."""
+    problem = ImpurityProblem(4.0, -2.3, GRID, semicircle(GRID, centre, 1, 0.25))
+    loop = DMFTLoop(TiltedAtom(tilt), Fixed())
+    result = solve_filling(loop, problem, 1.0, max_loops=8)
+    assert result.converged is (found != "failed"), result.reason
+    assert (result.warning != "") is (found == "noted")
+    if found == "noted":
+        assert "filling 0.96" in result.warning and "counts as 1" in result.warning
+        summary = summarize(result, "tilted", "fixed", 0.0)
+        assert summary["warning"] == result.warning and "\n" not in result.warning
 
 
 def test_filling_search_leaves_a_plateau_for_a_doped_target():

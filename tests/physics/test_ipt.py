@@ -104,3 +104,15 @@ def test_a_grid_with_a_point_at_zero_is_refused():
     grid = FrequencyGrid(np.linspace(-4, 4, 81))
     with pytest.raises(InvalidProblemError, match="none at it"):
         IptSolver().solve(problem(1.0, -0.5, grid=grid))
+
+
+def test_an_occupation_that_is_not_consistent_is_warned_of():
+    """A reference level beyond the grid's reach: the occupation asked for cannot be had."""
+    grid = FrequencyGrid.geometric(1e-3, 3.0, 200)
+    wide = semicircle(grid, 0.0, 2.9, 4.0)
+    bad = IptSolver(step=1e-2).solve(ImpurityProblem(1.0, 9.0, grid, wide))
+    warning = bad.diagnostics["warning"]
+    assert "misses its" in warning and "\n" not in warning
+    narrow = semicircle(grid, 0.0, 1.0, 0.25)
+    good = IptSolver(step=1e-2).solve(ImpurityProblem(1.0, -0.2, grid, narrow))
+    assert good.diagnostics["warning"] == ""

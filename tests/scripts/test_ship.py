@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from toy_files import ANGLES, GRID, RESOLUTION, make_checkpoint, make_dataset
+from toy_files import ANGLES, GRID, RESOLUTION, make_checkpoint, make_dataset, make_references
 
 from dmftnet.data.collected import read_collected
 from dmftnet.data.datamodule import SpectralDataModule
@@ -36,6 +36,7 @@ def folder(tmp_path_factory):
     """A dataset and two untrained networks that claim to come from it."""
     folder = tmp_path_factory.mktemp("ship")
     make_dataset(folder / "data.h5", 80)
+    make_references(folder / "references.h5")
     options = {"grid": GRID, "angles": ANGLES, "resolution": RESOLUTION}
     data = SpectralDataModule(folder / "data.h5", **options)
     record = describe_data(data, {**options, "path": str(folder / "data.h5")})
@@ -47,6 +48,7 @@ def folder(tmp_path_factory):
 
 def ship(folder, name, *arguments):
     place = (f"dataset.path={folder}/data.h5", f"folder={folder}/{name}")
+    place += (f"references={folder}/references.h5", "sharpening.most=1")
     runs = f"checkpoints=[{folder}/run0,{folder}/run1]"
     return script("ship.py", *place, f"hydra.run.dir={folder}/out", runs, *arguments)
 
@@ -69,6 +71,10 @@ def test_the_folder_is_a_solver_with_limits_and_a_card(weights):
     assert record["calibration"]["kl"] == 50.0
     assert record["calibration"]["validation"]["good_accepted"] >= 0.5
     assert record["test"]["this solver"]["kl_median"] > 0
+    tried = record["sharpening_tried"]
+    assert [row["steps"] for row in tried] == [0, 1] and record["sharpening"] in (0, 1)
+    best = min(tried, key=lambda row: (-row["right"], row["score"]))
+    assert record["sharpening"] == best["steps"] == solver.sharpening
     card = (weights / "README.md").read_text()
     for words in (
         record["data"]["sha256"],
@@ -77,6 +83,7 @@ def test_the_folder_is_a_solver_with_limits_and_a_card(weights):
         "2 networks (MLP, RotatedHead)",
         "Training took 2 minutes",
         "MIT",
+        f"| {tried[1]['steps']} | ",
         "3 D" if record["ranges"]["U"][1] == 3 else f"{record['ranges']['U'][1]:.3g} D",
     ):
         assert words in card, words
@@ -139,7 +146,7 @@ def test_a_loop_that_teaches_itself(weights, tmp_path):
     assert status in (0, 1), err
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert summary["solver"] == "guarded" and summary["fallbacks"] == 2
-    assert summary["warning"] is None and "warning" not in err
+    assert "beyond its limits" not in (summary["warning"] or "") + err
     assert len(read_collected(tmp_path / "new.h5")) == 2
     generate = (
         "dataset=collected", f"sampling.problems={tmp_path}/new.h5", "executor.n_workers=1",

@@ -40,6 +40,7 @@ LEVEL_SHARE = 0.9  # reference levels lie in this share of the grid
 B_MIN = 1e-2  # D, dressing of the diagram below which nothing can be sharp
 SHARPNESS = 4  # of the change from points to cells in the dressed diagram
 SPREAD = 0.01  # share of the broad part in taking up weight that the grid lost
+OCCUPATION_ERROR = 1e-3  # of one spin; what is missed by more is warned of
 OCCUPATION_MIN = 1e-9  # of the reference, so that an empty or a full level divides by no zero
 
 
@@ -128,19 +129,30 @@ class IptSolver(SerialBatch):
             )
 
         def surplus(n: float) -> float:
-            sigma, _ = self._self_energy(problem, n)
+            sigma, _, _ = self._self_energy(problem, n)
             return _occupation(problem, sigma) - n
 
         n = _root(surplus, 0.0, 1.0, self.tolerance)
-        sigma, eps_0 = self._self_energy(problem, n)
-        return SelfEnergySolution(problem, sigma[None, :], {"reference_level": eps_0})
+        sigma, eps_0, n_0 = self._self_energy(problem, n)
+        missed = {"occupation": _occupation(problem, sigma) - n, "reference": n_0 - n}
+        wrong = {name: off for name, off in missed.items() if abs(off) > OCCUPATION_ERROR}
+        warning = ""
+        if wrong:
+            off = ", ".join(f"its {name} by {value:+.1e}" for name, value in wrong.items())
+            warning = (
+                f"ipt at U = {problem.U:g}, eps_d = {problem.eps_d[0]:g}: no occupation of its "
+                f"own is consistent, the nearest n = {n:.4g} a spin misses {off}"
+            )
+        return SelfEnergySolution(
+            problem, sigma[None, :], {"reference_level": eps_0, "warning": warning}
+        )
 
-    def _self_energy(self, problem: ImpurityProblem, n: float) -> tuple[np.ndarray, float]:
-        """(n_w,) Sigma with the occupation n of one spin, and the level of its reference."""
+    def _self_energy(self, problem: ImpurityProblem, n: float) -> tuple[np.ndarray, float, float]:
+        """(n_w,) Sigma with the occupation n of one spin; level and occupation of its reference."""
         grid, U, eps_d = problem.grid, problem.U, problem.eps_d[0]
         free = np.zeros(grid.n_w, complex)
         if U == 0:
-            return free, eps_d
+            return free, eps_d, n
 
         def surplus(eps_0: float) -> float:
             return _occupation(problem.replace(eps_d=eps_0), free) - n
@@ -152,7 +164,7 @@ class IptSolver(SerialBatch):
         diagram = grid.greens_function(second_order_diagram(grid, poles, self.step) / grid.weights)
         b = ((1 - n) * U + eps_d - eps_0) / (n_0 * (1 - n_0))
         a = n * (1 - n) / (n_0 * (1 - n_0))
-        return U * n + a * U**2 * grid.greens_function(_dressed(grid, diagram, b)), eps_0
+        return U * n + a * U**2 * grid.greens_function(_dressed(grid, diagram, b)), eps_0, n_0
 
 
 def _dressed(grid: FrequencyGrid, diagram: np.ndarray, b: float) -> np.ndarray:
@@ -189,7 +201,10 @@ def _occupation(problem: ImpurityProblem, sigma: np.ndarray) -> float:
 
 
 def _root(function: Callable[[float], float], low: float, high: float, tolerance: float) -> float:
-    """Zero of a falling function; the end that is nearer to one where it does not change sign."""
+    """Zero of a falling function; the end that is nearer to one where it does not change sign.
+
+    The caller looks at how well it fits.
+    """
     if function(low) <= 0:
         return low
     if function(high) >= 0:
