@@ -12,7 +12,7 @@ from hydra.utils import get_object
 ROOT = Path(__file__).resolve().parents[1]
 SRC = ROOT / "src"
 CONF = ROOT / "conf"
-EVERYONE = {"errors", "provenance"}
+EVERYONE = {"errors", "progress", "provenance"}
 ALLOWED = {
     "physics": {"physics"},
     "data": {"data", "physics"},

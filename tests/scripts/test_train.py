@@ -46,7 +46,6 @@ def command_line(folder, *arguments, data=SYNTHETIC, multirun=False):
         **os.environ,
         "PYTHONPATH": path,
         "WANDB_MODE": "offline",
-        "WANDB_SILENT": "true",
         "OMP_NUM_THREADS": "1",
     }
     return {"args": command, "env": environment, "cwd": ROOT, "text": True}
@@ -71,7 +70,7 @@ def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
     status, out, err = train(folder, "model=crossattn", "loss.lam=0.1", "model.width=8")
     assert status == 0, err
-    return folder, out
+    return folder, out, err
 
 
 def test_checkpoint_becomes_a_solver(run):
@@ -93,6 +92,20 @@ def test_loggers_wrote(run):
     assert len(values["val/kl_median"]) == 2 and len(values["train/loss"]) == 2
     assert values["test/kl_median"] and values["test/kernel_ridge/kl_median"]
     assert list((run[0] / "wandb").glob("offline-run-*/run-*.wandb"))
+
+
+def test_wandb_warns_of_no_setting(run):
+    """Lightning hands over one that W&B is about to remove."""
+    assert "wandb: Tracking run" in run[2]
+    assert not [line for line in run[2].splitlines() if "wandb" in line and "removed" in line]
+
+
+def test_a_log_shows_every_validation(run):
+    """stdout is no terminal here; lines of steps come by the clock, see test_progress.py."""
+    shown = [line for line in run[1].splitlines() if line.startswith("epoch ")]
+    assert [line.split(":")[0] for line in shown] == ["epoch 1 of 2", "epoch 2 of 2"]
+    last = metrics(run[0])["val/kl_median"][-1]
+    assert f"val/kl_median {float(last):.3e}" in shown[-1]
 
 
 def test_checkpoints_load_without_unpickling(run):
