@@ -171,3 +171,15 @@ def test_the_cache_gives_the_same_and_knows_what_it_holds(dataset, tmp_path, mon
     again = cached_labels(store, GRID, ANGLES, RESOLUTION)
     for field in dataclasses.fields(first):
         assert np.array_equal(getattr(again, field.name), getattr(first, field.name))
+
+
+def test_labels_need_no_place_for_a_cache(dataset, tmp_path):
+    """Data in a folder that cannot be written, for which a file in the way stands (root can)."""
+    path = tmp_path / "toy.h5"
+    path.write_bytes(dataset.read_bytes())
+    (tmp_path / ".labels").write_text("in the way")
+    store = SpectralStore.open(path)
+    found = cached_labels(store, GRID, ANGLES, RESOLUTION)
+    expected = make_labels(store, GRID, ANGLES, RESOLUTION)
+    assert np.array_equal(found.rotated, expected.rotated)
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".labels", "toy.h5"]

@@ -1,7 +1,6 @@
 """evaluate.py through its real command line, on two untrained networks and toy data."""
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -12,6 +11,7 @@ import numpy as np
 import pytest
 import toy_files
 import yaml
+from shell import environment
 
 import evaluate
 from dmftnet.callbacks.assessment import datamodule_of, find_checkpoints
@@ -71,8 +71,7 @@ def report(files):
     out = files / "report"
     more = [f"+ensembles.both=[{files}/a,{files}/b]", f"results={files}/docs"]
     command = [sys.executable, str(ROOT / "evaluate.py"), *arguments(files, out, *more)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg", "COLUMNS": "200"}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return out, done.stdout
 

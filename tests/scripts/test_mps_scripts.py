@@ -1,13 +1,13 @@
 """The tensor-network solver through the real scripts: a killed solve goes on; its data train."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import h5py
+from shell import environment
 
 ROOT = Path(__file__).resolve().parents[2]
 SOLVER = (
@@ -43,8 +43,8 @@ def dmft(folder, checkpoint, *program):
     """The script's command and environment, for `subprocess`."""
     command = [sys.executable, *program, *SOLVER]
     command += [f"solver.checkpoint={checkpoint}", f"hydra.run.dir={folder}"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return {"args": command, "env": environment, "cwd": ROOT, "capture_output": True, "text": True}
+    options = {"cwd": ROOT, "capture_output": True, "text": True}
+    return {"args": command, "env": environment(), **options}
 
 
 def saved_steps(folder):
@@ -80,7 +80,6 @@ def test_its_dataset_trains(tmp_path):
     command = [sys.executable, str(ROOT / "train.py"), "dataset=mps", "model=mlp", "callbacks=none"]
     command += ["threads=1", "trainer.max_epochs=1", "trainer.check_val_every_n_epoch=1"]
     command += ["+trainer.enable_progress_bar=false", f"hydra.run.dir={tmp_path}"]
-    environment = {**os.environ, "WANDB_MODE": "offline", "OMP_NUM_THREADS": "1"}
-    run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    run = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     assert list(tmp_path.rglob("*.safetensors")) or list(tmp_path.rglob("*.ckpt"))
