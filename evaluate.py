@@ -20,7 +20,6 @@ import hydra
 import torch
 from hydra.core.hydra_config import HydraConfig
 from rich.console import Console
-from rich.progress import track
 from rich.table import Table as ConsoleTable
 
 from dmftnet.callbacks.assessment import (
@@ -43,6 +42,7 @@ from dmftnet.data.references import ReferenceStore
 from dmftnet.errors import DmftnetError
 from dmftnet.models.checkpoint import read_record
 from dmftnet.physics.solution_io import refuse_to_overwrite
+from dmftnet.progress import progress
 from dmftnet.provenance import provenance, sha256, sha256_of_all
 from dmftnet.report.html import cell, write_report
 from dmftnet.report.results import with_spread, write_results
@@ -124,10 +124,11 @@ def main(config) -> None:
     settings = Settings(
         plain["dataset"], reference_files(plain), instantiate(config.loop), hysteresis, config.seed
     )
-    assessments = [
-        assess_checkpoints(paths, label, variant, settings)
-        for label, (variant, paths) in track(models.items(), "models", console=console)
-    ]
+    assessments = []
+    with progress("models", len(models), 0, config.progress_every, console) as update:
+        for label, (variant, paths) in models.items():
+            assessments.append(assess_checkpoints(paths, label, variant, settings))
+            update(len(assessments), f"last {label}")
     first = assessments[0].record
     best = plain["best"] or best_label(assessments)
     drawn = {a.label for a in shown(assessments, best)}

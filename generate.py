@@ -19,11 +19,11 @@ import numpy as np
 import yaml
 from omegaconf import DictConfig
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from dmftnet.config import entry_point, instantiate, to_plain
 from dmftnet.data.generation import Plan, generate, open_journal, recipe_hash
 from dmftnet.errors import DmftnetError
+from dmftnet.progress import progress
 from dmftnet.provenance import provenance
 
 RECIPE = ("grid", "lattice", "solver", "sampling")
@@ -47,17 +47,6 @@ def file_attributes(cfg: DictConfig, plan: Plan) -> dict:
     }
 
 
-def progress_bar(console: Console) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[rate]}"),
-        console=console,
-    )
-
-
 @hydra.main(config_path="conf", config_name="generate", version_base="1.3")
 @entry_point
 def main(cfg: DictConfig) -> None:
@@ -75,14 +64,14 @@ def main(cfg: DictConfig) -> None:
         console.print(f"{journal.path}: {found} of {plan.n_jobs} jobs are there already")
     started, solves = time.monotonic(), 0
     try:
-        with instantiate(cfg.executor) as executor, progress_bar(console) as bar:
-            task = bar.add_task("jobs", total=plan.n_jobs, completed=found, rate="")
+        shown = progress("jobs", plan.n_jobs, found, cfg.progress_every, console)
+        with instantiate(cfg.executor) as executor, shown as update:
             run = generate(plan, solver, lattice, grid, executor, journal, cfg.max_in_flight)
             for job, columns in run:
                 n_solves, remark = plan.describe(columns)
                 solves += n_solves
-                rate = f"{solves * 3600 / (time.monotonic() - started):.0f} solves/h"
-                bar.update(task, advance=1, rate=rate)
+                rate = solves * 3600 / (time.monotonic() - started)
+                update(len(journal.jobs), f"{rate:.0f} solves/h")
                 if remark:
                     console.print(f"job {job} {remark}")
         journal.finish()

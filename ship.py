@@ -125,7 +125,7 @@ def main(config) -> None:
     members = read_record(part).get("members", [])
     described = [read_record(part / name) for name in members] or [read_record(part)]
     card = model_card(read_record(part), described, rows)
-    (part / "README.md").write_text(card)
+    (part / "README.md").write_text(card, encoding="utf-8")
     size = sum(file.stat().st_size for file in part.rglob("*") if file.is_file()) / 1e6
     if size > config.max_size:
         shutil.rmtree(part)

@@ -24,6 +24,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from rich.console import Console
 from rich.table import Table
 
+from dmftnet.callbacks.progress_log import ProgressLog
 from dmftnet.config import entry_point, instantiate, to_plain
 from dmftnet.errors import DmftnetError, StoreError
 from dmftnet.models.checkpoint import build_model, describe_data, save_model
@@ -58,8 +59,16 @@ def train_network(
     best = ModelCheckpoint(filename="best", monitor=config.monitor, every_n_epochs=every, **keeping)
     last = ModelCheckpoint(filename="last", **keeping)  # save_last writes where `best` does alone
     callbacks = [instantiate(node) for node in (config.get("callbacks") or {}).values()]
+    shown = {}
+    if not Console().is_terminal:  # where a bar shows nothing before its end
+        callbacks.append(ProgressLog(config.progress_every))
+        shown["enable_progress_bar"] = False
     trainer = instantiate(
-        config.trainer, logger=loggers, callbacks=[*callbacks, best, last], default_root_dir=run_dir
+        config.trainer,
+        logger=loggers,
+        callbacks=[*callbacks, best, last],
+        default_root_dir=run_dir,
+        **shown,
     )
     if config.resume is not None and not Path(config.resume).is_file():
         raise StoreError(f"resume: no file '{config.resume}'; give a run's checkpoints/last.ckpt")

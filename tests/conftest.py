@@ -1,6 +1,15 @@
 """Settings that every test shares."""
 
-from hypothesis import HealthCheck, settings
+import os
+
+for name in [name for name in os.environ if name.startswith("WANDB_")]:
+    del os.environ[name]
+os.environ |= {"MPLBACKEND": "Agg", "WANDB_MODE": "offline"}
+# Before numpy is imported: matrices here are small, and threads wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("NUMBA_NUM_THREADS", "1")
+
+from hypothesis import HealthCheck, settings  # noqa: E402 - imports numpy
 
 # The same examples in every run, and no clock: a busy machine is no failure.
 settings.register_profile(

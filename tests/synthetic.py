@@ -89,11 +89,20 @@ class EpochSampler(Sampler):
 class SyntheticDataModule(lightning.LightningDataModule):
     """Stands in for `SpectralDataModule` with the same arguments."""
 
-    def __init__(self, grid=GRID, angles=ANGLES, resolution=RESOLUTION, batch_size=8, seed=0, n=32):
+    def __init__(
+        self,
+        grid=GRID,
+        angles=ANGLES,
+        resolution=RESOLUTION,
+        batch_size=8,
+        seed=0,
+        held_out_U=(),
+        n=32,
+    ):
         super().__init__()
         self.grid, self.angles, self.resolution = dict(grid), tuple(angles), tuple(resolution)
         self.batch_size, self.seed, self.n = batch_size, seed, n
-        self.held_out_U = ()
+        self.held_out_U = tuple(held_out_U)
 
     def setup(self, stage=None):
         sizes = {"train": self.n, "val": 8, "test": 8}

@@ -12,7 +12,7 @@ from hydra.utils import get_object
 ROOT = Path(__file__).resolve().parents[1]
 SRC = ROOT / "src"
 CONF = ROOT / "conf"
-EVERYONE = {"errors", "provenance"}
+EVERYONE = {"errors", "progress", "provenance"}
 ALLOWED = {
     "physics": {"physics"},
     "data": {"data", "physics"},
@@ -28,7 +28,7 @@ GROUP_FILES = sorted(p for p in CONF.glob("*/*.yaml") if p.parent.name != "exper
 def imported_packages(path: Path) -> set[str]:
     """First component below ``dmftnet`` of every import in a file, also those inside functions."""
     names = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         modules = []
         if isinstance(node, ast.Import):
             modules = [alias.name for alias in node.names]
@@ -44,7 +44,7 @@ def imported_packages(path: Path) -> set[str]:
 def imported_modules(path: Path) -> set[str]:
     """Top-level module names that a file imports."""
     names = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names |= {alias.name.split(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -81,7 +81,7 @@ def test_the_package_is_never_called_src():
 
 def test_files_stay_readable():
     for path in [*SRC.rglob("*.py"), *ROOT.glob("*.py"), *(ROOT / "tests").rglob("*.py")]:
-        assert len(path.read_text().splitlines()) <= 500, path.relative_to(ROOT)
+        assert len(path.read_text(encoding="utf-8").splitlines()) <= 500, path.relative_to(ROOT)
 
 
 @pytest.fixture
@@ -101,13 +101,15 @@ def test_root_config_composes(name, hydra_conf):
 
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda p: p.stem)
 def test_experiment_composes(path, hydra_conf):
-    assert path.read_text().startswith("# @package _global_"), "an experiment overrides the root"
+    assert path.read_text(encoding="utf-8").startswith("# @package _global_"), (
+        "an experiment overrides the root"
+    )
     assert compose(config_name="train", overrides=[f"+experiment={path.stem}"])
 
 
 @pytest.mark.parametrize("path", GROUP_FILES, ids=lambda p: f"{p.parent.name}/{p.stem}")
 def test_every_target_exists(path):
-    for target in targets(yaml.safe_load(path.read_text())):
+    for target in targets(yaml.safe_load(path.read_text(encoding="utf-8"))):
         assert callable(get_object(target)), target
 
 

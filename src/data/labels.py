@@ -31,11 +31,13 @@ import hashlib
 import json
 import os
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from functools import cache
 from pathlib import Path
 
 import numpy as np
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from dmftnet.data.store import SpectralStore
@@ -221,7 +223,7 @@ def cached_labels(
     angles: tuple[float, ...],
     resolution: tuple[float, float],
 ) -> SpectralArrays:
-    """`make_labels`, or what it gave before, from ``.labels/`` beside the dataset."""
+    """`make_labels`, or what it gave before, from ``.labels/`` beside the dataset, if it can."""
     inputs = [sources(), sha256(store.path), grid.omega.tolist(), angles, resolution]
     key = hashlib.sha256(json.dumps(inputs).encode()).hexdigest()[:16]
     folder = Path(store.path).parent / ".labels"
@@ -229,11 +231,14 @@ def cached_labels(
     if file.is_file():
         return SpectralArrays(**load_file(file))
     arrays = make_labels(store, grid, angles, resolution)
-    folder.mkdir(exist_ok=True)
-    (folder / ".gitignore").write_text("*\n")
+    values = {f.name: np.ascontiguousarray(getattr(arrays, f.name)) for f in fields(arrays)}
     temporary = file.with_suffix(f".{os.getpid()}.part")
-    save_file(
-        {f.name: np.ascontiguousarray(getattr(arrays, f.name)) for f in fields(arrays)}, temporary
-    )
-    os.replace(temporary, file)
+    try:
+        folder.mkdir(exist_ok=True)
+        (folder / ".gitignore").write_text("*\n")
+        save_file(values, temporary)
+        os.replace(temporary, file)
+    except (OSError, SafetensorError):  # a folder that only others may write, or a full disk
+        with suppress(OSError):
+            temporary.unlink()
     return arrays

@@ -56,7 +56,7 @@ def write_results(
         file = f"figures/{PREFIX}{name}.png"
         if file in text:
             (folder / file).write_bytes(to_png(figure, dpi=90))
-    (folder / "results.json").write_text(stored + "\n")
+    (folder / "results.json").write_text(stored + "\n", encoding="utf-8")
     path = folder / "results.md"
     path.write_text(text, encoding="utf-8")
     return path

@@ -197,3 +197,15 @@ def test_bare_spectra_lack_the_constant_part_of_the_resolution(store, labels):
     peak = np.argmax(labels.spectrum[3])
     assert labels.bare[3, peak] != labels.spectrum[3, peak]
     np.testing.assert_allclose(GRID.integrate(labels.bare), 1, atol=1e-5)
+
+
+def test_labels_need_no_place_for_a_cache(dataset, tmp_path):
+    """Data in a folder that cannot be written, for which a file in the way stands (root can)."""
+    path = tmp_path / "toy.h5"
+    path.write_bytes(dataset.read_bytes())
+    (tmp_path / ".labels").write_text("in the way")
+    store = SpectralStore.open(path)
+    found = cached_labels(store, GRID, ANGLES, RESOLUTION)
+    expected = make_labels(store, GRID, ANGLES, RESOLUTION)
+    assert np.array_equal(found.rotated, expected.rotated)
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".labels", "toy.h5"]

@@ -75,8 +75,10 @@ def numbers():
 def test_text_numbers_and_figures_are_written_together(tmp_path):
     figure = Figure(figsize=(1, 1))
     path = write_results(tmp_path, numbers(), {"spectra": figure})
-    text = path.read_text()
-    assert render_results(json.loads((tmp_path / "results.json").read_text())) == text
+    text = path.read_text(encoding="utf-8")
+    assert (
+        render_results(json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))) == text
+    )
     assert "figures/results_spectra.png" in text and "results_latent_map" not in text
     assert (tmp_path / "figures" / "results_spectra.png").read_bytes().startswith(b"\x89PNG")
     assert "| test KL | <= 1 | 0.5 | met | 0.4 |" in text
@@ -85,7 +87,7 @@ def test_text_numbers_and_figures_are_written_together(tmp_path):
 
 
 def test_tables_have_as_many_cells_as_columns(tmp_path):
-    lines = write_results(tmp_path, numbers(), {}).read_text().splitlines()
+    lines = write_results(tmp_path, numbers(), {}).read_text(encoding="utf-8").splitlines()
     for first, second in pairwise(lines):
         if first.startswith("|") and second.startswith("|"):
             assert first.count("|") == second.count("|"), (first, second)
@@ -113,6 +115,6 @@ def test_the_committed_text_is_that_of_the_committed_numbers():
     assert numbers.is_file() == text.is_file()  # both, or neither before the first results
     if numbers.is_file():
         written = text.read_text(encoding="utf-8")
-        assert written == render_results(json.loads(numbers.read_text()))
+        assert written == render_results(json.loads(numbers.read_text(encoding="utf-8")))
         figures = re.findall(r"^!\[.*\]\((.*)\)$", written, flags=re.MULTILINE)
         assert figures and all((DOCS / figure).is_file() for figure in figures)

@@ -1,7 +1,6 @@
 """dmft.py through its real command line, on a small bath and a coarse grid."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +8,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from shell import environment
 
 from dmftnet.errors import StoreError
 from dmftnet.physics.grid import FrequencyGrid
@@ -22,8 +22,7 @@ LOOSE = ("loop.tolerance=1.0e-2", "loop.zero_tolerance=0.05", "loop.max_iteratio
 def dmft(folder, *arguments):
     """Run the script; (exit status, stdout, stderr)."""
     command = [sys.executable, str(ROOT / "dmft.py"), *SMALL, *arguments, f"hydra.run.dir={folder}"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    run = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True)
     return run.returncode, run.stdout, run.stderr
 
 

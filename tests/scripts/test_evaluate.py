@@ -1,7 +1,6 @@
 """evaluate.py through its real command line, on two untrained networks and toy data."""
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -13,6 +12,7 @@ import numpy as np
 import pytest
 import toy_files
 import yaml
+from shell import environment
 
 import evaluate
 from dmftnet.callbacks.assessment import datamodule_of, find_checkpoints
@@ -74,8 +74,7 @@ def report(files):
     out = files / "report"
     more = [f"+ensembles.both=[{files}/a,{files}/b]", f"results={files}/docs"]
     command = [sys.executable, str(ROOT / "evaluate.py"), *arguments(files, out, *more)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg", "COLUMNS": "200"}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return out, done.stdout
 
@@ -83,7 +82,7 @@ def report(files):
 def test_report_holds_every_figure_and_names_itself(report):
     out, printed = report
     assert {path.stem for path in out.glob("*.png")} == FIGURES
-    page = (out / "report.html").read_text()
+    page = (out / "report.html").read_text(encoding="utf-8")
     assert len(re.findall(r'<img src="data:image/png;base64,', page)) == len(FIGURES)
     for text in ("mlp, rotated, lam 0", "mlp, rotated, lam 1", "kernel ridge", "nearest neighbour"):
         assert text in page and text in printed
@@ -126,7 +125,7 @@ def test_targets_are_printed_and_in_the_report(report):
     out, printed = report
     numbers = json.loads((out / "metrics.json").read_text())
     assert numbers["best"] in numbers["models"]
-    page = (out / "report.html").read_text()
+    page = (out / "report.html").read_text(encoding="utf-8")
     for entry in numbers["targets"]:
         assert markupsafe.escape(entry["what"]) in page
     assert "missed" in printed and "test KL, median" in printed
@@ -134,7 +133,7 @@ def test_targets_are_printed_and_in_the_report(report):
 
 def test_documents_come_from_the_same_numbers(report, files):
     numbers = json.loads((files / "docs" / "results.json").read_text())
-    text = (files / "docs" / "results.md").read_text()
+    text = (files / "docs" / "results.md").read_text(encoding="utf-8")
     assert render_results(numbers) == text
     drawn = {path.stem.removeprefix("results_") for path in (files / "docs/figures").iterdir()}
     assert drawn == FIGURES - {"dmft_closure"}

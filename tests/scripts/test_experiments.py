@@ -1,12 +1,12 @@
 """Every experiment takes a step through the real command line, on toy data."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import toy_files
+from shell import environment
 
 ROOT = Path(__file__).resolve().parents[2]
 EXPERIMENTS = sorted(path.stem for path in (ROOT / "conf" / "experiment").glob("*.yaml"))
@@ -45,8 +45,7 @@ def step(dataset, tmp_path_factory):
         command += [f"dataset.path={dataset}", f"hydra.run.dir={folder}"]
         if name in GOES_ON_FROM:
             command += [f"init_from={run(GOES_ON_FROM[name])}"]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+        done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         return folder
 

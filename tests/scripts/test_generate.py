@@ -10,12 +10,14 @@ from pathlib import Path
 
 import h5py
 import pytest
+from shell import environment
 
 from dmftnet.data.jobfile import content_hash
 from dmftnet.data.store import SpectralStore
 
 ROOT = Path(__file__).parents[2]
 N_JOBS = 12
+WITH_TOY = environment(PYTHONPATH=str(ROOT / "tests"))
 
 
 def command(folder: Path, *overrides: str) -> list[str]:
@@ -34,13 +36,9 @@ def command(folder: Path, *overrides: str) -> list[str]:
     ]
 
 
-def environment() -> dict[str, str]:
-    return os.environ | {"PYTHONPATH": str(ROOT / "tests"), "OMP_NUM_THREADS": "1"}
-
-
 def generate(folder: Path, *overrides: str) -> subprocess.CompletedProcess:
     return subprocess.run(
-        command(folder, *overrides), env=environment(), cwd=folder, capture_output=True, text=True
+        command(folder, *overrides), env=WITH_TOY, cwd=folder, capture_output=True, text=True
     )
 
 
@@ -65,7 +63,7 @@ def kill_midway(folder: Path, delay: float) -> None:
     """Start the script and kill it and its workers some time after its file appeared."""
     process = subprocess.Popen(
         command(folder, "solver.seconds=0.04"),
-        env=environment(),
+        env=WITH_TOY,
         cwd=folder,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -1,13 +1,13 @@
 """ship.py, and what uses its folder: dmft.py with both learned solvers, generate.py."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import yaml
+from shell import environment
 from toy_files import ANGLES, GRID, RESOLUTION, make_checkpoint, make_dataset, make_references
 
 from dmftnet.data.collected import read_collected
@@ -26,8 +26,7 @@ SMALL_RAS = ("solver.exact.n_bath=11", "solver.exact.depths=[all,4,1]", "solver.
 def script(name, *arguments):
     """Run a script; (exit status, stdout, stderr)."""
     command = [sys.executable, str(ROOT / name), *map(str, arguments)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    run = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True)
     return run.returncode, run.stdout, run.stderr
 
 

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -13,11 +12,13 @@ import pytest
 import torch
 import yaml
 from hydra import compose, initialize_config_dir
+from shell import environment
 
 from dmftnet.models.checkpoint import load_model
 from dmftnet.models.network_solver import NetworkSolver
 
 ROOT = Path(__file__).resolve().parents[2]
+WITH_SYNTHETIC = environment(PYTHONPATH=str(ROOT / "tests"))
 SYNTHETIC = (
     "dataset._target_=synthetic.SyntheticDataModule",
     "~dataset.path",
@@ -41,15 +42,7 @@ def command_line(folder, *arguments, data=SYNTHETIC, multirun=False):
     mode = ["-m"] if multirun else []
     command = [sys.executable, str(ROOT / "train.py"), *mode, *data, *QUICK, *arguments]
     command += [f"{place}={folder}"]
-    path = os.pathsep.join([str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")])
-    environment = {
-        **os.environ,
-        "PYTHONPATH": path,
-        "WANDB_MODE": "offline",
-        "WANDB_SILENT": "true",
-        "OMP_NUM_THREADS": "1",
-    }
-    return {"args": command, "env": environment, "cwd": ROOT, "text": True}
+    return {"args": command, "env": WITH_SYNTHETIC, "cwd": ROOT, "text": True}
 
 
 def train(folder, *arguments, **options):
@@ -71,7 +64,7 @@ def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
     status, out, err = train(folder, "model=crossattn", "loss.lam=0.1", "model.width=8")
     assert status == 0, err
-    return folder, out
+    return folder, out, err
 
 
 def test_checkpoint_becomes_a_solver(run):
@@ -93,6 +86,20 @@ def test_loggers_wrote(run):
     assert len(values["val/kl_median"]) == 2 and len(values["train/loss"]) == 2
     assert values["test/kl_median"] and values["test/kernel_ridge/kl_median"]
     assert list((run[0] / "wandb").glob("offline-run-*/run-*.wandb"))
+
+
+def test_wandb_warns_of_no_setting(run):
+    """Lightning hands over one that W&B is about to remove."""
+    assert "wandb: Tracking run" in run[2]
+    assert not [line for line in run[2].splitlines() if "wandb" in line and "removed" in line]
+
+
+def test_a_log_shows_every_validation(run):
+    """stdout is no terminal here; lines of steps come by the clock, see test_progress.py."""
+    shown = [line for line in run[1].splitlines() if line.startswith("epoch ")]
+    assert [line.split(":")[0] for line in shown] == ["epoch 1 of 2", "epoch 2 of 2"]
+    last = metrics(run[0])["val/kl_median"][-1]
+    assert f"val/kl_median {float(last):.3e}" in shown[-1]
 
 
 def test_checkpoints_load_without_unpickling(run):
@@ -233,17 +240,9 @@ def test_sweep_draws_runs_that_train_accepts(sweeps_python, tmp_path):
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         for parameters in drawn:
             compose("train", overrides=[f"{key}={value}" for key, value in parameters.items()])
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(ROOT / "tests"),
-        "WANDB_MODE": "offline",  # stands in for the server
-        "WANDB_SILENT": "true",
-        "OMP_NUM_THREADS": "1",
-    }
     tiny = [*SYNTHETIC, *QUICK, "trainer.max_epochs=1", f"hydra.run.dir={tmp_path}"]
-    run = subprocess.run(
-        [*agent_command(drawn[0]), *tiny], cwd=ROOT, env=environment, capture_output=True, text=True
-    )
+    options = {"cwd": ROOT, "env": WITH_SYNTHETIC, "capture_output": True, "text": True}
+    run = subprocess.run([*agent_command(drawn[0]), *tiny], **options)
     assert run.returncode == 0, run.stderr
     metric = yaml.safe_load(SWEEP.read_text())["metric"]["name"]
     assert metrics(tmp_path)[metric]

@@ -77,10 +77,14 @@ class EvolutionPlan:
         return self.dt * np.arange((2 * self.n_steps if self.squared else self.n_steps) + 1)
 
     def fingerprint(self, model: ImpurityModel, label: str) -> str:
-        """Identifies an evolution, so that a checkpoint resumes nothing else."""
+        """Identifies an evolution, so that a checkpoint resumes nothing else.
+
+        The bath to 1e-9 D: its last digits (1e-15) differ between processors, and a run that goes
+        on elsewhere is the same run.
+        """
         digest = hashlib.sha256(label.encode())
         for orbital in model.orbitals:
-            digest.update(np.ascontiguousarray(orbital.one_body).tobytes())
+            digest.update((np.round(orbital.one_body, 9) + 0.0).tobytes())  # no -0.0
         digest.update(json.dumps([model.U, model.J, str(self)]).encode())
         return digest.hexdigest()[:16]
 
@@ -124,6 +128,7 @@ class Evolution:
         """
         plan, m, site = self.plan, len(self.kets), self.label_site
         signal = np.zeros((plan.order + 1, plan.times.size, m, m), dtype=np.complex128)
+        state = self._resume(signal)
         norms = np.array([ket.norm() for ket in self.kets])
         norms = np.where(norms > 0, norms, 1.0)
         if plan.squared:
@@ -131,7 +136,6 @@ class Evolution:
         else:
             bras = [bundled(row, site, UNCUT) for row in self._bra_states()]
             scale = np.outer(np.ones(m), norms)
-        state = self._resume(signal)
         if state is None:
             unit = [ket.scaled(1 / norm) for ket, norm in zip(self.kets, norms, strict=True)]
             state = bundled(unit, site, plan.truncation).as_complex()
@@ -202,9 +206,12 @@ class Evolution:
             file["signal"] = signal
             file["bond_dimensions"] = np.array(self.bond_dimensions, dtype=np.int64)
             state.save(file.create_group("state"))
+            for i, ket in enumerate(self.kets):
+                ket.save(file.create_group(f"kets/{i}"))
         os.replace(partial, self.checkpoint)
 
     def _resume(self, signal: np.ndarray) -> BlockState | None:
+        """The saved state, with its own kets: a ground state found anew may have the other sign."""
         if self.checkpoint is None or not self.checkpoint.exists():
             return None
         try:
@@ -217,6 +224,7 @@ class Evolution:
                 self.step = int(file.attrs["step"])
                 signal[:] = file["signal"][()]
                 self.bond_dimensions = file["bond_dimensions"][()].tolist()
+                self.kets = [BlockState.load(file[f"kets/{i}"]) for i in range(len(file["kets"]))]
                 return BlockState.load(file["state"])
         except (OSError, KeyError) as error:
             raise StoreError(

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from rich.progress import Progress
 
 from dmftnet.errors import InvalidProblemError, SpaceTooLargeError
 from dmftnet.physics.bath import StarBath
@@ -28,6 +27,7 @@ from dmftnet.physics.solvers.mps_state import (
     with_operator,
 )
 from dmftnet.physics.time_contour import TimeContour, reconstruct
+from dmftnet.progress import progress
 
 if TYPE_CHECKING:
     from dmftnet.physics.solvers.mps import MpsSolver
@@ -223,7 +223,7 @@ class PreparedImpurity:
         if self.solver.checkpoint is not None:
             digest = plan.fingerprint(self.model, label)
             path = Path(self.solver.checkpoint) / f"mps-{digest}.h5"
-        with _progress(self.solver.progress, label) as report:
+        with _progress(self.solver.progress, label, plan.n_steps) as report:
             evolution = Evolution(
                 self.model, kets, plan, label, path, self.solver.checkpoint_every, report
             )
@@ -239,15 +239,12 @@ def _is_symmetric(bath: StarBath) -> bool:
 
 
 @contextmanager
-def _progress(wanted: bool, label: str) -> Iterator[Callable[[int, int, int], None] | None]:
-    """A progress bar's callback, or None."""
+def _progress(
+    wanted: bool, label: str, n_steps: int
+) -> Iterator[Callable[[int, int, int], None] | None]:
+    """Callback of a progress bar, or of a log's lines; or None."""
     if not wanted:
         yield None
         return
-    with Progress() as bar:
-        task = bar.add_task(label, total=None)
-
-        def report(done: int, total: int, bond: int) -> None:
-            bar.update(task, completed=done, total=total, description=f"{label}, bond {bond}")
-
-        yield report
+    with progress(f"{label}: step", n_steps) as update:
+        yield lambda done, total, bond: update(done, f"bond {bond}")

@@ -189,7 +189,8 @@ class Sweeper:
         """Directions of ``L_w M`` outside u, added to u with zeros in the centre."""
         outside: dict[int, list[np.ndarray]] = {}
         local = (self.operator.first[bond], self.operator.last[bond])
-        for w in left.keys() - set(local):  # those lie within the space of M, or are M itself
+        # `local` ones lie within the space of M, or are M itself
+        for w in sorted(left.keys() - set(local)):
             for (bra, ket), L in left[w].items():
                 if ket not in M:
                     continue
