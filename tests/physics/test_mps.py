@@ -9,6 +9,9 @@ from physics.kanamori import Kanamori
 
 from dmftnet.errors import DmftnetWarning, InvalidProblemError, SpaceTooLargeError, StoreError
 from dmftnet.physics.bath import StarBath
+from dmftnet.physics.grid import FrequencyGrid
+from dmftnet.physics.impurity import ImpurityProblem
+from dmftnet.physics.lattice import semicircle
 from dmftnet.physics.solvers.mps import MpsSolver
 from dmftnet.physics.solvers.mps_algebra import overlap
 from dmftnet.physics.solvers.mps_blocks import Truncation
@@ -214,6 +217,20 @@ def test_two_orbitals_against_diagonalisation(n_last):
     d = exact.d[0][UP]
     expected = exact.moments(energy, state, (d, exact.commutator(d)), 3)
     np.testing.assert_allclose(moments, expected, rtol=1e-7, atol=1e-6)
+
+
+def test_dyson_takes_each_orbitals_own_bath():
+    """Two orbitals with baths of unlike weight, U = 0: Sigma vanishes, if Delta is the right one.
+
+    With the other orbital's it would be 0.1/8 at the far end; 1e-3 is the fit of the signals."""
+    grid = FrequencyGrid.geometric(1e-2, 8.0, 60)
+    hybridization = np.stack([semicircle(grid, 0.0, 1.0, w) for w in (0.25, 0.15)])
+    problem = ImpurityProblem(0.0, [0.1, -0.1], grid, hybridization)
+    solver = MpsSolver(n_bath=2, t_max=20.0, dt=1.0, estimator="dyson", broadening=(1e-3, 1e-3))
+    solution = solver.solve(problem)
+    far = FrequencyGrid(np.array([-8.0, -6.0, 6.0, 8.0]))
+    assert np.abs(solution.self_energy(far)).max() < 2e-3
+    assert np.abs(np.subtract(*(b[0].couplings ** 2 for b in solution.baths)).sum()) > 0.05
 
 
 @pytest.mark.parametrize(
