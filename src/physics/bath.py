@@ -214,15 +214,25 @@ def interval_edges(
 def weight_window(
     grid: FrequencyGrid, hybridization: np.ndarray, quantile: float = 0.999
 ) -> tuple[float, float]:
-    """Window that leaves ``(1 - quantile)/2`` of the weight outside on either side of zero."""
+    """Window that leaves ``(1 - quantile)/2`` of the weight outside on either side of zero.
+
+    Between the points of the grid too: edges that snap to them make a step of every small change,
+    and a DMFT loop may cycle over it.
+    """
     tail = 0.5 * (1 - quantile) * grid.integrate(hybridization)
-    below = grid.cumulative(hybridization, grid.omega)
-    low = grid.omega[np.argmax(below >= tail)]
+    low = _quantile(grid, hybridization, tail)
     mirror = FrequencyGrid(-grid.omega[::-1])
-    above = mirror.cumulative(hybridization[::-1], mirror.omega)
-    high = -mirror.omega[np.argmax(above >= tail)]  # the same rule from the right: keeps symmetry
+    high = -_quantile(mirror, hybridization[::-1], tail)  # the same from the right: keeps symmetry
     floor = 0.05 * max(abs(low), abs(high), 1e-3)  # a bath on one side of zero only
     return min(float(low), -floor), max(float(high), floor)
+
+
+def _quantile(grid: FrequencyGrid, values: np.ndarray, tail: float) -> float:
+    """Where the weight below is `tail`; its growth taken linear in the cell."""
+    below = grid.cumulative(values, grid.omega)
+    k = max(int(np.argmax(below >= tail)), 1)
+    share = (tail - below[k - 1]) / max(below[k] - below[k - 1], 1e-300)
+    return float(grid.omega[k - 1] + np.clip(share, 0, 1) * (grid.omega[k] - grid.omega[k - 1]))
 
 
 def discretise(

@@ -243,3 +243,23 @@ def test_a_decoupled_impurity_is_refused():
     state = MeanField(n_pairs=1, n_d=1.0, energy=0.0)
     with pytest.raises(InvalidProblemError, match=r"decoupled.*finite coupling"):
         natural_orbitals(bath, -1.0, 0.0, state)
+
+
+@pytest.mark.parametrize("quantile", [0.9, 0.999])
+def test_the_window_follows_the_spectrum_between_the_points_of_the_grid(quantile):
+    """A band that grows by 1e-6 moves the window by about as much; on the points it would jump.
+
+    Exactly: the tails of a flat band, linear in its edge.
+    """
+    grid = FrequencyGrid.geometric(1e-2, 8.0, 120)  # cells of 12 %
+    edges = []
+    for half_width in 1.0 + 1e-6 * np.arange(200):
+        share = np.clip((half_width - np.abs(grid.omega)) / 0.3, 0.0, 1.0)
+        edges.append(weight_window(grid, share, quantile))
+    low, high = np.array(edges).T
+    np.testing.assert_allclose(low, -high, rtol=1e-12)
+    steps = np.diff(high)
+    assert np.all(steps > 0) and steps.max() < 1e-5
+    flat = np.ones(grid.n_w)
+    expected = -8.0 + 0.5 * (1 - quantile) * 16.0
+    assert weight_window(grid, flat, quantile)[0] == pytest.approx(expected, rel=1e-12)
