@@ -5,8 +5,7 @@
 
 The exact solver answers on the networks' grid and at their resolution, as a perfect network would,
 and `dmftnet.physics.resolution.sharpened` works on its answers. Loops start from the exact metal.
-What remains is the loss that no training can repair: this chooses `solver.sharpening` without any
-network.
+What remains is the loss that no training can repair: this bounds what `solver.sharpening` can give.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from dmftnet.physics.grid import FrequencyGrid
 from dmftnet.physics.impurity import ImpurityProblem, SerialBatch
 from dmftnet.physics.lattice import Bethe
 from dmftnet.physics.observables import kl_divergence
-from dmftnet.physics.quasiparticle import quasiparticle_weight
+from dmftnet.physics.quasiparticle import quasiparticle_weights
 from dmftnet.physics.resolution import sharpened
 from dmftnet.physics.solution import CurveSolution
 from dmftnet.physics.solvers.ras import RasSolver
@@ -51,7 +50,9 @@ class PerfectNetwork(SerialBatch):
         solution = self.exact.solve(problem.replace(grid=FINE, hybridization=curve))
         spectrum = network_spectrum(FINE, self.grid, RESOLUTION, solution.spectrum()[0])
         spectrum = sharpened(self.grid, spectrum, RESOLUTION[0], self.steps)
-        return CurveSolution(problem, spectrum[None] / self.grid.integrate(spectrum), {})
+        return CurveSolution(
+            problem, spectrum[None] / self.grid.integrate(spectrum), {}, resolution=RESOLUTION
+        )
 
 
 def main(U: float = 2.9) -> None:
@@ -64,19 +65,21 @@ def main(U: float = 2.9) -> None:
     exact = RasSolver(depths=("all", 12, 6, 1), stretch=5.5, n_lanczos=80)  # ras_fine
     problem = ImpurityProblem(U, -U / 2, NETWORK_GRID, 0.25 * metal.spectrum)
     table = Table("steps", "iterations", "A(0) pi D/2", "Z", "KL", title=f"metal at U = {U:g}")
-    table.add_row("exact", "", f"{metal.A0 * np.pi / 2:.3f}", f"{metal.Z:.4f}", "")
+    table.add_row(
+        "exact", "", f"{metal.A0 * np.pi / 2:.3f}", f"{metal.Z:.4f} +- {metal.Z_error:.4f}", ""
+    )
     console = Console()
     for steps in STEPS:
         began = time.monotonic()
         loop = DMFTLoop(PerfectNetwork(exact, steps), Bethe(), max_iterations=40)
         result = loop.run_one(problem)
         spectrum = result.solution.spectrum()[0]
-        Z = quasiparticle_weight(NETWORK_GRID, result.solution.self_energy()[0])
+        Z = quasiparticle_weights(result.solution)[0]
         table.add_row(
             str(steps),
             f"{result.iterations}" + ("" if result.converged else ", not converged"),
             f"{NETWORK_GRID.at_zero(spectrum) * np.pi / 2:.3f}",
-            f"{Z:.4f}",
+            f"{Z.value:.4f} +- {Z.error:.4f}",
             f"{kl_divergence(NETWORK_GRID, metal.spectrum, spectrum):.1e}",
         )
         console.print(f"{steps} steps: {result.reason}, {time.monotonic() - began:.0f} s")
