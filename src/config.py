@@ -7,6 +7,7 @@ module calls Hydra's ``instantiate`` (Hydra 1.4 wants a whitelist of targets at 
 from __future__ import annotations
 
 import functools
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -56,6 +57,9 @@ def entry_point(function: Callable) -> Callable:
 
     @functools.wraps(function)
     def wrapper(config):
+        for stream in (sys.stdout, sys.stderr):  # a locale without a table's lines is no error
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="replace")
         try:
             missing = sorted(OmegaConf.missing_keys(config))
             if missing:

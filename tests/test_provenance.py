@@ -1,6 +1,7 @@
 """Where files come from, and the edge between Hydra and plain Python."""
 
 import hashlib
+import io
 import subprocess
 import sys
 from pathlib import Path
@@ -132,6 +133,17 @@ def test_an_unknown_group_member_is_one_line_with_the_choices(capsys, monkeypatc
     assert exit_.value.code == 2
     line = capsys.readouterr().err
     assert line.count("\n") == 1 and "solver/nonsense" in line and "ras" in line
+
+
+def test_output_that_the_locale_cannot_write_is_replaced(monkeypatch):
+    @entry_point
+    def main(config):
+        print("a • in a list", flush=True)
+
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="ascii"))
+    main(OmegaConf.create({}))
+    assert written.getvalue() == b"a ? in a list\n"
 
 
 def test_entry_point_lets_defects_through():

@@ -112,7 +112,6 @@ class _Recorder(LightningModule):
         return torch.optim.SGD(self.parameters(), lr=0.0)
 
 
-@pytest.mark.filterwarnings("ignore:The 'train_dataloader' does not have many workers")
 @pytest.mark.filterwarnings("ignore:The number of training batches")
 def test_a_resumed_training_sees_what_an_uninterrupted_one_would(dataset, tmp_path):
     def train(epochs, resume=None):

@@ -68,7 +68,6 @@ def make_trainer(folder, callbacks=(), epochs=EPOCHS):
     )
 
 
-@pytest.mark.filterwarnings("ignore:.*does not have many workers:UserWarning")  # data in memory
 @pytest.mark.filterwarnings("ignore:.*LeafSpec.*:FutureWarning")  # inside lightning
 @pytest.mark.filterwarnings("ignore:.*LeafSpec.*:DeprecationWarning")
 @pytest.mark.filterwarnings("ignore:Checkpoint directory .* not empty:UserWarning")  # a resumed run

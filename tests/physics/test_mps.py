@@ -133,7 +133,8 @@ def test_a_killed_evolution_goes_on(impurity, tmp_path):
 def test_a_killed_evolution_goes_on_elsewhere(impurity, tmp_path):
     """Another processor: other last digits in the bath, the ground state with the other sign.
 
-    The digits differ by up to 3e-15 between OpenBLAS' kernels, with 59 bath sites.
+    The digits differ by up to 3e-15 between OpenBLAS' kernels, with 59 bath sites. They may change
+    the number of Krylov vectors in a step, which end at 1e-7; a wrong sign is an error of order 1.
     """
     plan = EvolutionPlan(TimeContour(1.0, 0.1), 0.25, EXACT, 1, False, 1e-7)
     whole = Evolution(impurity[0], kets(impurity, ("d+", "q+")), plan).run()
@@ -153,7 +154,7 @@ def test_a_killed_evolution_goes_on_elsewhere(impurity, tmp_path):
     there = ImpurityModel([there], U).shifted(ground.energy)
     other_sign = [ket.scaled(-1.0) for ket in kets(impurity, ("d+", "q+"))]
     second = Evolution(there, other_sign, plan, **options)
-    np.testing.assert_allclose(second.run(), whole, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(second.run(), whole, rtol=0, atol=1e-7)
 
 
 def test_solution_of_a_star(exact):

@@ -57,9 +57,12 @@ def test_full_space_equals_brute_force(case):
     state = FULL.solve_star(star(energies, couplings), eps_d, U)
     assert_equals_brute_force(state, exact)
     assert state.diagnostics["n_up"] + state.diagnostics["n_down"] == round(exact.electrons)
-    # pole by pole: Krylov directions shorter than 3e-8 of the block's length are dropped
+    # Pole by pole: Krylov directions shorter than 3e-8 of the block's length are dropped, and how
+    # well the last one kept is known is a matter of rounding. Four BLAS kernels give errors of 1e-9
+    # to 1e-8, last digits of the bath changed at random up to 2e-8, where |G| is 5.
     z = np.linspace(-4, 4, 33) + 0.05j
-    np.testing.assert_allclose(state.poles.G.greens(z), exact.greens(z), rtol=0, atol=2e-8)
+    G = exact.greens(z)
+    np.testing.assert_allclose(state.poles.G.greens(z), G, rtol=0, atol=3e-8 * np.abs(G).max())
 
 
 @settings(max_examples=12)

@@ -14,11 +14,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numba
 import numpy as np
 from scipy.linalg import eig_banded, eigh_tridiagonal
 
 from dmftnet.errors import ConvergenceError
+from dmftnet.physics.solvers.compiled import compiled
 
 N_STORED = 60  # Lanczos vectors kept between restarts of the ground-state search
 
@@ -141,7 +141,7 @@ def response_poles(
     return energies, vectors[: overlap.shape[0]].T @ overlap
 
 
-@numba.njit(cache=True)
+@compiled
 def _subtract(image, block, alpha, previous, back):
     """``image -= block alpha + previous back`` in place; returns ``image^T image``."""
     k, m, p = image.shape[1], block.shape[1], previous.shape[1]
@@ -206,7 +206,7 @@ def _orthonormalise(
     return Q, R
 
 
-@numba.njit(cache=True)
+@compiled
 def _times(block, matrix):
     """``block @ matrix`` for a tall block, without the overhead of a general product."""
     out = np.empty((block.shape[0], matrix.shape[1]))

@@ -18,11 +18,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 
 from dmftnet.errors import InvalidProblemError, SpaceTooLargeError
 from dmftnet.physics.bath import NaturalOrbitalBath
+from dmftnet.physics.solvers.compiled import compiled
 
 ACTIVE = np.array([[0, 0], [1, 0], [0, 1], [1, 1]])  # (n_d, n_b) of the four active states
 DEEPEST = 127  # a string's key has eight bits an excitation
@@ -288,7 +288,7 @@ def determinant_space(up: SpinStrings, down: SpinStrings) -> DeterminantSpace:
     return DeterminantSpace(up, down, row_start, column)
 
 
-@numba.njit(cache=True)
+@compiled
 def _pairs(row_start, column, up_class, class_start):
     n = row_start[-1]
     up, down = np.empty(n, np.int32), np.empty(n, np.int32)
@@ -380,7 +380,7 @@ def check_memory(
         )
 
 
-@numba.njit(cache=True)
+@compiled
 def _row_starts(
     row_start, column, up_class, down_class, down_start, u_start, u_target, d_start, d_target, n
 ):  # fmt: skip
@@ -408,7 +408,7 @@ def _row_starts(
     return start
 
 
-@numba.njit(cache=True)
+@compiled
 def _fill_rows(
     row_start, column, up_class, down_class, down_start,
     u_start, u_target, u_amplitude, u_diagonal,
@@ -442,7 +442,7 @@ def _fill_rows(
                 diagonal[k] = u_diagonal[iu] + d_diagonal[i] + u_interaction[iu] * d_occupied[i]
 
 
-@numba.njit(cache=True)
+@compiled
 def _matvec(start, target, amplitude, diagonal, x):
     y = np.empty_like(x)
     for k in range(x.size):
@@ -453,7 +453,7 @@ def _matvec(start, target, amplitude, diagonal, x):
     return y
 
 
-@numba.njit(cache=True)
+@compiled
 def _matmat(start, target, amplitude, diagonal, x):
     y = np.empty_like(x)
     if x.shape[1] == 2:

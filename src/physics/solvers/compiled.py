@@ -1,0 +1,19 @@
+"""Functions compiled by Numba, once a machine where the machine code can be kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numba
+
+
+def compiled(function: Callable) -> Callable:
+    """``numba.njit``, its result kept for the next process.
+
+    Numba refuses where neither the package nor the user's cache can be written, as in a container
+    under another user's name. There each process compiles for itself, some seconds.
+    """
+    try:
+        return numba.njit(cache=True)(function)
+    except RuntimeError:
+        return numba.njit(function)
