@@ -23,7 +23,12 @@ from rich.table import Table
 from dmftnet.config import entry_point, instantiate, run, to_plain
 from dmftnet.errors import DmftnetWarning
 from dmftnet.physics.dmft import DMFTLoop, DMFTResult, Iteration
+from dmftnet.physics.grid import FrequencyGrid
+from dmftnet.physics.impurity import ImpuritySolver
+from dmftnet.physics.lattice import Lattice
+from dmftnet.physics.mixing import Mixing
 from dmftnet.physics.solution_io import refuse_to_overwrite, save_solution, summarize
+from dmftnet.physics.solvers.ras_cost import notice
 from dmftnet.provenance import provenance
 
 COLUMNS = (("iteration", 9), ("eps_d", 10), ("KL", 10), ("filling", 9), ("A(0)", 9))
@@ -55,22 +60,32 @@ class Progress:
 def solve(cfg, progress: Progress) -> tuple[DMFTResult, dict]:
     """Build everything from the config and run the loop or the filling search."""
     warnings.simplefilter("ignore", DmftnetWarning)  # the summary carries it, once for all loops
-    solver, lattice = instantiate(cfg.solver), instantiate(cfg.lattice)
-    grid = getattr(solver, "grid", None)
-    grid = instantiate(cfg.grid) if grid is None else grid
-    problem = instantiate(cfg.problem)(grid=grid, lattice=lattice, start=cfg.start)
-    loop: DMFTLoop = instantiate(cfg.loop)(
-        solver=solver, lattice=lattice, mixing=instantiate(cfg.mixing), on_iteration=progress
+    lattice = instantiate(cfg, "lattice", Lattice)
+    mixing = instantiate(cfg, "mixing", Mixing)
+    make_loop, make_problem, search = (
+        instantiate(cfg, key) for key in ("loop", "problem", "filling_search")
     )
-    began = time.perf_counter()
+    solver = instantiate(cfg, "solver", ImpuritySolver)
     try:
+        if notice(solver):
+            print(notice(solver), file=sys.stderr)
+        grid = getattr(solver, "grid", None)
+        grid = instantiate(cfg, "grid", FrequencyGrid) if grid is None else grid
+        problem = make_problem(grid=grid, lattice=lattice, start=cfg.start)
+        loop: DMFTLoop = make_loop(
+            solver=solver, lattice=lattice, mixing=mixing, on_iteration=progress
+        )
+        began = time.perf_counter()
         if problem.filling is None:
             result = loop.run_one(problem)
         else:
-            result = instantiate(cfg.filling_search)(loop, problem, problem.filling)
-    finally:
-        if hasattr(solver, "close"):  # a guarded solver completes its collected file
-            solver.close()
+            result = search(loop, problem, problem.filling)
+    except BaseException:
+        if hasattr(solver, "abandon"):  # a guarded solver keeps what it collected
+            solver.abandon()
+        raise
+    if hasattr(solver, "close"):
+        solver.close()
     seconds = time.perf_counter() - began
     return result, summarize(result, solver.name, lattice.name, seconds)
 

@@ -22,6 +22,7 @@ from hydra.core.hydra_config import HydraConfig
 from rich.console import Console
 from rich.table import Table as ConsoleTable
 
+from dmftnet import checks
 from dmftnet.callbacks.assessment import (
     Settings,
     assess_baselines,
@@ -33,21 +34,40 @@ from dmftnet.callbacks.assessment import (
     metrics,
     shown,
 )
-from dmftnet.callbacks.hysteresis import exact_paths
+from dmftnet.callbacks.closure import LoopSettings
+from dmftnet.callbacks.hysteresis import HysteresisSettings, exact_paths
 from dmftnet.callbacks.loop_sets import REFERENCE, TEST
 from dmftnet.callbacks.sections import KL_COLUMNS, report_sections
 from dmftnet.callbacks.variants import variant_names
-from dmftnet.config import entry_point, instantiate, run, to_plain
+from dmftnet.config import arguments, entry_point, instantiate, run, to_plain
+from dmftnet.data.datamodule import SpectralDataModule
 from dmftnet.data.references import ReferenceStore
 from dmftnet.errors import DmftnetError
 from dmftnet.models.checkpoint import read_record
 from dmftnet.physics.solution_io import refuse_to_overwrite
-from dmftnet.progress import progress
+from dmftnet.progress import check_every, progress
 from dmftnet.provenance import provenance, sha256, sha256_of_all
 from dmftnet.report.html import cell, write_report
 from dmftnet.report.results import with_spread, write_results
 
 TITLE = "Neural impurity solvers on the Bethe lattice"
+
+
+def check(plain: Mapping[str, Any]) -> None:
+    """The keys that no class of the project checks; nothing has been read yet."""
+    checks.seed("seed", plain["seed"])
+    checks.threads("threads", plain["threads"])
+    check_every(plain["progress_every"])
+    checks.flag("baselines", plain["baselines"])
+    checks.numbers("shown_U", plain["shown_U"])
+    dataset = {k: v for k, v in checks.section("dataset", plain["dataset"]).items() if k[0] != "_"}
+    arguments(SpectralDataModule, "dataset", dataset)
+    checks.paths("dataset.path", dataset.get("path"))
+    checks.path("references", plain["references"])
+    if plain["test_references"] is not None:
+        checks.path("test_references", plain["test_references"], "a path, or null")
+    if plain["results"] is not None:
+        checks.path("results", plain["results"], "a folder, or null")
 
 
 def models_of(plain: Mapping[str, Any]) -> dict[str, tuple[str, list[Path]]]:
@@ -59,7 +79,7 @@ def models_of(plain: Mapping[str, Any]) -> dict[str, tuple[str, list[Path]]]:
         label: (variant, [path])
         for label, variant, path in zip(labels, variants, paths, strict=True)
     }
-    for name, patterns in (plain["ensembles"] or {}).items():
+    for name, patterns in checks.section("ensembles", plain["ensembles"] or {}).items():
         models[name] = (name, find_checkpoints(patterns))
     return models
 
@@ -114,16 +134,18 @@ def main(config) -> None:
     folder = Path(HydraConfig.get().runtime.output_dir)
     for name in ("report.html", "metrics.json"):
         refuse_to_overwrite(folder / name)
+    plain, console = to_plain(config), Console()
+    check(plain)
     if config.threads is not None:
         torch.set_num_threads(config.threads)
-    plain, console = to_plain(config), Console()
+    loop = instantiate(config, "loop", LoopSettings)
+    hysteresis = None
+    if config.hysteresis is not None:
+        hysteresis = instantiate(config, "hysteresis", HysteresisSettings)
     models = models_of(plain)
-    if plain["best"] is not None and plain["best"] not in models:
+    if plain["best"] is not None and plain["best"] not in list(models):
         raise DmftnetError(f"best = '{plain['best']}' is none of {list(models)}")
-    hysteresis = instantiate(config.hysteresis) if config.hysteresis is not None else None
-    settings = Settings(
-        plain["dataset"], reference_files(plain), instantiate(config.loop), hysteresis, config.seed
-    )
+    settings = Settings(plain["dataset"], reference_files(plain), loop, hysteresis, config.seed)
     assessments = []
     with progress("models", len(models), 0, config.progress_every, console) as update:
         for label, (variant, paths) in models.items():

@@ -12,7 +12,9 @@ disk at once. A finished file is never overwritten.
 
 from __future__ import annotations
 
+import sys
 import time
+from contextlib import AbstractContextManager
 
 import hydra
 import numpy as np
@@ -20,10 +22,15 @@ import yaml
 from omegaconf import DictConfig
 from rich.console import Console
 
-from dmftnet.config import entry_point, instantiate, to_plain
-from dmftnet.data.generation import Plan, generate, open_journal, recipe_hash
+from dmftnet import checks
+from dmftnet.config import entry_point, instantiate, run, to_plain
+from dmftnet.data.generation import Plan, check_size, generate, open_journal, recipe_hash
 from dmftnet.errors import DmftnetError
-from dmftnet.progress import progress
+from dmftnet.physics.grid import FrequencyGrid
+from dmftnet.physics.impurity import ImpuritySolver
+from dmftnet.physics.lattice import Lattice
+from dmftnet.physics.solvers.ras_cost import notice
+from dmftnet.progress import check_every, progress
 from dmftnet.provenance import provenance
 
 RECIPE = ("grid", "lattice", "solver", "sampling")
@@ -50,13 +57,19 @@ def file_attributes(cfg: DictConfig, plan: Plan) -> dict:
 @hydra.main(config_path="conf", config_name="generate", version_base="1.3")
 @entry_point
 def main(cfg: DictConfig) -> None:
-    plan, solver, lattice, grid = (
-        instantiate(cfg[key]) for key in ("sampling", "solver", "lattice", "grid")
-    )
-    if not isinstance(cfg.dataset.path, str):
+    checks.seed("seed", cfg.seed)
+    check_every(cfg.progress_every)
+    checks.integer("max_in_flight", cfg.max_in_flight, at_least=1)
+    kinds = {"sampling": Plan, "solver": ImpuritySolver, "lattice": Lattice, "grid": FrequencyGrid}
+    plan, solver, lattice, grid = (instantiate(cfg, key, kind) for key, kind in kinds.items())
+    if isinstance(to_plain(cfg.dataset)["path"], list):
         raise DmftnetError(
             f"dataset.path = {cfg.dataset.path}: several files serve training; give one to write"
         )
+    checks.path("dataset.path", cfg.dataset.path, "the path of a file to write")
+    check_size(plan, grid, cfg.max_memory)
+    if notice(solver):
+        print(notice(solver), file=sys.stderr)
     journal = open_journal(cfg.dataset.path, plan, grid, file_attributes(cfg, plan))
     console = Console()
     found = len(journal.jobs)
@@ -64,10 +77,12 @@ def main(cfg: DictConfig) -> None:
         console.print(f"{journal.path}: {found} of {plan.n_jobs} jobs are there already")
     started, solves = time.monotonic(), 0
     try:
+        pool = instantiate(cfg, "executor", AbstractContextManager)
         shown = progress("jobs", plan.n_jobs, found, cfg.progress_every, console)
-        with instantiate(cfg.executor) as executor, shown as update:
-            run = generate(plan, solver, lattice, grid, executor, journal, cfg.max_in_flight)
-            for job, columns in run:
+        with pool as executor, shown as update:
+            for job, columns in generate(
+                plan, solver, lattice, grid, executor, journal, cfg.max_in_flight
+            ):
                 n_solves, remark = plan.describe(columns)
                 solves += n_solves
                 rate = solves * 3600 / (time.monotonic() - started)
@@ -76,7 +91,7 @@ def main(cfg: DictConfig) -> None:
                     console.print(f"job {job} {remark}")
         journal.finish()
     finally:
-        journal.close()
+        journal.abandon()
     total = np.array([plan.describe(columns)[0] for columns in journal.jobs.values()]).sum()
     size = journal.path.stat().st_size / 2**20
     console.print(f"{journal.path}: {plan.n_jobs} jobs, {total} solves, {size:.1f} MiB")
@@ -86,4 +101,4 @@ def main(cfg: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

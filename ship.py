@@ -19,6 +19,7 @@ import torch
 from rich.console import Console
 from rich.markdown import Markdown
 
+from dmftnet import checks
 from dmftnet.callbacks.evidence import choose_sharpening, cost, examine, interpolation
 from dmftnet.config import entry_point, instantiate, run, to_plain
 from dmftnet.data.datamodule import SpectralDataModule
@@ -26,6 +27,7 @@ from dmftnet.errors import DmftnetError, StoreError
 from dmftnet.models.applicability import TrainingDistance, calibration_report, choose_limits
 from dmftnet.models.checkpoint import read_record
 from dmftnet.models.model_card import model_card
+from dmftnet.models.record import MAX_SHARPENING
 from dmftnet.models.scoring import hybridization_kl, kl_summary
 from dmftnet.models.shipped import load_ensemble, save_shipped
 from dmftnet.provenance import provenance
@@ -34,12 +36,15 @@ from dmftnet.provenance import provenance
 def training_data(config, checkpoints: list[str], records: list[dict]) -> SpectralDataModule:
     """The data that every checkpoint was trained on, as they saw it."""
     own = {key: records[0][key] for key in ("grid", "angles", "resolution")}
-    data = instantiate(config.dataset, **own)
+    data = instantiate(config, "dataset", SpectralDataModule, **own)
     for checkpoint, record in zip(checkpoints, records, strict=True):
-        found = record.get("data", {}).get("sha256")
+        if "members" in record or not record["head"]:
+            raise StoreError(f"'{checkpoint}' is no single network; give run folders of train.py")
+        origin = record.get("data") or {}
+        found = origin.get("sha256")
         if found != data.data_hash:
             raise StoreError(
-                f"'{checkpoint}' was trained on other data ({record.get('data', {}).get('file')}) "
+                f"'{checkpoint}' was trained on other data ({origin.get('file')}) "
                 f"than dataset.path = {config.dataset.path}: its validation split would prove "
                 "nothing; give the dataset it was trained on"
             )
@@ -87,35 +92,53 @@ def evidence(config, model, data) -> tuple[dict, dict, TrainingDistance]:
 
 def twin_scores(config, data, distance: TrainingDistance, steps: int) -> dict:
     """How networks trained alike, but without whole intervals of U, do inside of these."""
-    checkpoints = folders(to_plain(config)["twin"])
+    checkpoints = folders("twin", to_plain(config)["twin"])
     records = [read_record(checkpoint) for checkpoint in checkpoints]
-    blocks = [record.get("data", {}).get("held_out_U") for record in records]
+    blocks = [(record.get("data") or {}).get("held_out_U") for record in records]
     if not blocks[0] or any(own != blocks[0] for own in blocks):
         raise DmftnetError(
             f"twin = {checkpoints}: trained without the intervals {blocks}; give runs of "
             "experiment=blocks that share theirs"
         )
     same = {"grid": records[0]["grid"], "angles": data.angles, "resolution": data.resolution}
-    held_out = instantiate(config.dataset, **same, held_out_U=blocks[0])
+    held_out = instantiate(config, "dataset", SpectralDataModule, **same, held_out_U=blocks[0])
     return interpolation(load_ensemble(checkpoints), held_out, distance, steps)
 
 
-def folders(given: str | list[str]) -> list[str]:
+def folders(key: str, given: str | list[str]) -> list[str]:
     """One folder or several, as a list."""
-    return [given] if isinstance(given, str) else given
+    return list(map(str, checks.paths(key, given, "a run folder or a list of them")))
+
+
+def check(plain: dict) -> Path:
+    """The keys that no class of the project checks; the folder that is to be made."""
+    checks.seed("seed", plain["seed"])
+    checks.threads("threads", plain["threads"])
+    checks.number("max_size", plain["max_size"], above=0)
+    settings = checks.mapping("calibration", plain["calibration"], ("kl", "share"), complete=True)
+    checks.number("calibration.kl", settings["kl"], above=0)
+    checks.number("calibration.share", settings["share"], above=0, at_most=1)
+    names = ("steps", "most")
+    sharpening = checks.mapping("sharpening", plain["sharpening"], names, complete=True)
+    steps = {"at_least": 0, "at_most": MAX_SHARPENING}
+    checks.integer("sharpening.most", sharpening["most"], **steps)
+    if sharpening["steps"] is not None:
+        checks.integer("sharpening.steps", sharpening["steps"], **steps)
+    checks.path("references", plain["references"])
+    return checks.path("folder", plain["folder"], "a folder that does not exist yet")
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="ship")
 @entry_point
 def main(config) -> None:
-    folder = Path(config.folder)
+    folder = check(to_plain(config))
     if folder.exists():
         raise StoreError(
             f"'{folder}' exists and is not overwritten; choose folder=... or remove it"
         )
     if config.threads is not None:
         torch.set_num_threads(config.threads)
-    checkpoints = folders(to_plain(config)["checkpoints"])
+    checkpoints = folders("checkpoints", to_plain(config)["checkpoints"])
     records = [read_record(checkpoint) for checkpoint in checkpoints]
     model = load_ensemble(checkpoints)
     record, rows, distance = evidence(config, model, training_data(config, checkpoints, records))

@@ -19,22 +19,42 @@ import lightning
 import torch
 import wandb
 from hydra.core.hydra_config import HydraConfig
-from lightning.pytorch.callbacks import ModelCheckpoint
-from lightning.pytorch.utilities.exceptions import SIGTERMException
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities.exceptions import MisconfigurationException, SIGTERMException
 from rich.console import Console
 from rich.table import Table
 
+from dmftnet import checks
 from dmftnet.callbacks.progress_log import ProgressLog
-from dmftnet.config import entry_point, instantiate, to_plain
-from dmftnet.errors import DmftnetError, StoreError
+from dmftnet.config import arguments, arguments_of, entry_point, instantiate, run, to_plain
+from dmftnet.errors import DmftnetError
 from dmftnet.models.checkpoint import build_model, describe_data, save_model
 from dmftnet.models.fine_tuning import begin_with
-from dmftnet.models.kernel_ridge import Baseline, KernelRidgeRegression, NearestNeighbour
-from dmftnet.models.scoring import hybridization_kl, kl_summary, real_axis_kl
+from dmftnet.models.kernel_ridge import Baseline
+from dmftnet.models.losses import DerivativeLoss
+from dmftnet.models.resuming import require_resumable
+from dmftnet.models.scoring import SUMMARY, kl_summary, real_axis_kl, scores_beside
 from dmftnet.models.spectral_model import SpectralModel
 from dmftnet.models.spectral_module import SpectralModule
+from dmftnet.progress import check_every
 
 COLUMNS = {"kl_median": "median", "kl_90": "90 %", "kl_worst": "worst"}
+
+
+def check(plain: dict[str, Any]) -> None:
+    """The keys that no class of the project checks; nothing has been made or read yet."""
+    checks.seed("seed", plain["seed"])
+    checks.threads("threads", plain["threads"])
+    check_every(plain["progress_every"])
+    checks.choice("monitor", plain["monitor"], [f"val/{name}" for name in SUMMARY])
+    checks.flag("baselines", plain["baselines"])
+    arguments(SpectralModule, "module", plain["module"])
+    trainer = checks.section("trainer", plain["trainer"])
+    for key in ("max_epochs", "check_val_every_n_epoch"):
+        checks.integer(f"trainer.{key}", trainer.get(key), at_least=1)
+    for key in ("callbacks", "logger"):
+        checks.section(key, plain.get(key) or {})
 
 
 def train_network(
@@ -43,8 +63,8 @@ def train_network(
     """Fit with Lightning, put the best checkpoint's weights into `model`; returns what it cost."""
     module = SpectralModule(
         model,
-        instantiate(config.loss),
-        instantiate(config.optimizer),
+        instantiate(config, "loss", DerivativeLoss),
+        instantiate(config, "optimizer"),
         seed=config.seed,
         hyperparameters=plain,
         **plain["module"],
@@ -58,23 +78,23 @@ def train_network(
     every = config.trainer.check_val_every_n_epoch
     best = ModelCheckpoint(filename="best", monitor=config.monitor, every_n_epochs=every, **keeping)
     last = ModelCheckpoint(filename="last", **keeping)  # save_last writes where `best` does alone
-    callbacks = [instantiate(node) for node in (config.get("callbacks") or {}).values()]
-    shown = {}
+    callbacks = [
+        instantiate(config, f"callbacks.{name}", Callback) for name in config.get("callbacks") or ()
+    ]
+    own = {"logger": list(loggers.values()), "default_root_dir": run_dir}
     if not Console().is_terminal:  # where a bar shows nothing before its end
         callbacks.append(ProgressLog(config.progress_every))
-        shown["enable_progress_bar"] = False
-    trainer = instantiate(
-        config.trainer,
-        logger=loggers,
-        callbacks=[*callbacks, best, last],
-        default_root_dir=run_dir,
-        **shown,
-    )
-    if config.resume is not None and not Path(config.resume).is_file():
-        raise StoreError(f"resume: no file '{config.resume}'; give a run's checkpoints/last.ckpt")
+        own["enable_progress_bar"] = False
+    own["callbacks"] = [*callbacks, best, last]
+    trainer = instantiate(config, "trainer", lightning.Trainer, **own)
+    if config.resume is not None:
+        require_resumable(config.resume, module)
+    begin(loggers)
     began = time.monotonic()
     try:
         trainer.fit(module, datamodule, ckpt_path=config.resume, weights_only=True)
+    except MisconfigurationException as exc:
+        raise DmftnetError(f"trainer: {exc}") from exc
     except SIGTERMException:  # Lightning would exit as if nothing were amiss
         kept = Path(last.dirpath, "last.ckpt")
         remedy = f"go on with resume={kept}" if kept.is_file() else "start it again"
@@ -92,20 +112,11 @@ def train_network(
     return {"seconds": seconds, "epochs": trainer.current_epoch, "device": device}
 
 
-def score(name: str, model: SpectralModel, datamodule, config) -> dict[str, dict]:
-    """Test scores of the model and, beside it, of what needs no network."""
-    test = datamodule.arrays("test")
-    scores = {name: kl_summary(real_axis_kl(model, test))}
-    if config.baselines:
-        for label, cls in (
-            ("nearest neighbour", NearestNeighbour),
-            ("kernel ridge", KernelRidgeRegression),
-        ):
-            baseline = cls(config.dataset.grid, config.dataset.angles)
-            baseline.fit(datamodule.arrays("train"), datamodule.arrays("val"))
-            scores[label] = kl_summary(real_axis_kl(baseline, test))
-    scores["input hybridization"] = kl_summary(hybridization_kl(model.frequency_grid, test))
-    return scores
+def begin(loggers: dict[str, Logger]) -> None:
+    """Loggers look at their arguments when they begin, which they would do in the training."""
+    for key, logger in loggers.items():
+        with arguments_of(key, type(logger).__name__):
+            logger.experiment  # noqa: B018 - a property that begins it
 
 
 def print_scores(scores: dict[str, dict]) -> None:
@@ -123,11 +134,12 @@ def print_scores(scores: dict[str, dict]) -> None:
 @entry_point
 def main(config) -> float:
     plain = to_plain(config)
+    check(plain)
     run_dir = Path(HydraConfig.get().runtime.output_dir)
     lightning.seed_everything(config.seed, workers=True, verbose=False)
     if config.threads is not None:
         torch.set_num_threads(config.threads)
-    datamodule = instantiate(config.dataset)
+    datamodule = instantiate(config, "dataset", lightning.LightningDataModule)
     datamodule.setup("fit")
     dataset = plain["dataset"]
     model = build_model(
@@ -137,13 +149,15 @@ def main(config) -> float:
     if config.init_from is not None:
         description = {"model": plain["model"], "head": plain["head"], "grid": dataset["grid"]}
         earlier = begin_with(model, description, config.init_from)
-    loggers = [
-        instantiate(node, save_dir=run_dir) for node in (config.get("logger") or {}).values()
-    ]
+    loggers = {
+        f"logger.{name}": instantiate(config, f"logger.{name}", Logger, save_dir=run_dir)
+        for name in config.get("logger") or ()
+    }
     name = HydraConfig.get().runtime.choices["model"]
     record = {key: plain[key] for key in ("model", "head", "loss", "optimizer", "seed")}
     try:
         if isinstance(model, Baseline):
+            begin(loggers)
             model.fit(datamodule.arrays("train"), datamodule.arrays("val"))
         else:
             name = f"{name}, {HydraConfig.get().runtime.choices['head']} head"
@@ -151,7 +165,7 @@ def main(config) -> float:
             if earlier:
                 record["training"]["earlier"] = earlier
         model.eval()
-        scores = score(name, model, datamodule, config)
+        scores = scores_beside(name, model, datamodule, dataset if plain["baselines"] else None)
         validation = kl_summary(real_axis_kl(model, datamodule.arrays("val")))
         save_model(
             run_dir,
@@ -159,7 +173,7 @@ def main(config) -> float:
             {**record, **describe_data(datamodule, dataset), "test": scores, "val": validation},
         )
         others = {row.replace(" ", "_"): r for row, r in scores.items() if row != name}
-        for logger in loggers:
+        for logger in loggers.values():
             logger.log_metrics(
                 {f"test/{row}/{key}": v for row, r in others.items() for key, v in r.items()}
             )
@@ -172,4 +186,4 @@ def main(config) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

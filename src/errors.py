@@ -9,6 +9,10 @@ class InvalidProblemError(DmftnetError):
     """An impurity problem, grid or spectrum that is unphysical or malformed."""
 
 
+class SettingError(InvalidProblemError):
+    """An argument of a class, or a key of a config, of the wrong type or out of its limits."""
+
+
 class SpaceTooLargeError(DmftnetError):
     """A calculation whose estimated memory exceeds the limit; nothing was allocated."""
 

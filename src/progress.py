@@ -27,9 +27,11 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from dmftnet.errors import DmftnetError
+from dmftnet import checks
+from dmftnet.errors import SettingError
 
 EVERY = 30.0  # seconds between lines
+LONGEST = 1e6  # a clock refuses to wait much longer
 
 Note = str | Callable[[], str]
 """What a line says beside the numbers; a function is asked when the line is printed."""
@@ -63,8 +65,7 @@ class ProgressLines:
         clock: Callable[[], float] = time.monotonic,
         wait: Callable[[float], bool] | None = None,
     ):
-        if every is not None and not 0 < every < math.inf:
-            raise DmftnetError(f"progress_every = {every}: give seconds > 0, or null for no lines")
+        check_every(every)
         self.label, self.every, self.clock = label, every, clock
         self.total = total if total is not None and math.isfinite(total) else None
         self.found = self.done = done
@@ -108,6 +109,20 @@ class ProgressLines:
     def _print_lines(self) -> None:
         while not self._wait(self.every):
             say(self.line())
+
+
+def check_every(every: float | None) -> None:
+    """Raise unless `every` is a time between two lines, or None.
+
+    Raises
+    ------
+    SettingError
+    """
+    try:
+        if every is not None:
+            checks.number("progress_every", every, above=0, at_most=LONGEST)
+    except SettingError as error:
+        raise SettingError(f"{error}, in seconds, or null for no lines") from None
 
 
 def say(line: str) -> None:

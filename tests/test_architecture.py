@@ -12,7 +12,7 @@ from hydra.utils import get_object
 ROOT = Path(__file__).resolve().parents[1]
 SRC = ROOT / "src"
 CONF = ROOT / "conf"
-EVERYONE = {"errors", "progress", "provenance"}
+EVERYONE = {"checks", "errors", "progress", "provenance"}  # know of the package but each other
 ALLOWED = {
     "physics": {"physics"},
     "data": {"data", "physics"},
@@ -57,6 +57,11 @@ def test_imports_follow_the_arrows(package):
     for path in (SRC / package).rglob("*.py"):
         wrong = imported_packages(path) - ALLOWED[package] - EVERYONE
         assert not wrong, f"{path.relative_to(ROOT)} imports {sorted(wrong)}"
+
+
+@pytest.mark.parametrize("name", sorted(EVERYONE))
+def test_what_everyone_imports_imports_nothing_else(name):
+    assert imported_packages(SRC / f"{name}.py") <= EVERYONE
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ from omegaconf import OmegaConf
 
 import dmftnet
 from dmftnet import provenance as module
-from dmftnet.config import entry_point, instantiate, run, to_plain
-from dmftnet.errors import DmftnetError, InvalidProblemError
+from dmftnet.config import arguments, entry_point, instantiate, run, to_plain
+from dmftnet.errors import DmftnetError, InvalidProblemError, SettingError
 from dmftnet.provenance import provenance, sha256
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -97,6 +97,64 @@ def test_instantiate_hands_over_plain_containers():
 def test_an_error_of_the_project_keeps_its_class_and_text():
     with pytest.raises(InvalidProblemError, match=r"^U = 9: too large; use less$"):
         instantiate({"_target_": f"{refuse.__module__}.refuse", "U": 9})
+
+
+def chosen(size: int = 1, rate: float | None = None, kind: str = "a") -> dict:
+    return {"size": size, "rate": rate, "kind": kind}
+
+
+@pytest.mark.parametrize(
+    ("node", "words"),
+    [
+        ({"a": 1}, "give a section with a class as _target_"),
+        ({"_target_": 5}, r"the section._target_ = 5 is no class"),
+        ({"_target_": "no.such.thing"}, "'no.such.thing' is no class or function"),
+        ({"_target_": "math.pi"}, "'math.pi' is no class or function"),
+        ({"_target_": "NAME.chosen", "sise": 1}, "sise is unknown; chosen takes size, rate, kind"),
+        ({"_target_": "NAME.refuse"}, "the section.U is missing; refuse needs it"),
+        ({"_target_": "NAME.chosen", "size": "x"}, "size = 'x': chosen takes int"),
+        ({"_target_": "NAME.chosen", "size": True}, "size = True: chosen takes int"),
+        ({"_target_": "NAME.chosen", "rate": "x"}, "rate = 'x': chosen takes None or float or int"),
+        ({"_target_": "NAME.chosen", "kind": [1]}, r"kind = \[1\]: chosen takes str"),
+        (
+            {"_target_": "NAME.give_back", "a": {"_target_": "NAME.chosen", "b": 1}},
+            r"the section\.a\.b is unknown",
+        ),
+        ({"_target_": "fractions.Fraction", "numerator": 1, "denominator": 0}, "refuses its argum"),
+    ],
+)
+def test_sections_that_build_nothing_are_named(node, words):
+    def named(value):
+        if isinstance(value, dict):
+            return {key: named(inner) for key, inner in value.items()}
+        return value.replace("NAME", __name__) if isinstance(value, str) else value
+
+    with pytest.raises(SettingError, match=words) as caught:
+        instantiate(OmegaConf.create(named(node)))
+    assert "\n" not in str(caught.value)
+
+
+def test_sections_are_found_by_their_key_and_give_the_kind_that_is_asked_for():
+    config = OmegaConf.create({"solver": {"_target_": f"{__name__}.chosen", "size": 3}})
+    assert instantiate(config, "solver", dict)["size"] == 3
+    with pytest.raises(SettingError, match=r"solver\._target_ = .* one of the kind list is needed"):
+        instantiate(config, "solver", list)
+    with pytest.raises(SettingError, match="grid = None: give a section"):
+        instantiate(config, "grid")
+
+
+def test_what_is_called_later_is_refused_later_in_the_same_words():
+    node = {"_target_": "fractions.Fraction", "_partial_": True, "denominator": 0}
+    later = instantiate(OmegaConf.create({"part": node}), "part")
+    with pytest.raises(SettingError, match="part: Fraction refuses its arguments: Fraction"):
+        later(1)
+
+
+def test_arguments_of_a_known_function():
+    assert arguments(chosen, "module", {"size": 2}) == {"size": 2}
+    for section, words in (({"sise": 2}, "module.sise is unknown"), (5, "module = 5: give a sect")):
+        with pytest.raises(SettingError, match=words):
+            arguments(chosen, "module", section)
 
 
 def test_to_plain_resolves():

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from dmftnet import checks
 from dmftnet.callbacks.calibration import Calibration, calibration
 from dmftnet.callbacks.closure import LoopSettings
 from dmftnet.callbacks.hysteresis import BRANCHES, BranchPath, HysteresisSettings, follow
@@ -138,8 +139,9 @@ def _training(record: Mapping[str, Any]) -> dict[str, Any]:
     cost = record.get("training")
     if cost is None or "members" in record:
         return {}
-    minutes = training_seconds(record) / 60
-    return {"minutes": minutes, "epochs": cost["epochs"], "device": cost["device"]}
+    seconds = training_seconds(record)
+    minutes = {} if seconds is None else {"minutes": seconds / 60}
+    return {**minutes, **{name: cost[name] for name in ("epochs", "device") if name in cost}}
 
 
 def find_checkpoints(patterns: Sequence[str]) -> list[Path]:
@@ -151,6 +153,7 @@ def find_checkpoints(patterns: Sequence[str]) -> list[Path]:
         If nothing matches; a path without ``*`` must be a checkpoint.
     """
     found: list[Path] = []
+    patterns = [str(p) for p in checks.paths("checkpoints", patterns, "run folders or patterns")]
     for pattern in patterns:
         if glob.has_magic(pattern):
             matches = [Path(match) for match in sorted(glob.glob(pattern))]
@@ -218,7 +221,7 @@ def assess(
         checkpoint=checkpoint,
         record=dict(record),
         n_parameters=sum(p.numel() for p in model.parameters()),
-        same_data=record.get("data", {}).get("sha256") == data.data_hash,
+        same_data=(record.get("data") or {}).get("sha256") == data.data_hash,
         stability=errors,
         loops={
             name: close_all(solver, path, settings.loop)
@@ -243,7 +246,7 @@ def latent_of(assessment: Assessment, checkpoints: Sequence[Path], settings: Set
 def datamodule_of(record: Mapping[str, Any], dataset: Mapping[str, Any]) -> SpectralDataModule:
     """The dataset as a checkpoint sees it."""
     own = {key: record[key] for key in ("grid", "angles", "resolution")}
-    own["held_out_U"] = record.get("data", {}).get("held_out_U", ())
+    own["held_out_U"] = (record.get("data") or {}).get("held_out_U", ())
     return SpectralDataModule(**{k: v for k, v in dataset.items() if k != "_target_"} | own)
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from dmftnet import checks
 from dmftnet.callbacks.exact_loops import Reference
 from dmftnet.data.references import lattice_named
 from dmftnet.physics.dmft import DMFTLoop, DMFTResult
@@ -68,6 +69,10 @@ class LoopSettings:
 
     tolerance: float = 1e-5
     max_iterations: int = 60
+
+    def __post_init__(self):
+        checks.number("loop.tolerance", self.tolerance, above=0)
+        checks.integer("loop.max_iterations", self.max_iterations, at_least=1)
 
     def loop(self, solver: ImpuritySolver, lattice: Lattice) -> DMFTLoop:
         """The loop with these settings."""

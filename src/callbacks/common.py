@@ -17,6 +17,7 @@ from lightning.pytorch.loggers import WandbLogger
 from matplotlib.figure import Figure
 from PIL import Image
 
+from dmftnet import checks
 from dmftnet.report.html import Table
 from dmftnet.report.style import to_png
 
@@ -47,7 +48,11 @@ class PeriodicCallback(Callback, ABC):
     name: str
 
     def __init__(self, every_n_validations: int = 1):
-        self.every_n_validations = int(every_n_validations)
+        self.every_n_validations = checks.integer(
+            f"callbacks: every_n_validations of {type(self).__name__}",
+            every_n_validations,
+            at_least=0,
+        )
         self.n_validations = 0
         self.reported_at = 0
 

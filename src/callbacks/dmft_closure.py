@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from dmftnet import checks
 from dmftnet.callbacks.closure import (
     LoopSettings,
     close_loops,
@@ -23,6 +24,7 @@ from dmftnet.callbacks.closure import (
 )
 from dmftnet.callbacks.common import PeriodicCallback, evaluating
 from dmftnet.callbacks.exact_loops import Reference, load_references
+from dmftnet.errors import DmftnetError
 from dmftnet.models.network_solver import NetworkSolver
 from dmftnet.report import figures
 
@@ -51,9 +53,13 @@ class DmftClosure(PeriodicCallback):
         half_filled_U: Sequence[float] | None = None,
     ):
         super().__init__(every_n_validations)
-        self.path = Path(references)
+        self.path = checks.path("callbacks.closure.references", references)
         self.settings = LoopSettings(tolerance, max_iterations)
-        self.half_filled_U = half_filled_U
+        self.half_filled_U = (
+            None
+            if half_filled_U is None
+            else checks.numbers("callbacks.closure.half_filled_U", half_filled_U)
+        )
         self.references: list[Reference] | None = None
 
     def setup(self, trainer, pl_module, stage: str) -> None:
@@ -62,6 +68,11 @@ class DmftClosure(PeriodicCallback):
             grid, resolution = pl_module.frequency_grid, trainer.datamodule.resolution
             found = load_references(self.path, grid, resolution)
             self.references = [r for r in found if self._wanted(r)]
+            if not self.references:
+                raise DmftnetError(
+                    f"callbacks.closure.half_filled_U = {checks.shown(self.half_filled_U)}: file "
+                    f"{self.path} holds no such loop; name some of its U, or null for all"
+                )
 
     def _wanted(self, reference: Reference) -> bool:
         if self.half_filled_U is None or not reference.half_filled:

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from dmftnet import checks
 from dmftnet.callbacks.closure import LoopSettings
 from dmftnet.data.references import ReferenceStore, lattice_named
 from dmftnet.data.sampling import STARTS
@@ -49,12 +50,16 @@ class HysteresisSettings:
 
     def __post_init__(self):
         for name, sign in (("metal", 1), ("insulator", -1)):
-            U = np.array(getattr(self, name), dtype=np.float64)
+            U = np.array(checks.numbers(f"hysteresis.{name}", getattr(self, name), at_least=0))
             if U.size < 2 or np.any(sign * np.diff(U) <= 0):
                 word = "rise" if sign > 0 else "fall"
                 raise DmftnetError(
-                    f"hysteresis.{name} = {list(U)}: at least two U that {word} are needed"
+                    f"hysteresis.{name} = {U.tolist()}: at least two U that {word} are needed"
                 )
+        if not isinstance(self.loop, LoopSettings):
+            raise DmftnetError(
+                f"hysteresis.loop = {checks.shown(self.loop)}: give LoopSettings, see conf"
+            )
 
 
 @dataclass(frozen=True, eq=False)

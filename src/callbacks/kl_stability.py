@@ -13,8 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import spearmanr
 
+from dmftnet import checks
 from dmftnet.callbacks.common import PeriodicCallback, evaluating
 from dmftnet.data.labels import SpectralArrays
+from dmftnet.data.sampling import SPLITS
 from dmftnet.models.scoring import hybridization_kl, kl_summary, real_axis_kl
 from dmftnet.models.spectral_model import SpectralModel
 from dmftnet.report import samples
@@ -84,7 +86,7 @@ class KLStability(PeriodicCallback):
 
     def __init__(self, every_n_validations: int = 1, split: str = "val"):
         super().__init__(every_n_validations)
-        self.split = split
+        self.split = checks.choice("callbacks.stability.split", split, SPLITS)
 
     def report(self, trainer, pl_module):
         result = stability(pl_module.model, trainer.datamodule.arrays(self.split))

@@ -23,8 +23,10 @@ from sklearn.metrics import r2_score
 from sklearn.model_selection import KFold, cross_val_predict
 from sklearn.neighbors import KNeighborsRegressor
 
+from dmftnet import checks
 from dmftnet.callbacks.common import PeriodicCallback, evaluating
 from dmftnet.data.labels import SpectralArrays
+from dmftnet.data.sampling import SPLITS
 from dmftnet.errors import DmftnetError
 from dmftnet.models.spectral_model import SpectralModel
 from dmftnet.report import samples
@@ -80,11 +82,7 @@ def latent_map(
     """
     from umap import UMAP  # compiles for seconds on import; only where a map is drawn
 
-    if len(latent) < MIN_SAMPLES:
-        raise DmftnetError(
-            f"a latent map of {len(latent)} samples: at least {MIN_SAMPLES} are needed; "
-            "use a larger dataset, or train with callbacks=none"
-        )
+    require_samples(len(latent))
     pca = PCA(n_components=min(50, *latent.shape), random_state=seed)
     components = pca.fit_transform(latent)
     neighbours = min(15, len(latent) - 1)
@@ -93,6 +91,15 @@ def latent_map(
     explained = float(pca.explained_variance_ratio_[:2].sum())
     embedding = np.asarray(umap.fit_transform(components), dtype=np.float64)
     return LatentMap(embedding, np.asarray(A0), np.asarray(filling), np.asarray(U), explained)
+
+
+def require_samples(n: int) -> None:
+    """Raise where a map would mean nothing."""
+    if n < MIN_SAMPLES:
+        raise DmftnetError(
+            f"a latent map of {n} samples: at least {MIN_SAMPLES} are needed; "
+            "use a larger dataset, or train with callbacks=none"
+        )
 
 
 def map_of_model(
@@ -136,7 +143,17 @@ class LatentMapCallback(PeriodicCallback):
 
     def __init__(self, every_n_validations: int = 0, splits: Sequence[str] = ("train", "val")):
         super().__init__(every_n_validations)
-        self.splits = tuple(splits)
+        if isinstance(splits, str) or not isinstance(splits, Sequence) or not splits:
+            raise DmftnetError(
+                f"callbacks.latent.splits = {checks.shown(splits)}: give a list of splits"
+            )
+        self.splits = tuple(checks.choice("callbacks.latent.splits", s, SPLITS) for s in splits)
+
+    def setup(self, trainer, pl_module, stage: str) -> None:
+        """Say before the first step that the samples are too few for a map."""
+        if stage == "fit":
+            n = sum(len(trainer.datamodule.arrays(split)) for split in self.splits)
+            require_samples(n)
 
     def report(self, trainer, pl_module):
         parts = [trainer.datamodule.arrays(split) for split in self.splits]

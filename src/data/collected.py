@@ -37,9 +37,11 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
+from dmftnet import checks
+from dmftnet.data.columns import Column, check_columns
 from dmftnet.data.generation import NoPolesError, quality, sample_row, trajectory_columns
 from dmftnet.data.jobfile import Columns, JobJournal, read_jobs, split_jobs
-from dmftnet.data.sampling import Trajectory, split_of
+from dmftnet.data.sampling import MAX_BLOCK, Trajectory, split_of
 from dmftnet.data.store import SCHEMA as SPECTRA
 from dmftnet.data.store import STATUS
 from dmftnet.data.store import VERSION as SPECTRA_VERSION
@@ -59,6 +61,21 @@ NEAR = 0.05
 """Distance in U and in eps_d, in D, of neighbours that share a split: the levels of a search for a
 filling close in on one another."""
 REMEDY = "collect problems with: python dmft.py solver=guarded solver.collect=<file>"
+
+COLUMNS = {
+    "problems/U": Column("number"),
+    "problems/eps_d": Column("number"),
+    "problems/filling": Column("number"),
+    "problems/double_occupancy": Column("number"),
+    "problems/broadening": Column("number", (2,)),
+    "problems/sector_verified": Column("integer"),
+    "problems/at_resolution": Column("integer", limits=(0, 1)),
+    "curves/omega": Column("number"),
+    "curves/hybridization": Column("number"),
+    "poles/energies": Column("number"),
+    "poles/amplitudes": Column("number", (2,)),
+}
+"""What is read of a file; see the module's table."""
 
 
 class ProblemCollector:
@@ -115,6 +132,13 @@ class ProblemCollector:
     def close(self) -> None:
         """Put everything into the one file; without it the solves stay in its ``.part`` folder."""
         self._journal.finish()
+
+    def abandon(self) -> None:
+        """After an error: like `close`, but a new file without a solve does not stay."""
+        if len(self):
+            self.close()
+        else:
+            self._journal.abandon()
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,8 +207,14 @@ def read_collected(path: str | Path) -> list[CollectedSolve]:
     for file in (*shards, path):  # what a writer moves from the first to the last is seen twice
         if file == path or file.is_file():
             attributes, columns = read_jobs(file, SCHEMA, VERSION, REMEDY)
-            resolution = tuple(map(float, attributes["resolution"]))
+            if columns["rows/id"].size:
+                check_columns(file, columns, COLUMNS, REMEDY)
+            resolution = checks.resolution(f"{file}: resolution", attributes.get("resolution"))
             jobs = split_jobs(columns)
+            if not all(len(own["problems/U"]) == 1 for own in jobs.values()):
+                raise StoreError(
+                    f"file {file} holds another number of problems than of solves; {REMEDY}"
+                )
             solves |= {job: CollectedSolve.of(own, resolution) for job, own in jobs.items()}
     if not solves:
         raise StoreError(
@@ -267,18 +297,19 @@ class CollectedPlan:
         block: int = 8,
         seed: int = 0,
     ):
+        block = checks.integer("sampling.block", block, at_least=0, at_most=MAX_BLOCK)
         if block and block < 3:
             raise DmftnetError(
                 f"sampling.block = {block}: a block needs at least 3 jobs, one for each of "
                 "training, validation and test; 0 puts all into training"
             )
-        paths = [problems] if isinstance(problems, str | Path) else problems
-        self.paths = tuple(map(str, paths))
+        self.paths = tuple(map(str, checks.paths("sampling.problems", problems)))
         _collection.cache_clear()  # a file may have grown since another plan read it
         found = _collection(self.paths)
         self.n_jobs, self.inputs = len(found.groups), found.content
         self.resolution = found.resolution
-        self.resolve, self.block, self.seed = bool(resolve), int(block), int(seed)
+        self.resolve, self.block = checks.flag("sampling.resolve", resolve), block
+        self.seed = checks.seed("sampling.seed", seed)
 
     def run(
         self, job: int, solver: ImpuritySolver, lattice: Lattice, grid: FrequencyGrid

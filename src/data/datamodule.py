@@ -37,10 +37,11 @@ import torch
 from lightning import LightningDataModule
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from dmftnet import checks
 from dmftnet.data.labels import SpectralArrays, cached_labels, make_labels
 from dmftnet.data.sampling import SPLITS
 from dmftnet.data.store import SpectralStore
-from dmftnet.errors import DmftnetError, StoreError
+from dmftnet.errors import DmftnetError, SettingError, StoreError
 from dmftnet.physics.grid import FrequencyGrid
 from dmftnet.provenance import sha256_of_all
 
@@ -119,6 +120,28 @@ def joined(parts: Sequence[SpectralArrays]) -> SpectralArrays:
     )
 
 
+def _blocks(held_out_U: Sequence[Sequence[float]]) -> tuple[tuple[float, float], ...]:
+    """Intervals of U as pairs of floats.
+
+    Raises
+    ------
+    DmftnetError
+        If they are none.
+    """
+    try:
+        if isinstance(held_out_U, str) or not isinstance(held_out_U, Sequence):
+            raise SettingError("no list")
+        blocks = tuple(checks.numbers("block", block, size=2) for block in held_out_U)
+        if all(low < high for low, high in blocks):
+            return blocks
+    except SettingError:
+        pass
+    raise DmftnetError(
+        f"dataset.held_out_U = {checks.shown(held_out_U)}: give intervals [low, high] with "
+        "low < high, in D"
+    )
+
+
 def _batch(items: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """The dataset makes batches itself; nothing is left to collate."""
     return items
@@ -171,38 +194,28 @@ class SpectralDataModule(LightningDataModule):
         cache: bool = True,
     ):
         super().__init__()
-        self.paths = tuple(map(Path, [path] if isinstance(path, str | Path) else path))
-        self.grid = FrequencyGrid.geometric(**(grid or {"w_min": 3e-3, "w_max": 6.0, "n_w": 160}))
-        self.angles = tuple(float(a) for a in angles)
-        self.resolution = tuple(float(r) for r in resolution)
-        self.batch_size = int(batch_size)
-        self.particle_hole_augmentation = bool(particle_hole_augmentation)
-        self.seed = int(seed)
-        self.held_out_U = tuple(tuple(map(float, block)) for block in held_out_U)
-        self.cache = bool(cache)
-        self._check()
-
-    def _check(self) -> None:
-        if not self.paths:
+        if not isinstance(path, str | Path) and isinstance(path, Sequence) and not path:
             raise DmftnetError("dataset.path = []: give at least one file")
+        self.paths = checks.paths("dataset.path", path, "a file or a list of files")
         if len(set(self.paths)) < len(self.paths):
             raise DmftnetError(f"dataset.path = {self._names}: names a file twice; give each once")
+        grid = grid or {"w_min": 3e-3, "w_max": 6.0, "n_w": 160}
+        self.grid = FrequencyGrid.geometric(**checks.grid("dataset.grid", grid))
+        self.angles = checks.numbers("dataset.angles", angles)
         if not self.angles or not all(0 < a < np.pi / 2 for a in self.angles):
             raise DmftnetError(
                 f"dataset.angles = {list(self.angles)}: give at least one angle in (0, pi/2)"
             )
-        if len(self.resolution) != 2 or self.resolution[0] <= 0 or self.resolution[1] < 0:
-            raise DmftnetError(
-                f"dataset.resolution = {list(self.resolution)}: give [eta, slope] with eta > 0 and "
-                "slope >= 0, in D"
-            )
-        if not all(len(block) == 2 and block[0] < block[1] for block in self.held_out_U):
-            given = [list(block) for block in self.held_out_U]
-            raise DmftnetError(
-                f"dataset.held_out_U = {given}: give intervals [low, high] with low < high, in D"
-            )
+        self.resolution = checks.resolution("dataset.resolution", resolution)
+        self.batch_size = checks.integer("dataset.batch_size", batch_size)
         if self.batch_size < 1:
             raise DmftnetError(f"dataset.batch_size = {self.batch_size} must be at least 1")
+        self.particle_hole_augmentation = checks.flag(
+            "dataset.particle_hole_augmentation", particle_hole_augmentation
+        )
+        self.seed = checks.seed("dataset.seed", seed)
+        self.held_out_U = _blocks(held_out_U)
+        self.cache = checks.flag("dataset.cache", cache)
 
     @property
     def _names(self) -> str:
@@ -216,6 +229,12 @@ class SpectralDataModule(LightningDataModule):
     @cached_property
     def data_hash(self) -> str:
         """SHA-256 of the dataset's files, for the provenance of checkpoints and reports."""
+        for path in self.paths:
+            if not path.is_file():
+                raise StoreError(
+                    f"file {path} does not exist; make it with: python generate.py (dataset.path "
+                    "names the file)"
+                )
         return sha256_of_all(self.paths)
 
     @cached_property

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from dmftnet import checks
 from dmftnet.data.generation import (
     NoPolesError,
     TrajectoryPlan,
@@ -25,7 +26,7 @@ from dmftnet.data.generation import (
 )
 from dmftnet.data.jobfile import Columns
 from dmftnet.data.sampling import TrajectorySampler
-from dmftnet.errors import DmftnetError
+from dmftnet.errors import DmftnetError, SettingError, SpaceTooLargeError
 from dmftnet.physics.dmft import DMFTLoop, Iteration
 from dmftnet.physics.grid import FrequencyGrid
 from dmftnet.physics.impurity import ImpurityProblem, ImpuritySolver
@@ -71,12 +72,15 @@ class DrivenPlan(TrajectoryPlan):
         tolerance: float = 1e-5,
         resolution: Sequence[float] = (0.006, 0.06),
     ):
+        resolution = checks.resolution("sampling.resolution", resolution)
         super().__init__(sampler, n_trajectories, n_iterations, tolerance, resolution)
+        every = checks.integer("sampling.every", every)
         if every < 1:
             raise DmftnetError(f"sampling.every = {every}: give a number of iterations >= 1")
-        if getattr(driver, "grid", None) is None:
+        if not hasattr(driver, "solve_batch") or getattr(driver, "grid", None) is None:
+            name = getattr(driver, "name", driver)
             raise DmftnetError(
-                f"sampling.driver: '{driver.name}' has no grid of its own; drive with a network"
+                f"sampling.driver: '{name}' has no grid of its own; drive with a network"
             )
         self.driver, self.every = driver, int(every)
         self.inputs = driver.identity
@@ -98,10 +102,10 @@ class DrivenPlan(TrajectoryPlan):
                     break
                 iteration = Iteration(job, number, np.nan, problem, solution)
                 samples.append(sample_row(trajectory, len(samples), iteration))
-        except NoPolesError:
+        except (NoPolesError, SettingError, SpaceTooLargeError):
             raise
         except (DmftnetError, np.linalg.LinAlgError) as error:
-            status, message = "failed", str(error).splitlines()[0]
+            status, message = "failed", checks.reason(error)
         return trajectory_columns(trajectory, status, message, samples, grid.n_w)
 
     def problems(self, job: int, lattice: Lattice) -> list[ImpurityProblem]:

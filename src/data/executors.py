@@ -15,6 +15,7 @@ from contextlib import contextmanager
 
 import loky
 
+from dmftnet import checks
 from dmftnet.errors import DmftnetError
 
 ONE_THREAD = dict.fromkeys(
@@ -28,6 +29,9 @@ ONE_THREAD = dict.fromkeys(
     "1",
 )
 """Environment of a worker, set before it imports numpy."""
+
+PER_CORE = 16
+"""Workers that may share a core: more would but fill the memory."""
 
 
 @contextmanager
@@ -65,13 +69,18 @@ def dask(address: str | None = None, n_workers: int | None = None) -> Iterator[E
     from distributed import Client, LocalCluster  # seconds to import, needed here alone
 
     if address is not None:
+        if not isinstance(address, str) or not address:
+            raise DmftnetError(
+                f"executor.address = {checks.shown(address)}: give tcp://host:port, the path of a "
+                "scheduler file, or null"
+            )
         where = {"scheduler_file": address} if address.endswith(".json") else {"address": address}
         try:
             client = Client(**where)
         except (OSError, TimeoutError, ValueError) as error:
             raise DmftnetError(
                 f"executor.address = {address}: no Dask scheduler answers there "
-                f"({str(error).splitlines()[0]}); start one with 'dask scheduler', or leave it null"
+                f"({checks.reason(error)}); start one with 'dask scheduler', or leave it null"
             ) from error
         with client, client.get_executor(pure=False) as executor:
             yield executor
@@ -99,6 +108,15 @@ def _end_with_parent(parent: int) -> None:
 
 
 def _checked(n_workers: int | None) -> int | None:
-    if n_workers is not None and n_workers < 1:
+    if n_workers is None:
+        return None
+    n_workers = checks.integer("executor.n_workers", n_workers)
+    if n_workers < 1:
         raise DmftnetError(f"executor.n_workers = {n_workers}: give at least 1, or null for all")
+    most = PER_CORE * loky.cpu_count()
+    if n_workers > most:
+        raise DmftnetError(
+            f"executor.n_workers = {checks.shown(n_workers)}: this machine has {loky.cpu_count()} "
+            f"cores, {most} workers are the most that start; give fewer, or null for all cores"
+        )
     return n_workers

@@ -13,14 +13,15 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, wait
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from dmftnet import checks
 from dmftnet.data.jobfile import Columns, JobJournal
 from dmftnet.data.sampling import SPLITS, STARTS, Trajectory, TrajectorySampler
 from dmftnet.data.store import SCHEMA, STATUS, VERSION
-from dmftnet.errors import DmftnetError
+from dmftnet.errors import DmftnetError, SettingError, SpaceTooLargeError
 from dmftnet.physics.dmft import DMFTLoop, Iteration
 from dmftnet.physics.grid import FrequencyGrid
 from dmftnet.physics.impurity import ImpurityProblem, ImpuritySolution, ImpuritySolver
@@ -32,6 +33,11 @@ NORM_TOLERANCE = 0.02
 """Largest error of the norm of G (poles, and curve on the grid), and of the filling."""
 
 
+POLES_EACH = 500
+"""Poles of a solve, about: what a row of a dataset takes beside its hybridization."""
+
+
+@runtime_checkable
 class Plan(Protocol):
     """What is to be made.
 
@@ -60,10 +66,33 @@ def recipe_hash(config: Mapping[str, Any]) -> str:
     """Hash of everything that decides the content of a job.
 
     The number of trajectories is left out: each is a function of its id, so a dataset can grow.
+    So is a limit that says whether a solve is tried, and nothing about its answer.
     """
     config = json.loads(json.dumps(config))
     config["sampling"].pop("n_trajectories", None)
+    config.get("solver", {}).pop("max_determinants", None)
     return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
+
+
+def check_size(plan: Plan, grid: FrequencyGrid, max_memory: float) -> None:
+    """Raise if the jobs of a plan, which are all held in memory, would take more than that.
+
+    Parameters
+    ----------
+    max_memory : float, in GiB
+
+    Raises
+    ------
+    SpaceTooLargeError
+    """
+    rows = plan.n_jobs * getattr(plan, "n_iterations", 1)
+    checks.memory(
+        f"a dataset of {checks.shown(plan.n_jobs)} jobs",
+        rows * (4.0 * grid.n_w + 12.0 * POLES_EACH),
+        checks.number("max_memory", max_memory, above=0),
+        "max_memory",
+        "lower sampling.n_trajectories",
+    )
 
 
 def generate(
@@ -80,7 +109,8 @@ def generate(
     The caller ends with ``journal.finish()``. An error in a job that is no `DmftnetError` ends the
     run; all jobs that were finished are kept.
     """
-    todo = iter([job for job in range(plan.n_jobs) if job not in journal.jobs])
+    max_in_flight = checks.integer("max_in_flight", max_in_flight, at_least=1)
+    todo = (job for job in range(plan.n_jobs) if job not in journal.jobs)
     running: dict = {}
     try:
         while True:
@@ -94,7 +124,7 @@ def generate(
                 yield job, journal.jobs[job]
     except BrokenExecutor as error:
         raise DmftnetError(
-            f"a worker process died ({str(error).splitlines()[0]}), perhaps for want of memory; "
+            f"a worker process died ({checks.reason(error)}), perhaps for want of memory; "
             "lower executor.n_workers and run the same command again, finished jobs are kept"
         ) from error
     finally:
@@ -155,16 +185,23 @@ class TrajectoryPlan:
         tolerance: float = 1e-5,
         resolution: Sequence[float] | None = None,
     ):
+        n_trajectories = checks.integer("sampling.n_trajectories", n_trajectories)
+        n_iterations = checks.integer("sampling.n_iterations", n_iterations)
         if n_trajectories < 1 or n_iterations < 1:
             raise DmftnetError(
                 f"sampling: n_trajectories = {n_trajectories} and n_iterations = {n_iterations} "
                 "must be at least 1"
             )
         self.sampler = sampler
-        self.n_jobs = int(n_trajectories)
-        self.n_iterations = int(n_iterations)
-        self.tolerance = float(tolerance)
-        self.resolution = None if resolution is None else tuple(map(float, resolution))
+        if not hasattr(sampler, "trajectory"):
+            raise SettingError(
+                f"sampling.sampler = {checks.shown(sampler)}: give a TrajectorySampler"
+            )
+        self.n_jobs, self.n_iterations = n_trajectories, n_iterations
+        self.tolerance = checks.number("sampling.tolerance", tolerance, above=0)
+        self.resolution = (
+            None if resolution is None else checks.resolution("sampling.resolution", resolution)
+        )
 
     def run(
         self, job: int, solver: ImpuritySolver, lattice: Lattice, grid: FrequencyGrid
@@ -197,10 +234,10 @@ class TrajectoryPlan:
             loop.run_one(ImpurityProblem(trajectory.U, trajectory.eps_d, grid, start))
         except _Dropped:
             pass  # the file's status column says so
-        except NoPolesError:
-            raise
+        except (NoPolesError, SettingError, SpaceTooLargeError):
+            raise  # of the solver and not of this trajectory: so would all the others
         except (DmftnetError, np.linalg.LinAlgError) as error:
-            status, message = "failed", str(error).splitlines()[0]
+            status, message = "failed", checks.reason(error)
         return trajectory_columns(trajectory, status, message, samples, grid.n_w)
 
     def describe(self, columns: Columns) -> tuple[int, str | None]:

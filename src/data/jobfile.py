@@ -31,6 +31,8 @@ import h5py
 import numpy as np
 from filelock import FileLock, Timeout
 
+from dmftnet import checks
+from dmftnet.data.columns import check_rows
 from dmftnet.errors import StoreError
 
 Columns = dict[str, np.ndarray]
@@ -38,6 +40,9 @@ Columns = dict[str, np.ndarray]
 
 OFFSETS = {"samples/n_poles": "samples/pole_offsets"}
 """Columns of counts, and the columns of offsets into the flat arrays that follow from them."""
+
+PACKED = 1100
+"""Times that compressed columns may be larger than their file: gzip reaches 1032."""
 
 CHUNK = 2**20  # bytes that are compressed together: whole files are read, never single rows
 
@@ -98,7 +103,8 @@ def read_jobs(path: Path, schema: str, version: int, remedy: str) -> tuple[dict,
     Raises
     ------
     StoreError
-        If the file is missing, truncated, not HDF5, or of another schema or version.
+        If the file is missing, truncated, not HDF5, of another schema or version, or if its tables
+        do not belong together.
     """
     if not path.is_file():
         raise StoreError(f"file {path} does not exist; {remedy}")
@@ -112,17 +118,22 @@ def read_jobs(path: Path, schema: str, version: int, remedy: str) -> tuple[dict,
                     f"{schema} version {version}; {remedy}"
                 )
             columns: Columns = {}
-            file.visititems(lambda name, node: _read_column(columns, name, node))
-    except (OSError, RuntimeError, KeyError) as error:  # what h5py raises on damaged files
-        reason = str(error).splitlines()[0]
+            limit = PACKED * path.stat().st_size
+            file.visititems(lambda name, node: _read_column(columns, name, node, limit))
+    except StoreError:
+        raise
+    except Exception as error:  # of a damaged file h5py raises almost anything
         raise StoreError(
-            f"file {path} is truncated, damaged or not HDF5 ({reason}); {remedy}"
+            f"file {path} is truncated, damaged or not HDF5 ({checks.reason(error)}); {remedy}"
         ) from error
-    return attributes, columns
+    check_rows(path, columns, OFFSETS, remedy)
+    return attributes | {"complete": bool(attributes.get("complete", False))}, columns
 
 
-def _read_column(columns: Columns, name: str, node) -> None:
+def _read_column(columns: Columns, name: str, node, limit: float = np.inf) -> None:
     if isinstance(node, h5py.Dataset):
+        if node.size * node.dtype.itemsize > limit:
+            raise ValueError(f"{name} claims {node.size * node.dtype.itemsize} bytes")
         columns[name] = node.asstr()[()].astype(str) if node.dtype.kind == "O" else node[()]
 
 
@@ -180,6 +191,7 @@ class JobJournal:
         self.omega = omega
         self.jobs: dict[int, Columns] = {}
         self._loose: list[int] = []
+        self._began = not self.path.exists()  # with a file that this run makes
         previous = self._read(self.path) if self.path.exists() else None
         self.folder.mkdir(parents=True, exist_ok=True)
         self._lock = FileLock(self.folder / "lock")
@@ -211,13 +223,23 @@ class JobJournal:
         if self._loose or not self._complete:
             self._write(complete=True)
         self.close()
-        for rest in self.folder.iterdir():
-            rest.unlink()
-        self.folder.rmdir()
+        self._remove_folder()
 
     def close(self) -> None:
         """Give up the lock; the run can be continued later."""
         self._lock.release()
+
+    def abandon(self) -> None:
+        """Like `close`, but a file that this run made, and that got no job, does not stay."""
+        if self._began and not self.jobs and not self._complete:
+            self.path.unlink(missing_ok=True)
+            self._remove_folder()
+        self.close()
+
+    def _remove_folder(self) -> None:
+        for rest in self.folder.iterdir():
+            rest.unlink()
+        self.folder.rmdir()
 
     def _collect_shards(self) -> None:
         for stale in self.path.parent.glob(f"{self.path.name}.*.part"):
@@ -234,7 +256,7 @@ class JobJournal:
         attributes, columns = read_jobs(
             path, self.attributes["schema"], self.attributes["schema_version"], remedy
         )
-        if attributes["recipe"] != self.attributes["recipe"]:
+        if attributes.get("recipe") != self.attributes["recipe"]:
             raise StoreError(f"{path} was made with another configuration; {remedy}")
         return attributes, columns
 

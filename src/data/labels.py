@@ -228,8 +228,9 @@ def cached_labels(
     key = hashlib.sha256(json.dumps(inputs).encode()).hexdigest()[:16]
     folder = Path(store.path).parent / ".labels"
     file = folder / f"{Path(store.path).stem}-{key}.safetensors"
-    if file.is_file():
-        return SpectralArrays(**load_file(file))
+    found = _from_cache(file, len(store), grid.n_w, len(angles))
+    if found is not None:
+        return found
     arrays = make_labels(store, grid, angles, resolution)
     values = {f.name: np.ascontiguousarray(getattr(arrays, f.name)) for f in fields(arrays)}
     temporary = file.with_suffix(f".{os.getpid()}.part")
@@ -242,3 +243,22 @@ def cached_labels(
         with suppress(OSError):
             temporary.unlink()
     return arrays
+
+
+def _from_cache(file: Path, n: int, n_w: int, n_angle: int) -> SpectralArrays | None:
+    """What the cache holds; None where it holds nothing, or what cannot be the labels."""
+    shapes = {
+        "params": (n, 2),
+        "rotated": (n, n_angle, n_w),
+        "derivative": (n, n_angle, n_w),
+        **dict.fromkeys(("hybridization", "spectrum", "bare"), (n, n_w)),
+        **dict.fromkeys(("filling", "trajectory", "iteration"), (n,)),
+    }
+    try:
+        arrays = load_file(file)
+    except Exception:  # of a damaged file safetensors raises almost anything
+        return None
+    right = {name: array.shape for name, array in arrays.items()} == shapes
+    if not right or not all(np.isfinite(array).all() for array in arrays.values()):
+        return None
+    return SpectralArrays(**arrays)

@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 
+from dmftnet import checks
 from dmftnet.data.generation import quality
 from dmftnet.data.jobfile import Columns
 from dmftnet.data.references import (
@@ -46,6 +47,7 @@ from dmftnet.physics.phases import PINNED, phase_of_solution, pinned_share
 from dmftnet.physics.starts import starting_hybridization
 
 KEYS = {"U", "path", "shift", "filling", "start", "lattice", "settings"}
+SETTINGS = ("tolerance", "zero_tolerance", "max_iterations")
 
 
 @dataclass(frozen=True)
@@ -109,10 +111,14 @@ class ReferencePlan:
         loop: Callable[..., DMFTLoop] = DMFTLoop,
         n_shifts: int = 1,
     ):
+        if not isinstance(series, Sequence) or isinstance(series, str) or not series:
+            raise InvalidProblemError(
+                f"sampling.series = {checks.shown(series)}: give a list of sections"
+            )
         self.jobs = [job for number, part in enumerate(series) for job in _jobs(part, number)]
         self.n_jobs = len(self.jobs)
         self.loop = loop
-        self.n_shifts = n_shifts
+        self.n_shifts = checks.integer("sampling.n_shifts", n_shifts, at_least=1)
 
     def run(
         self, job: int, solver: ImpuritySolver, lattice: Lattice, grid: FrequencyGrid
@@ -157,14 +163,17 @@ class ReferencePlan:
 
 def _jobs(part: Mapping[str, Any], number: int) -> list[ReferenceJob]:
     """The jobs of one series."""
-    unknown = sorted(set(part) - KEYS)
+    where = f"sampling.series[{number}]"
+    unknown = sorted(set(checks.section(where, part)) - KEYS)
     kinds = [name for name in ("shift", "filling", "path") if name in part]
     if unknown or len(kinds) != 1 or ("U" in part) == ("path" in part) or "start" not in part:
         raise InvalidProblemError(
             f"sampling.series, entry {number} has keys {sorted(part)}; give start and U with "
             "shift, U with filling, or path; lattice and settings may be added"
         )
-    starts = [part["start"]] if isinstance(part["start"], str) else list(part["start"])
+    starts = [part["start"]] if isinstance(part["start"], str) else part["start"]
+    if not isinstance(starts, Sequence) or not starts:
+        raise InvalidProblemError(f"{where}.start = {checks.shown(starts)}: give one or a list")
     for start in starts:
         if start not in STARTS[:2]:
             raise InvalidProblemError(
@@ -174,14 +183,17 @@ def _jobs(part: Mapping[str, Any], number: int) -> list[ReferenceJob]:
         lattice_named(part["lattice"])
     common = {
         "lattice": part.get("lattice"),
-        "settings": dict(part.get("settings") or {}),
+        "settings": checks.mapping(f"{where}.settings", part.get("settings") or {}, SETTINGS),
         "series": number,
     }
     if kinds[0] == "path":
-        U = tuple(map(float, part["path"]))
+        U = checks.numbers(f"{where}.path", part["path"], at_least_size=1, at_least=0)
         return [ReferenceJob("path", U, 0.0, start, **common) for start in starts]
     jobs = []
-    for U, value, start in product(part["U"], part[kinds[0]], starts):
+    of_U = checks.numbers(f"{where}.U", part["U"], at_least_size=1, at_least=0)
+    limits = {"above": 0, "below": 2} if kinds[0] == "filling" else {}
+    values = checks.numbers(f"{where}.{kinds[0]}", part[kinds[0]], at_least_size=1, **limits)
+    for U, value, start in product(of_U, values, starts):
         if kinds[0] == "shift":
             job = ReferenceJob("point", (float(U),), float(value), start, **common)
         else:

@@ -33,9 +33,11 @@ from pathlib import Path
 
 import numpy as np
 
+from dmftnet.data.columns import Column, check_columns
 from dmftnet.data.jobfile import Columns, read_jobs
 from dmftnet.data.labels import network_spectrum
 from dmftnet.data.sampling import STARTS
+from dmftnet.data.store import STATUS, grid_of
 from dmftnet.errors import InvalidProblemError, StoreError
 from dmftnet.physics.grid import FrequencyGrid
 from dmftnet.physics.impurity import ImpurityProblem
@@ -55,6 +57,22 @@ LATTICES = {
 }
 """Lattices that a file can name."""
 
+COLUMNS = {
+    "kind": Column("integer", limits=(0, len(KINDS) - 1)),
+    "series": Column("integer"),
+    "lattice": Column("text"),
+    "start": Column("integer", limits=(0, 1)),
+    "target": Column("number", nan=True),
+    "converged": Column("integer", limits=(0, 1)),
+    "status": Column("integer", limits=(0, len(STATUS) - 1)),
+    "iterations": Column("integer"),
+    "hybridization": Column("number", ("n_w",)),
+    "spectrum": Column("number", ("n_w",)),
+    "self_energy": Column("complex", ("n_w",)),
+    **dict.fromkeys(("U", "eps_d", "filling", "double_occupancy", "A0", "gap"), Column("number")),
+}
+"""What is read of a file; see the module's table."""
+
 
 def lattice_named(name: str) -> Lattice:
     """The lattice of this name.
@@ -64,7 +82,7 @@ def lattice_named(name: str) -> Lattice:
     InvalidProblemError
         If there is none.
     """
-    if name not in LATTICES:
+    if not isinstance(name, str) or name not in LATTICES:
         raise InvalidProblemError(
             f"lattice '{name}' cannot be named in references; use one of {sorted(LATTICES)}"
         )
@@ -161,7 +179,11 @@ class ReferenceStore:
                 f"file {path} comes from a run that was interrupted; run the same generate.py "
                 "command again to finish it"
             )
-        return cls(path, attributes, columns, FrequencyGrid(columns["grid/omega"]))
+        wanted = {f"references/{name}": column for name, column in COLUMNS.items()}
+        check_columns(path, columns, wanted, remedy)
+        for name in np.unique(columns["references/lattice"]):
+            lattice_named(str(name))
+        return cls(path, attributes, columns, grid_of(path, columns, remedy))
 
     def __getitem__(self, name: str) -> np.ndarray:
         """A column by its short name, (n, ...)."""

@@ -24,8 +24,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import qmc
 
+from dmftnet import checks
 from dmftnet.data.random_spectra import agnostic_spectrum, quasiparticle_spectrum, random_bands
-from dmftnet.errors import InvalidProblemError
+from dmftnet.errors import InvalidProblemError, SettingError
 from dmftnet.physics.grid import FrequencyGrid
 from dmftnet.physics.lattice import Lattice
 from dmftnet.physics.starts import starting_hybridization
@@ -36,6 +37,9 @@ SPLITS = ("train", "val", "test")
 STARTS = ("metal", "insulator", "random", "quasiparticle", "agnostic", "collected")
 """Kinds of starting hybridization by the integer code that files store; the last is never drawn
 (`dmftnet.data.collected`)."""
+
+MAX_BLOCK = 10_000
+"""Trajectories of which one is for validation and one for the test, at most."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,21 @@ class Trajectory:
         return self.eps_d == -self.U / 2
 
     def starting_hybridization(self, lattice: Lattice, grid: FrequencyGrid) -> np.ndarray:
-        """(n_w,) first hybridization spectrum, in D."""
+        """(n_w,) first hybridization spectrum, in D.
+
+        Raises
+        ------
+        SettingError
+            If the trajectory's spectral weight reaches beyond the grid.
+        """
+        reach = max(abs(self.eps_d), abs(self.eps_d + self.U)) + 1.0
+        end = np.abs(grid.omega[[0, -1]]).min()
+        if reach > end:
+            raise SettingError(
+                f"sampling draws U = {self.U:.4g}, eps_d = {self.eps_d:.4g}: spectral weight "
+                f"reaches |w| = {reach:.3g}, the grid ends at {end:.3g}; raise grid.w_max, or "
+                "lower sampling.U_max and highest_level"
+            )
         if self.start in ("metal", "insulator"):
             return starting_hybridization(lattice, grid, self.U, self.eps_d, self.start)
         rng = np.random.default_rng([self.seed, self.id])
@@ -125,15 +143,21 @@ class TrajectorySampler:
         highest_level: float = 0.5,
         lowest_level: float | None = None,
     ):
-        self.seed = int(seed)
-        self.U_max, self.U_dense = float(U_max), tuple(map(float, U_dense))
-        self.dense_fraction = float(dense_fraction)
-        self.half_filled_fraction = float(half_filled_fraction)
-        self.start_fractions = np.array(start_fractions, dtype=np.float64)
-        self.mixing = tuple(map(float, mixing))
-        self.block = int(block)
-        self.highest_level = float(highest_level)
-        self.lowest_level = -np.inf if lowest_level is None else float(lowest_level)
+        number = checks.number
+        self.seed = checks.seed("sampling.seed", seed)
+        self.U_max = number("sampling.U_max", U_max, above=0)
+        self.U_dense = checks.numbers("sampling.U_dense", U_dense, size=2)
+        self.dense_fraction = number("sampling.dense_fraction", dense_fraction)
+        self.half_filled_fraction = number("sampling.half_filled_fraction", half_filled_fraction)
+        self.start_fractions = np.array(
+            checks.numbers("sampling.start_fractions", start_fractions, at_least_size=1)
+        )
+        self.mixing = checks.numbers("sampling.mixing", mixing, size=2)
+        self.block = checks.integer("sampling.block", block, at_most=MAX_BLOCK)
+        self.highest_level = number("sampling.highest_level", highest_level)
+        self.lowest_level = (
+            -np.inf if lowest_level is None else number("sampling.lowest_level", lowest_level)
+        )
         self._check()
 
     def _check(self) -> None:

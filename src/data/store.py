@@ -39,9 +39,11 @@ from pathlib import Path
 
 import numpy as np
 
+from dmftnet import checks
+from dmftnet.data.columns import Column, check_columns
 from dmftnet.data.jobfile import Columns, read_jobs
-from dmftnet.data.sampling import SPLITS
-from dmftnet.errors import StoreError
+from dmftnet.data.sampling import SPLITS, STARTS
+from dmftnet.errors import InvalidProblemError, StoreError
 from dmftnet.physics.grid import FrequencyGrid
 from dmftnet.physics.impurity import ImpurityProblem
 from dmftnet.physics.poles import ResponsePoles
@@ -54,6 +56,27 @@ STATUS = ("finished", "norm", "sector", "filling", "failed")
 """Why a trajectory ended: all its iterations; or the next solve was dropped because the norm was
 off by more than 2 %, the particle sector was not the ground state's, the filling of the ground
 state and of the poles disagreed, or the solver raised an error."""
+
+COLUMNS = {
+    "samples/trajectory": Column("integer"),
+    "samples/iteration": Column("integer"),
+    "samples/U": Column("number"),
+    "samples/eps_d": Column("number"),
+    "samples/filling": Column("number"),
+    "samples/double_occupancy": Column("number"),
+    "samples/start": Column("integer", limits=(0, len(STARTS) - 1)),
+    "samples/broadening": Column("number", (2,)),
+    "samples/hybridization": Column("number", ("n_w",)),
+    "samples/n_poles": Column("integer"),
+    "samples/pole_offsets": Column("integer"),
+    "poles/energies": Column("number"),
+    "poles/amplitudes": Column("number", (2,)),
+    "trajectories/id": Column("integer"),
+    "trajectories/split": Column("integer", limits=(0, len(SPLITS) - 1)),
+    "trajectories/status": Column("integer", limits=(0, len(STATUS) - 1)),
+    "trajectories/n_samples": Column("integer"),
+}
+"""What is read of a file; see the module's table."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +118,11 @@ class SpectralStore:
             )
         if "samples/U" not in columns:
             raise StoreError(f"file {path} holds no sample yet; {remedy}")
-        return cls(path, attributes, columns, FrequencyGrid(columns["grid/omega"]))
+        check_columns(path, columns, COLUMNS, remedy)
+        orphans = np.setdiff1d(columns["samples/trajectory"], columns["trajectories/id"])
+        if orphans.size or columns["samples/n_poles"].sum() != len(columns["poles/energies"]):
+            raise StoreError(f"file {path}: samples, poles and trajectories disagree; {remedy}")
+        return cls(path, attributes, columns, grid_of(path, columns, remedy))
 
     def __getitem__(self, name: str) -> np.ndarray:
         """A column of the samples by its short name."""
@@ -109,7 +136,7 @@ class SpectralStore:
     def resolution(self) -> tuple[float, float] | None:
         """Gaussian (eta, slope) that all hybridizations already have, in D; None for none."""
         found = self.attributes.get("resolution")
-        return None if found is None else tuple(map(float, found))
+        return None if found is None else checks.resolution(f"{self.path}: resolution", found)
 
     @cached_property
     def splits(self) -> np.ndarray:
@@ -149,3 +176,17 @@ class SpectralStore:
             double_occupancy=float(self["double_occupancy"][sample]),
             broadening=tuple(map(float, self["broadening"][sample])),
         )
+
+
+def grid_of(path: Path, columns: Columns, remedy: str) -> FrequencyGrid:
+    """The grid of a file's curves.
+
+    Raises
+    ------
+    StoreError
+        If its frequencies are none.
+    """
+    try:
+        return FrequencyGrid(columns["grid/omega"])
+    except InvalidProblemError as error:
+        raise StoreError(f"file {path}: {error}; {remedy}") from error

@@ -28,7 +28,8 @@ import numpy as np
 from scipy.spatial import cKDTree
 from scipy.stats import spearmanr
 
-from dmftnet.errors import DmftnetError
+from dmftnet import checks
+from dmftnet.errors import DmftnetError, StoreError
 from dmftnet.physics.grid import FrequencyGrid
 
 MAX_POINTS = 10_000
@@ -61,6 +62,16 @@ class TrainingDistance:
         self.mean, self.components, self.points = (
             np.asarray(array, dtype=np.float32) for array in (mean, components, points)
         )
+        k = len(self.components)
+        expected = {"mean": (grid.n_w,), "components": (k, grid.n_w), "points": ("n", k + 3)}
+        for name, shape in expected.items():
+            array = getattr(self, name)
+            found = ("n", *array.shape[1:]) if "n" in shape else array.shape
+            if found != shape or not array.size or not np.isfinite(array).all():
+                raise StoreError(
+                    f"training points: {name} has shape {array.shape}, finite numbers of shape "
+                    f"{shape} are needed; run ship.py"
+                )
         self._tree = cKDTree(self.points)
 
     @classmethod
@@ -136,11 +147,13 @@ class Applicability:
     distance: TrainingDistance | None = None
 
     def __post_init__(self):
-        unknown = set(self.limits) - {"spread", "distance"}
+        unknown = set(checks.section("limits", self.limits)) - {"spread", "distance"}
         if unknown:
             raise DmftnetError(
                 f"limits: '{sorted(unknown)[0]}' is unknown; give spread, distance or both"
             )
+        for name, limit in self.limits.items():
+            checks.number(f"limits.{name}", limit)
         if "distance" in self.limits and self.distance is None:
             raise DmftnetError(
                 "limits.distance is given, but the checkpoint holds no training points; make one "
@@ -200,6 +213,8 @@ def choose_limits(
         If no limits keep the promise.
     """
     (first, a), (second, b) = (*scores.items(), ("none", np.zeros(len(errors))))[:2]
+    kl = checks.number("calibration.kl", kl, above=0)
+    share = checks.number("calibration.share", share, above=0, at_most=1)
     good, best = np.asarray(errors) <= kl, (0, 0.0, 0.0)
     for limit in np.unique(a):
         inside = a <= limit

@@ -11,21 +11,24 @@ then it is their ensemble (`dmftnet.models.shipped` writes such folders).
 from __future__ import annotations
 
 import importlib
+import inspect
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from dmftnet.errors import DmftnetError, StoreError
+from dmftnet import checks
+from dmftnet.errors import DmftnetError, SettingError, StoreError
 from dmftnet.models.ensemble import Ensemble
 from dmftnet.models.heads import Head
 from dmftnet.models.kernel_ridge import Baseline
 from dmftnet.models.network import SpectralNetwork
+from dmftnet.models.record import REQUIRED, check_record
 from dmftnet.models.spectral_model import SpectralModel
 from dmftnet.provenance import provenance, sha256_of_all
 
@@ -33,7 +36,7 @@ SCHEMA = "dmftnet-model"
 SCHEMA_VERSION = 1
 WEIGHTS, DESCRIPTION = "model.safetensors", "model.yaml"
 PACKAGE = "dmftnet.models."
-REQUIRED = ("model", "head", "grid", "angles", "resolution")
+CLASS = re.compile(r"dmftnet\.models(\.\w+)+\.\w+")
 
 
 def build_model(
@@ -60,11 +63,14 @@ def build_model(
     DmftnetError
         If a target is no class of `dmftnet.models` or does not take the arguments.
     """
-    cls = _model_class(model["_target_"])
+    model = checks.section("model", model)
+    grid = checks.grid("dataset.grid", grid)
+    cls = _model_class(model.get("_target_"))
     arguments = {key: value for key, value in model.items() if key != "_target_"}
     if issubclass(cls, Baseline):
         return _build(cls, grid=grid, angles=angles, **arguments)
-    head_cls = _model_class((head or {}).get("_target_", "none"))
+    head = {} if head is None else checks.section("head", head)
+    head_cls = _model_class(head.get("_target_", "none"))
     if not (issubclass(cls, SpectralNetwork) and issubclass(head_cls, Head)):
         raise DmftnetError(
             f"model {cls.__name__} with head {head_cls.__name__} is no pair of a network and a "
@@ -76,25 +82,31 @@ def build_model(
     return _build(head_cls, net=net, grid=grid, angles=angles, **options)
 
 
-def _model_class(target: str) -> type:
+def _model_class(target: Any) -> type:
     module, _, name = str(target).rpartition(".")
     if not f"{module}.".startswith(PACKAGE):
         raise DmftnetError(
-            f"model class '{target}' is not part of {PACKAGE[:-1]}; name one that is"
+            f"model class {checks.shown(target)} is not part of {PACKAGE[:-1]}; name one that is"
         )
     try:
-        return getattr(importlib.import_module(module), name)
+        # a name that is none must not reach the import, which would say so in its own ways
+        found = getattr(importlib.import_module(module), name) if CLASS.fullmatch(target) else None
     except (ImportError, AttributeError):
+        found = None
+    if not inspect.isclass(found) or inspect.isabstract(found):
         raise DmftnetError(
-            f"model class '{target}' does not exist; see conf/model and conf/head for what does"
-        ) from None
+            f"model class {checks.shown(target)} does not exist, or is no class that can be built; "
+            "see conf/model and conf/head for what does"
+        )
+    return found
 
 
 def _build(cls: type, **arguments) -> Any:
     try:
-        return cls(**arguments)
-    except TypeError as exc:
+        checks.names(cls, "it", arguments, complete=True)
+    except SettingError as exc:
         raise DmftnetError(f"{cls.__name__} cannot be built: {exc}; check its config") from None
+    return cls(**arguments)
 
 
 def describe_data(datamodule, dataset: Mapping[str, Any]) -> dict[str, Any]:
@@ -159,7 +171,7 @@ def write_description(directory: Path, record: Mapping[str, Any]) -> None:
 
 def read_record(directory: str | Path) -> dict[str, Any]:
     """The checked content of a checkpoint's ``model.yaml``."""
-    path = Path(directory) / DESCRIPTION
+    path = checks.path("checkpoint", directory, "a run folder of train.py") / DESCRIPTION
     if not path.is_file():
         raise StoreError(
             f"no checkpoint at '{directory}': it has no {DESCRIPTION}; give the run folder of "
@@ -167,7 +179,7 @@ def read_record(directory: str | Path) -> dict[str, Any]:
         )
     try:
         record = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError):
+    except Exception:  # a parser raises almost anything: of dates, numbers, keys, nesting
         record = None
     if not isinstance(record, dict) or record.get("schema") != SCHEMA:
         raise StoreError(f"'{path}' is no model description; give the run folder of train.py")
@@ -176,9 +188,7 @@ def read_record(directory: str | Path) -> dict[str, Any]:
             f"'{path}' has schema version {record.get('schema_version')}, this dmftnet reads "
             f"{SCHEMA_VERSION}; train again, or use the dmftnet that wrote it"
         )
-    missing = [key for key in REQUIRED if key not in record]
-    if missing:
-        raise StoreError(f"'{path}' lacks {missing}; the file is incomplete, train again")
+    check_record(path, record)
     return record
 
 
@@ -190,8 +200,8 @@ def load_model(directory: str | Path) -> SpectralModel:
     StoreError
         If files are missing or damaged, or the weights belong to another model.
     """
-    directory = Path(directory)
     record = read_record(directory)
+    directory = Path(directory)
     model = (
         _load_members(directory, record) if "members" in record else _load_one(directory, record)
     )
@@ -200,14 +210,13 @@ def load_model(directory: str | Path) -> SpectralModel:
 
 
 def _load_members(directory: Path, record: Mapping[str, Any]) -> Ensemble:
-    names = record["members"]
-    if not isinstance(names, list) or not all(
-        isinstance(name, str) and Path(name).name == name != ".." for name in names
-    ):
-        raise StoreError(
-            f"'{directory / DESCRIPTION}' lists members {names}; give names of folders inside it"
-        )
-    return Ensemble([load_model(directory / name) for name in names])
+    members = {name: read_record(directory / name) for name in record["members"]}
+    for name, own in members.items():
+        if "members" in own:
+            raise StoreError(
+                f"'{directory / name}' is an ensemble itself; a member is a single model"
+            )
+    return Ensemble([load_model(directory / name) for name in record["members"]])
 
 
 def _load_one(directory: Path, record: Mapping[str, Any]) -> SpectralModel:
@@ -216,9 +225,9 @@ def _load_one(directory: Path, record: Mapping[str, Any]) -> SpectralModel:
         state = load_file(path)
     except FileNotFoundError:
         raise StoreError(f"'{path}' is missing; copy it beside {DESCRIPTION}, or train") from None
-    except SafetensorError as exc:
+    except Exception as exc:  # of a damaged file safetensors raises almost anything
         raise StoreError(
-            f"'{path}' is damaged or truncated ({exc}); copy it anew, or train"
+            f"'{path}' is damaged or truncated ({checks.reason(exc)}); copy it anew, or train"
         ) from None
     model = build_model(*(record[key] for key in REQUIRED))
     if isinstance(model, Baseline):
@@ -242,3 +251,8 @@ def _check_weights(
             f"'{path}' does not fit {architecture}: {name} has shape "
             f"{found.get(name, 'none')}, the model wants {expected.get(name, 'none')}; {remedy}"
         )
+    for name, tensor in state.items():
+        if not torch.isfinite(tensor).all():
+            raise StoreError(
+                f"'{path}': {name} holds a value that is not finite; copy it anew, or train"
+            )

@@ -18,6 +18,7 @@ from itertools import pairwise
 import torch
 from torch import nn
 
+from dmftnet import checks
 from dmftnet.models.layers import (
     FAN,
     AttentionBlock,
@@ -44,6 +45,8 @@ class CrossAttention(SpectralNetwork):
     dropout : float
     references, log_residual : bool
         See `SpectralNetwork`; the paper has neither.
+    max_memory : float, in GiB
+        Of weights, gradients and moments; a larger network is refused.
     """
 
     def __init__(
@@ -58,8 +61,10 @@ class CrossAttention(SpectralNetwork):
         dropout: float = 0.02,
         references: bool = False,
         log_residual: bool = False,
+        max_memory: float = checks.MAX_MEMORY,
     ):
         super().__init__(grid, resolution, n_params, references, log_residual, logarithm=False)
+        self.check_sizes(dropout, max_memory, n_blocks, self.n_w, width=width, n_heads=n_heads)
         self.parameter_net = feed_forward(n_params, width, width, 5)
         sizes = [self.n_features] + [width] * 4
         self.hybridization_net = nn.Sequential(*(FAN(a, b, periodic) for a, b in pairwise(sizes)))

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import nn
 
+from dmftnet import checks
 from dmftnet.models.layers import (
     FAN,
     AttentionBlock,
@@ -41,6 +42,8 @@ class CrossQuery(SpectralNetwork):
         Share of cosines in the FAN layers; dropout.
     references, log_residual : bool
         See `SpectralNetwork`.
+    max_memory : float, in GiB
+        Of weights, gradients and moments; a larger network is refused.
     """
 
     def __init__(
@@ -56,8 +59,12 @@ class CrossQuery(SpectralNetwork):
         dropout: float = 0.02,
         references: bool = True,
         log_residual: bool = True,
+        max_memory: float = checks.MAX_MEMORY,
     ):
         super().__init__(grid, resolution, n_params, references, log_residual)
+        depth = 2 * checks.integer("model.n_blocks", n_blocks, at_least=1)
+        sizes = {"width": width, "n_heads": n_heads, "n_tokens": n_tokens}
+        self.check_sizes(dropout, max_memory, depth, self.n_w, **sizes)
         self.n_tokens = n_tokens
         self.parameter_net = feed_forward(n_params, 2 * width, n_tokens * width, 3)
         self.hybridization_net = nn.Sequential(

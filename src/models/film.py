@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import nn
 
+from dmftnet import checks
 from dmftnet.errors import DmftnetError
 from dmftnet.models.layers import (
     Attention,
@@ -71,6 +72,8 @@ class Film(SpectralNetwork):
     dropout : float
     references, log_residual : bool
         See `SpectralNetwork`.
+    max_memory : float, in GiB
+        Of weights, gradients and moments; a larger network is refused.
     """
 
     def __init__(
@@ -85,14 +88,16 @@ class Film(SpectralNetwork):
         dropout: float = 0.0,
         references: bool = True,
         log_residual: bool = True,
+        max_memory: float = checks.MAX_MEMORY,
     ):
         super().__init__(grid, resolution, n_params, references, log_residual)
-        half = self.n_w // 2
+        half, pairs = self.n_w // 2, checks.integer("model.pairs", pairs)
         if pairs < 1 or half % pairs:
             raise DmftnetError(
                 f"model.pairs = {pairs} does not divide the grid's {half} pairs of frequencies; "
                 "choose a divisor of n_w / 2"
             )
+        self.check_sizes(dropout, max_memory, n_blocks, half // pairs, width=width, n_heads=n_heads)
         self.pairs = pairs
         self.parameter_net = feed_forward(n_params, width, width, 3)
         self.token_net = feed_forward(2 * pairs * self.n_features, width, width, 2)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from dmftnet import checks
 from dmftnet.errors import DmftnetError
 from dmftnet.models.checkpoint import load_model
 from dmftnet.models.kernel_ridge import Baseline
@@ -41,6 +42,7 @@ def begin_with(
     DmftnetError
         If there is no such run, or it is of another model.
     """
+    checks.path("init_from", directory, "a run folder of train.py, or null")
     earlier = load_model(directory)
     record = earlier.record
     if "members" in record or isinstance(earlier, Baseline):
@@ -57,9 +59,9 @@ def begin_with(
                     f"{found}; set it to that, or begin anew with init_from=null"
                 )
     model.load_state_dict(earlier.state_dict())
-    training = dict(record.get("training", {}))
-    before = training.pop("earlier", [])
-    origin = record.get("provenance", {})
+    training = dict(record.get("training") or {})
+    before = training.pop("earlier", None) or []
+    origin = record.get("provenance") or {}
     own = {key: record[key] for key in ("seed", "optimizer", "data") if key in record}
     origin = {key: origin[key] for key in ("command", "commit") if key in origin}
     return [{**training, **own, **origin}, *before]
@@ -68,6 +70,6 @@ def begin_with(
 def training_seconds(record: Mapping[str, Any]) -> float | None:
     """Seconds of a checkpoint's training and of all runs before it; None where not recorded."""
     training = record.get("training") or {}
-    parts = [training, *training.get("earlier", [])]
+    parts = [training, *(training.get("earlier") or [])]
     seconds = [part.get("seconds") for part in parts]
     return None if None in seconds else sum(seconds)

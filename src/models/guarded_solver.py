@@ -30,8 +30,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from dmftnet import checks
 from dmftnet.data.collected import ProblemCollector
-from dmftnet.errors import DmftnetError
+from dmftnet.errors import DmftnetError, SettingError
 from dmftnet.models.network_solver import NetworkSolver
 from dmftnet.physics.impurity import (
     ImpurityProblem,
@@ -39,6 +40,7 @@ from dmftnet.physics.impurity import (
     ImpuritySolver,
     require_one_orbital,
 )
+from dmftnet.physics.solvers.ras_cost import Cost
 
 
 class GuardedSolver:
@@ -68,6 +70,15 @@ class GuardedSolver:
     def __init__(
         self, network: NetworkSolver, exact: ImpuritySolver, collect: str | Path | None = None
     ):
+        for name, solver, kind in (
+            ("network", network, NetworkSolver),
+            ("exact", exact, ImpuritySolver),
+        ):
+            if not isinstance(solver, kind):
+                raise SettingError(
+                    f"solver.{name} = {checks.shown(solver)}: give a {kind.__name__}, see "
+                    "conf/solver/guarded.yaml"
+                )
         if not network.applicability.limits:
             raise DmftnetError(
                 f"solver.network: '{network.label}' has no limits to guard; use a folder that "
@@ -77,7 +88,13 @@ class GuardedSolver:
         self.grid = network.grid
         self._collector = None
         if collect is not None:
+            checks.path("solver.collect", collect, "the path of a file, or null")
             self._collector = ProblemCollector(collect, network.grid, network.resolution)
+
+    def expected_cost(self) -> Cost | None:
+        """That of the exact solver, if it knows its own; raises where it would be refused."""
+        expected = getattr(self.exact, "expected_cost", None)
+        return None if expected is None else expected()
 
     def solve(self, problem: ImpurityProblem) -> ImpuritySolution:
         """Solve one problem."""
@@ -108,6 +125,12 @@ class GuardedSolver:
         """Complete the collected file, if there is one."""
         if self._collector is not None:
             self._collector.close()
+            self._collector = None
+
+    def abandon(self) -> None:
+        """After an error: `close`, without leaving a file that holds nothing."""
+        if self._collector is not None:
+            self._collector.abandon()
             self._collector = None
 
     def __enter__(self) -> GuardedSolver:

@@ -28,6 +28,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from dmftnet import checks
 from dmftnet.errors import DmftnetError
 from dmftnet.models.network import SpectralNetwork
 from dmftnet.models.references import References
@@ -132,7 +133,9 @@ class RotatedHead(Head):
         power: float = 2.0,
     ):
         super().__init__(net, grid, angles)
-        self.power = power
+        self.power = checks.number("head.power", power, above=0, at_most=10)
+        checks.number("head.eta", eta, at_least=checks.NARROWEST, at_most=100)
+        checks.number("head.slope", slope, at_least=0, at_most=100)
         self._constant("smoothing", smoothing_kernel(self.frequency_grid, eta, slope))
 
     def predict(

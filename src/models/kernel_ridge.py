@@ -21,7 +21,8 @@ import torch
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.neighbors import NearestNeighbors
 
-from dmftnet.errors import DmftnetError
+from dmftnet import checks
+from dmftnet.errors import DmftnetError, StoreError
 from dmftnet.models.spectral_model import SpectralModel
 from dmftnet.models.symmetry import mirror
 from dmftnet.physics.observables import kl_divergence
@@ -39,7 +40,9 @@ class Baseline(SpectralModel):
 
     def __init__(self, grid: Mapping, angles: Sequence[float], parameter_scale: float = 1.0):
         super().__init__(grid, angles)
-        self.parameter_scale = parameter_scale
+        self.parameter_scale = checks.number(
+            "model.parameter_scale", parameter_scale, at_least=0, at_most=1e6
+        )
 
     @abstractmethod
     def fit(self, train, validation) -> None:
@@ -65,7 +68,23 @@ class Baseline(SpectralModel):
         return X, np.concatenate([A, A[:, ::-1]])
 
     def prepare(self, state: Mapping[str, torch.Tensor]) -> None:
-        """Take over the sizes of stored arrays, which depend on the number of samples."""
+        """Take over the sizes of stored arrays, which depend on the number of samples.
+
+        Raises
+        ------
+        StoreError
+            If they are no samples with their spectra.
+        """
+        n_w = self.frequency_grid.n_w
+        n = len(state["samples"]) if "samples" in state and state["samples"].ndim else 0
+        shapes = {"samples": (n, n_w + 2), "gamma": ()}
+        for name, tensor in state.items():
+            expected = shapes.get(name, (n, n_w))
+            if not n or tuple(tensor.shape) != expected:
+                raise StoreError(
+                    f"weights of {type(self).__name__}: {name} has shape {tuple(tensor.shape)}, "
+                    f"{n} samples on {n_w} frequencies need {expected}; fit it again"
+                )
         for name, buffer in self.named_buffers():
             if name in state and name in self.state_dict():
                 setattr(self, name, state[name].new_zeros(state[name].shape, dtype=buffer.dtype))
@@ -119,7 +138,9 @@ class KernelRidgeRegression(Baseline):
         ridges: Sequence[float] = (1e-6, 1e-5, 1e-4, 1e-3),
     ):
         super().__init__(grid, angles, parameter_scale)
-        self.gammas, self.ridges = tuple(gammas), tuple(ridges)
+        positive = {"at_least_size": 1, "at_least": 1e-12, "at_most": 1e12}
+        self.gammas = checks.numbers("model.gammas", gammas, **positive)
+        self.ridges = checks.numbers("model.ridges", ridges, **positive)
         for name in ("samples", "coefficients", "gamma"):
             self._learned(name)
 

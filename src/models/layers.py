@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from dmftnet import checks
 from dmftnet.errors import DmftnetError
 from dmftnet.physics.grid import FrequencyGrid
 
@@ -30,7 +31,7 @@ class FAN(nn.Module):
 
     def __init__(self, n_in: int, n_out: int, periodic: float = 0.25):
         super().__init__()
-        n_periodic = int(periodic * n_out)
+        n_periodic = int(checks.number("model.periodic", periodic) * n_out)
         if not 0 < 2 * n_periodic < n_out:
             raise DmftnetError(
                 f"FAN share periodic = {periodic} of width {n_out} leaves no room for one of its "

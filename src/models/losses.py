@@ -23,6 +23,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from dmftnet import checks
 from dmftnet.errors import DmftnetError
 
 
@@ -52,11 +53,9 @@ class DerivativeLoss(nn.Module):
 
     def __init__(self, lam: float = 1.0, weight_power: float = 0.75, amplitude: bool = False):
         super().__init__()
-        if lam < 0:
-            raise DmftnetError(f"loss.lam = {lam}: the derivative's weight must be >= 0")
-        self.lam = float(lam)
-        self.weight_power = float(weight_power)
-        self.amplitude = bool(amplitude)
+        self.lam = checks.number("loss.lam", lam, at_least=0)
+        self.weight_power = checks.number("loss.weight_power", weight_power, at_least=0, at_most=10)
+        self.amplitude = checks.flag("loss.amplitude", amplitude)
 
     def forward(
         self,
@@ -131,6 +130,7 @@ class TaylorLoss(DerivativeLoss):
         amplitude: bool = False,
     ):
         super().__init__(lam, weight_power, amplitude)
+        mu, angle = checks.number("loss.mu", mu), checks.number("loss.angle", angle)
         if mu <= 0:
             raise DmftnetError(
                 f"loss.mu = {mu}: the consistency term needs a weight > 0; without it use "

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import nn
 
+from dmftnet import checks
 from dmftnet.models.layers import (
     feed_forward,
 )
@@ -32,6 +33,8 @@ class MLP(SpectralNetwork):
     dropout : float
     references, log_residual : bool
         See `SpectralNetwork`.
+    max_memory : float, in GiB
+        Of weights, gradients and moments; a larger network is refused.
     """
 
     def __init__(
@@ -44,8 +47,10 @@ class MLP(SpectralNetwork):
         dropout: float = 0.02,
         references: bool = True,
         log_residual: bool = True,
+        max_memory: float = checks.MAX_MEMORY,
     ):
         super().__init__(grid, resolution, n_params, references, log_residual)
+        self.check_sizes(dropout, max_memory, n_blocks, 1, width=width)
         n_in = self.n_features * self.n_w
         self.hybridization_net = nn.Linear(n_in, width)
         self.parameter_net = feed_forward(n_params, width, width, 3)

@@ -109,7 +109,7 @@ def model_card(
     ]
     return TEMPLATE.format(
         what=_what(members),
-        ranges=_ranges(record["ranges"], record["filling"]),
+        ranges=_ranges(record.get("ranges") or {}, record["filling"]),
         eta=record["resolution"][0],
         slope=record["resolution"][1],
         **record["grid"],
@@ -125,8 +125,9 @@ def model_card(
         kl=kl,
         limits=", ".join(f"{name} {limit:.3g}" for name, limit in record["limits"].items()),
         calibration=_table(["", *SPLIT_COLUMNS], rows),
-        data=f"`{record['data']['file']}`, SHA-256 `{record['data']['sha256']}`; exact solver and "
-        "sampling are recorded in the files, split by whole DMFT trajectories.",
+        data=f"`{record['data'].get('file', 'without a name')}`, SHA-256 "
+        f"`{record['data']['sha256']}`; exact solver and sampling are recorded in the files, split "
+        "by whole DMFT trajectories.",
         training=_training(members),
         cost=_cost(record["cost"], members),
     )
@@ -207,10 +208,10 @@ def _training(members) -> str:
     lines = ["```yaml", yaml.safe_dump(shared, sort_keys=False).rstrip(), "```", ""]
     rows = []
     for number, member in enumerate(members):
-        training = member.get("training", {})
-        own = {**training, **member.get("provenance", {}), "seed": member.get("seed", "")}
+        training = member.get("training") or {}
+        own = {**training, **(member.get("provenance") or {}), "seed": member.get("seed", "")}
         rows.append([str(number), *_run(own)])
-        rows += [[f"{number}, before", *_run(run)] for run in training.get("earlier", [])]
+        rows += [[f"{number}, before", *_run(run)] for run in training.get("earlier") or []]
     return "\n".join(lines) + _table(["member", "seed", "command", "commit", "time"], rows)
 
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import nn
 
+from dmftnet import checks
 from dmftnet.errors import DmftnetError
 from dmftnet.models.references import References
 from dmftnet.physics.grid import FrequencyGrid
@@ -20,6 +21,10 @@ PARAMETER_SCALES = (0.5, 1.0, 5.0)
 # of a log-residual network: the residual, the corrections of -Im Sigma and of the level, and the
 # scores of the corrected spectrum, the references in their order and the broad background
 FIRST_OUTPUTS = (0.0, 0.0, 0.0, 2.0, 0.0, 1.0, -1.0, -1.0, -1.0, -3.0)
+
+BYTES_EACH = 16  # of a parameter: itself, its gradient, two moments of the optimizer
+ROWS_KEPT = 16  # hidden vectors a token that one block keeps for its gradient, about
+GUESSES_KEPT = 2500  # bytes a frequency that the correction of the cheap spectra keeps, about
 
 
 class ParameterInput(nn.Module):
@@ -111,9 +116,10 @@ class SpectralNetwork(nn.Module, ABC):
     -----
     A subclass implements ``embed(hybridization, params, references) -> (B, n_w, d) or (B, d)``, the
     last hidden layer, from `tokens` and ``parameter_input(params)``, and has a ``projection`` from
-    there or a ``project`` of its own. Where the caller has the references already, they need not be
-    computed again. More axes may stand before B, those of an ensemble's members
-    (`dmftnet.models.stacking`): count the others from the end.
+    there or a ``project`` of its own. It calls `check_sizes` before it makes layers, which also
+    says in ``sample_bytes`` what a sample takes in training. Where the caller has the references
+    already, they need not be computed again. More axes may stand before B, those of an ensemble's
+    members (`dmftnet.models.stacking`): count the others from the end.
     """
 
     def __init__(
@@ -126,7 +132,9 @@ class SpectralNetwork(nn.Module, ABC):
         logarithm: bool = True,
     ):
         super().__init__()
-        self.n_w = int(grid["n_w"])
+        checks.flag("model.references", references)
+        checks.flag("model.log_residual", log_residual)
+        self.n_w = checks.integer("grid.n_w", grid["n_w"])
         self.n_params = n_params
         self.parameter_input = ParameterInput(n_params)
         self.hybridization_input = HybridizationInput(grid, logarithm)
@@ -134,6 +142,44 @@ class SpectralNetwork(nn.Module, ABC):
         self.reference_features = references
         self.references = References(grid, resolution) if references or log_residual else None
         self.n_outputs = len(FIRST_OUTPUTS) if log_residual else 1
+
+    def check_sizes(
+        self, dropout: float, max_memory: float, depth: int, n_sequence: int, **sizes: int
+    ) -> None:
+        """Raise unless an architecture's sizes are numbers that make a network of moderate size.
+
+        Parameters
+        ----------
+        depth : int
+            Blocks in all.
+        n_sequence : int
+            Frequency tokens, that is rows of the hidden layers.
+        sizes
+            Integers >= 1 by the names of the arguments, ``width`` among them.
+
+        Raises
+        ------
+        SettingError
+            If a size or the share of dropout is out of its limits.
+        SpaceTooLargeError
+            If weights, gradients and the optimizer's moments would exceed `max_memory` GiB.
+        """
+        for name, size in (*sizes.items(), ("n_blocks", depth)):
+            checks.integer(f"model.{name}", size, at_least=1)
+        checks.number("model.dropout", dropout, at_least=0, below=1)
+        width, tokens = sizes["width"], sizes.get("n_tokens", 1)
+        ends = self.n_outputs + self.n_features + 2
+        parameters = width**2 * (12 * depth + 16 + 2 * tokens) + width * self.n_w * ends
+        checks.memory(
+            f"a network of width = {checks.shown(width)} with {checks.shown(depth)} blocks",
+            float(BYTES_EACH * parameters),
+            checks.number("model.max_memory", max_memory, above=0),
+            "model.max_memory",
+            "take a smaller one",
+        )
+        scores = 0 if self.fused else 3 * sizes.get("n_heads", 0) * n_sequence
+        guesses = 0 if self.references is None else GUESSES_KEPT * self.n_w
+        self.sample_bytes = 4 * depth * n_sequence * (ROWS_KEPT * width + scores) + guesses
 
     def output_layer(self, width: int, n_points: int) -> nn.Linear:
         """Projection to the outputs of `n_points` frequencies, output by output.

@@ -25,11 +25,13 @@ from pathlib import Path
 
 import numpy as np
 
+from dmftnet import checks
 from dmftnet.data.labels import network_spectrum
 from dmftnet.errors import DmftnetError, DmftnetWarning
 from dmftnet.models.applicability import Applicability
 from dmftnet.models.checkpoint import load_model
 from dmftnet.models.ensemble import Ensemble, disagreement
+from dmftnet.models.record import MAX_SHARPENING
 from dmftnet.models.scoring import answers, predict_members
 from dmftnet.models.shipped import load_applicability, load_ensemble
 from dmftnet.models.spectral_model import SpectralModel
@@ -75,13 +77,14 @@ class NetworkSolver:
         limits: Mapping[str, float] | None = None,
         sharpening: int | None = None,
     ):
+        folders = checks.paths("solver.checkpoint", checkpoint, "a folder or a list of folders")
         if isinstance(checkpoint, str | Path):
             model, applicability = load_model(checkpoint), load_applicability(checkpoint, limits)
             label = Path(checkpoint).name
         else:
-            model = load_ensemble(checkpoint)
-            applicability = Applicability(model.record.get("ranges", {}), limits or {})
-            label = ", ".join(Path(folder).name for folder in checkpoint)
+            model = load_ensemble(folders)
+            applicability = Applicability(model.record.get("ranges") or {}, limits or {})
+            label = ", ".join(folder.name for folder in folders)
         if sharpening is None:
             sharpening = model.record.get("sharpening", SHARPENING)
         self._setup(model, label, model.record["resolution"], applicability, sharpening)
@@ -115,8 +118,9 @@ class NetworkSolver:
     def _setup(
         self, model, label: str, resolution, applicability: Applicability, sharpening: int
     ) -> None:
-        if sharpening < 0:
-            raise DmftnetError(f"sharpening = {sharpening}: give a number of steps >= 0, e.g. 3")
+        sharpening = checks.integer(
+            "solver.sharpening", sharpening, at_least=0, at_most=MAX_SHARPENING
+        )
         if "spread" in applicability.limits and not isinstance(model, Ensemble):
             raise DmftnetError(
                 f"limits.spread is given, but '{label}' is a single network, which has no spread; "

@@ -6,16 +6,23 @@ itself close to the answer, so that copying it already looks good.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import torch
 
+from dmftnet.errors import ConvergenceError
 from dmftnet.models.ensemble import Ensemble
+from dmftnet.models.kernel_ridge import KernelRidgeRegression, NearestNeighbour
 from dmftnet.models.spectral_model import SpectralModel
 from dmftnet.physics.grid import FrequencyGrid
 from dmftnet.physics.observables import kl_divergence
 from dmftnet.physics.resolution import sharpened
 
 BATCH = 256
+SUMMARY = ("kl_median", "kl_90", "kl_worst", "kl_geometric")
+"""What `kl_summary` tells."""
 
 
 def predict_members(model: SpectralModel, hybridization, params) -> np.ndarray:
@@ -30,6 +37,11 @@ def predict_members(model: SpectralModel, hybridization, params) -> np.ndarray:
     Returns
     -------
     (M, n, n_w) float64, in 1/D
+
+    Raises
+    ------
+    ConvergenceError
+        If one is not finite.
     """
     hybridization = torch.as_tensor(np.asarray(hybridization), dtype=torch.float32)
     params = torch.as_tensor(np.asarray(params), dtype=torch.float32)
@@ -41,6 +53,11 @@ def predict_members(model: SpectralModel, hybridization, params) -> np.ndarray:
             for h, p in zip(hybridization.split(BATCH), params.split(BATCH), strict=True)
         ]
     members = np.concatenate(batches, axis=-2).astype(np.float64)
+    if not np.isfinite(members).all():
+        raise ConvergenceError(
+            "the network's spectrum is not finite: its training diverged, or its file is damaged; "
+            "train with a lower optimizer.lr, or copy the weights anew"
+        )
     return members if isinstance(model, Ensemble) else members[None]
 
 
@@ -79,12 +96,45 @@ def hybridization_kl(grid: FrequencyGrid, arrays) -> np.ndarray:
     return kl_divergence(grid, np.float64(arrays.spectrum), guess)
 
 
+def scores_beside(
+    name: str, model: SpectralModel, datamodule, dataset: Mapping[str, Any] | None
+) -> dict[str, dict[str, float]]:
+    """Test scores of a model and, beside it, of what needs no network.
+
+    Parameters
+    ----------
+    name : str
+        The model's row.
+    datamodule
+        With ``arrays(split)``, see `dmftnet.data.datamodule`.
+    dataset : mapping, optional
+        ``grid`` and ``angles`` of the baselines; without it they are left out.
+
+    Returns
+    -------
+    dict of row to `kl_summary`
+    """
+    test = datamodule.arrays("test")
+    scores = {name: kl_summary(real_axis_kl(model, test))}
+    if dataset is not None:
+        for label, cls in (
+            ("nearest neighbour", NearestNeighbour),
+            ("kernel ridge", KernelRidgeRegression),
+        ):
+            baseline = cls(dataset["grid"], dataset["angles"])
+            baseline.fit(datamodule.arrays("train"), datamodule.arrays("val"))
+            scores[label] = kl_summary(real_axis_kl(baseline, test))
+    scores["input hybridization"] = kl_summary(hybridization_kl(model.frequency_grid, test))
+    return scores
+
+
 def kl_summary(kl: np.ndarray) -> dict[str, float]:
     """Median, 90 % quantile, worst and geometric mean of (n,) KL divergences."""
     kl = np.asarray(kl, dtype=np.float64)
-    return {
-        "kl_median": float(np.median(kl)),
-        "kl_90": float(np.quantile(kl, 0.9)),
-        "kl_worst": float(kl.max()),
-        "kl_geometric": float(np.exp(np.mean(np.log(np.maximum(kl, 1e-12))))),
-    }
+    values = (
+        np.median(kl),
+        np.quantile(kl, 0.9),
+        kl.max(),
+        np.exp(np.mean(np.log(np.maximum(kl, 1e-12)))),
+    )
+    return {name: float(value) for name, value in zip(SUMMARY, values, strict=True)}

@@ -18,9 +18,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from dmftnet import checks
 from dmftnet.errors import DmftnetError, StoreError
 from dmftnet.models.applicability import Applicability, TrainingDistance
 from dmftnet.models.checkpoint import WEIGHTS, load_model, read_record, write_description
@@ -100,7 +100,7 @@ def load_ensemble(directories: Sequence[str | Path]) -> SpectralModel:
             f"ensemble: the members' data have resolutions {resolutions}; train all with one "
             "dataset.resolution"
         )
-    boxes = [record.get("ranges", {}) for record in records]
+    boxes = [record.get("ranges") or {} for record in records]
     names = [name for name in boxes[0] if all(name in box for box in boxes)]
     ranges = {
         name: [max(box[name][0] for box in boxes), min(box[name][1] for box in boxes)]
@@ -121,7 +121,9 @@ def load_applicability(
         grid = FrequencyGrid.geometric(**record["grid"])
         try:
             distance = TrainingDistance(grid, **load_file(path))
-        except (SafetensorError, TypeError, ValueError) as exc:
-            raise StoreError(f"'{path}' is damaged ({exc}); copy it anew, or run ship.py") from None
-    limits = {**record.get("limits", {}), **(limits or {})}
-    return Applicability(record.get("ranges", {}), limits, distance)
+        except Exception as exc:  # of a damaged file safetensors raises almost anything
+            raise StoreError(
+                f"'{path}' is damaged ({checks.reason(exc)}); copy it anew, or run ship.py"
+            ) from None
+    limits = {**(record.get("limits") or {}), **checks.section("solver.limits", limits or {})}
+    return Applicability(record.get("ranges") or {}, limits, distance)

@@ -20,6 +20,7 @@ import torch
 from scipy.interpolate import CubicSpline
 from torch import nn
 
+from dmftnet import checks
 from dmftnet.errors import DmftnetError
 from dmftnet.models.references import References
 from dmftnet.models.symmetry import is_even, mirror
@@ -94,9 +95,18 @@ class SpectralModel(nn.Module, ABC):
 
     def __init__(self, grid: Mapping, angles: Sequence[float]):
         super().__init__()
+        angles = checks.numbers("angles", angles)
         if len(angles) == 0 or min(angles) <= 0:
             raise DmftnetError(f"angles = {list(angles)}: training needs angles > 0, e.g. [0.1]")
+        grid = checks.grid("grid", grid)
         self.frequency_grid = FrequencyGrid.geometric(**grid)
+        checks.memory(  # complex kernels on the fine grid, some copies, and the result
+            f"n_w = {self.frequency_grid.n_w}: the rotation of spectra",
+            self.frequency_grid.n_w**2 * (160.0 * FINE_FACTOR + 16 * len(angles)),
+            grid.get("max_memory", checks.MAX_MEMORY),
+            "grid.max_memory",
+            "take fewer points",
+        )
         kernels, derivatives = rotation_matrices(self.frequency_grid, angles)
         self._constant("weights", self.frequency_grid.weights)
         self._constant("angles", angles)

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from dmftnet import checks
 from dmftnet.errors import ConvergenceError, DmftnetError
 from dmftnet.models.scoring import kl_summary
 from dmftnet.models.spectral_model import SpectralModel, select
@@ -52,6 +53,8 @@ class SpectralModule(lightning.LightningModule):
         Angles drawn for each sample and step where every angle costs a pass through the network
         (direct head); 0 takes all of them.
     seed : int
+    max_memory : float, in GiB
+        A step that would take more is refused before the first.
     hyperparameters : mapping of plain values
         The run's config, for the loggers and the checkpoint.
 
@@ -71,6 +74,7 @@ class SpectralModule(lightning.LightningModule):
         warmup_fraction: float = 0.05,
         angles_per_step: int = 1,
         seed: int = 0,
+        max_memory: float = checks.MAX_MEMORY,
         hyperparameters: Mapping | None = None,
     ):
         super().__init__()
@@ -78,9 +82,13 @@ class SpectralModule(lightning.LightningModule):
         self.model = model
         self.loss = loss
         self.make_optimizer = optimizer
-        self.warmup_fraction = warmup_fraction
-        self.angles_per_step = angles_per_step
-        self.seed = seed
+        optimizer(self.model.parameters())  # says now, not in the training, what it does not take
+        self.warmup_fraction = checks.number(
+            "module.warmup_fraction", warmup_fraction, at_least=0, at_most=1
+        )
+        self.angles_per_step = checks.integer("module.angles_per_step", angles_per_step, at_least=0)
+        self.seed = checks.seed("seed", seed)
+        self.max_memory = checks.number("module.max_memory", max_memory, above=0)
         self.kl: list[np.ndarray] = []
         if loss.small_angle is not None and model.angles_are_free:
             raise DmftnetError(
@@ -107,6 +115,7 @@ class SpectralModule(lightning.LightningModule):
     # --- training ---------------------------------------------------------------------------
 
     def on_train_start(self) -> None:
+        self._check_memory()
         loaders = [self.trainer.train_dataloader, *as_list(self.trainer.val_dataloaders)]
         for loader in loaders:
             samples = loader.dataset.tensors
@@ -114,6 +123,27 @@ class SpectralModule(lightning.LightningModule):
                 references = self._references(samples["hybridization"], samples["params"])
                 if references is not None:
                     samples["references"] = references
+
+    def _check_memory(self) -> None:
+        """Raise if what a step keeps for its gradient would not fit.
+
+        Raises
+        ------
+        SpaceTooLargeError
+        """
+        loader = self.trainer.train_dataloader
+        n_batch = min(loader.batch_size, len(loader.dataset))
+        passes = 1  # and where the angle is an input, a value and a slope for each
+        if not self.model.angles_are_free:
+            n_angle = len(self.model.angles)
+            passes = 2 * (min(self.angles_per_step, n_angle) or n_angle)
+        checks.memory(
+            f"a step of dataset.batch_size = {n_batch} samples",
+            float(n_batch * passes * self.model.net.sample_bytes),
+            self.max_memory,
+            "module.max_memory",
+            "take smaller batches or a smaller network",
+        )
 
     @torch.no_grad()
     def _references(self, hybridization, params) -> torch.Tensor | None:

@@ -28,6 +28,7 @@ from dmftnet.errors import InvalidProblemError
 from dmftnet.physics.grid import FrequencyGrid
 from dmftnet.physics.poles import PoleSpectrum
 
+SPACINGS = ("equal", "sinh", "geometric")
 # A site in a gap carries no weight, yet fixes the particle number of a local moment: this
 # "spectator" sits at zero energy with this coupling (in D), far below any weight that matters.
 SPECTATOR_COUPLING = 1e-4

@@ -28,7 +28,8 @@ from typing import Any
 
 import numpy as np
 
-from dmftnet.errors import DmftnetWarning, InvalidProblemError
+from dmftnet import checks
+from dmftnet.errors import DmftnetWarning, InvalidProblemError, SettingError
 from dmftnet.physics.grid import FrequencyGrid
 from dmftnet.physics.impurity import ImpurityProblem, ImpuritySolution, ImpuritySolver
 from dmftnet.physics.lattice import Lattice
@@ -143,11 +144,16 @@ class DMFTLoop:
         max_iterations: int = 60,
         on_iteration: Callable[[Iteration], None] | None = None,
     ):
+        tolerance = checks.number("loop.tolerance", tolerance)
+        zero_tolerance = checks.number("loop.zero_tolerance", zero_tolerance)
+        max_iterations = checks.integer("loop.max_iterations", max_iterations)
         if not (tolerance > 0 and zero_tolerance > 0) or max_iterations < 1:
             raise InvalidProblemError(
                 f"DMFT loop with tolerance = {tolerance}, zero_tolerance = {zero_tolerance}, "
                 f"max_iterations = {max_iterations}: needs tolerances > 0 and max_iterations >= 1"
             )
+        if mixing is not None and not isinstance(mixing, Mixing):
+            raise SettingError(f"loop.mixing = {checks.shown(mixing)}: give a Mixing, or nothing")
         self.solver = solver
         self.lattice = lattice
         self.mixing = mixing if mixing is not None else AndersonMixing()

@@ -17,6 +17,7 @@ from dataclasses import replace
 import numpy as np
 from scipy.optimize import brentq
 
+from dmftnet import checks
 from dmftnet.errors import InvalidProblemError
 from dmftnet.physics.dmft import DMFTLoop, DMFTResult
 from dmftnet.physics.impurity import ImpurityProblem
@@ -55,6 +56,8 @@ def solve_filling(
         transition, or the last loop itself did not converge. `plateau` holds the range of eps_d
         where the target lies inside a gap.
     """
+    tolerance = checks.number("filling_search.tolerance", tolerance)
+    max_loops = checks.integer("filling_search.max_loops", max_loops)
     if not tolerance > 0 or max_loops < 2:
         raise InvalidProblemError(
             f"filling search with tolerance = {tolerance}, max_loops = {max_loops}: needs "

@@ -17,7 +17,11 @@ from functools import cached_property
 
 import numpy as np
 
+from dmftnet import checks
 from dmftnet.errors import InvalidProblemError
+
+W_MAX = 1e6
+"""Largest frequency of a geometric grid, in D: its square times a fine step still has digits."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,14 +69,42 @@ class FrequencyGrid:
         object.__setattr__(self, "weights", weights)
 
     @classmethod
-    def geometric(cls, w_min: float = 1e-3, w_max: float = 8.0, n_w: int = 800) -> FrequencyGrid:
-        """Symmetric geometric grid ``+-w_min ... +-w_max`` with `n_w` (even) points."""
+    def geometric(
+        cls,
+        w_min: float = 1e-3,
+        w_max: float = 8.0,
+        n_w: int = 800,
+        max_memory: float = checks.MAX_MEMORY,
+    ) -> FrequencyGrid:
+        """Symmetric geometric grid ``+-w_min ... +-w_max`` with `n_w` (even) points.
+
+        Raises
+        ------
+        InvalidProblemError
+            If the numbers make no grid.
+        SpaceTooLargeError
+            If some dense matrices on it, Kramers-Kronig for one, would exceed `max_memory` GiB.
+        """
+        n_w = checks.integer("n_w", n_w)
+        w_min, w_max = checks.number("w_min", w_min), checks.number("w_max", w_max, at_most=W_MAX)
         if n_w < 4 or n_w % 2:
             raise InvalidProblemError(f"n_w = {n_w}: a geometric grid needs an even number >= 4")
         if not 0 < w_min < w_max:
             raise InvalidProblemError(
                 f"w_min = {w_min}, w_max = {w_max}: a geometric grid needs 0 < w_min < w_max"
             )
+        if w_min < 1e-12 * w_max:
+            raise InvalidProblemError(
+                f"w_min = {w_min}, w_max = {w_max}: a geometric grid over more than twelve decades "
+                "has no digits left at its inner end; raise w_min"
+            )
+        checks.memory(
+            f"n_w = {checks.shown(n_w)}: matrices on the grid",
+            80.0 * n_w**2,
+            checks.number("max_memory", max_memory, above=0),
+            "grid.max_memory",
+            "take fewer points",
+        )
         half = np.geomspace(w_min, w_max, n_w // 2)
         return cls(np.concatenate([-half[::-1], half]))
 

@@ -12,6 +12,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from dmftnet import checks
 from dmftnet.errors import InvalidProblemError
 from dmftnet.physics.grid import FrequencyGrid
 from dmftnet.physics.poles import ResponsePoles
@@ -49,7 +50,7 @@ class ImpurityProblem:
     filling: float | None = None
 
     def __post_init__(self):
-        U, J = float(self.U), float(self.J)
+        U, J = _number("U", self.U), _number("J", self.J)
         hybridization = np.atleast_2d(np.array(self.hybridization, dtype=np.float64))
         eps_d = np.atleast_1d(np.array(self.eps_d, dtype=np.float64))
         if not (np.isfinite(U) and U >= 0):
@@ -76,7 +77,7 @@ class ImpurityProblem:
                 f"hybridization spectrum of orbital {orb} is {hybridization[orb, i]:.6g} at omega "
                 f"= {self.grid.omega[i]:.6g}; -Im Delta/pi must be >= 0 (check the sign convention)"
             )
-        if self.filling is not None and not 0 < float(self.filling) < 2 * eps_d.size:
+        if self.filling is not None and not 0 < _number("filling", self.filling) < 2 * eps_d.size:
             raise InvalidProblemError(
                 f"filling = {self.filling}: both spins together need 0 < filling < {2 * eps_d.size}"
             )
@@ -180,6 +181,13 @@ class SerialBatch:
 
     def solve_batch(self, problems: Sequence[ImpurityProblem]) -> list[ImpuritySolution]:
         return [self.solve(problem) for problem in problems]
+
+
+def _number(key: str, value: Any) -> float:
+    """A number, whatever its size: what is wrong with that is said in the field's own words."""
+    if isinstance(value, float | np.floating):
+        return float(value)
+    return checks.number(key, value)
 
 
 def require_one_orbital(problem: ImpurityProblem, solver: str) -> None:

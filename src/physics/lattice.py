@@ -17,7 +17,7 @@ Energies are in units of the half-bandwidth D = 1 unless said otherwise; docs/ph
 
 from __future__ import annotations
 
-import zipfile
+import warnings
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -27,11 +27,13 @@ import numpy as np
 from scipy.integrate import quad
 from scipy.special import ellipkm1
 
+from dmftnet import checks
 from dmftnet.errors import InvalidProblemError
 from dmftnet.physics.grid import FrequencyGrid, cauchy_matrix
 from dmftnet.physics.impurity import ImpurityProblem, ImpuritySolution
 
 _N_MOMENTS = 40  # 3^-40 = 8e-20: the moment series is exact to rounding for |z| > 3 R
+MAX_POINTS = 10_000  # of a lattice's own curve; some hundred are exact to 1e-4
 _IMAG_FLOOR = 1e-12  # keeps a logarithm at a band edge finite and on its branch, in D
 
 
@@ -85,7 +87,9 @@ class Bethe:
     particle_hole_symmetric = True
 
     def __init__(self, half_bandwidth: float = 1.0):
-        self.half_bandwidth = _positive("half_bandwidth", half_bandwidth)
+        self.half_bandwidth = checks.number(
+            "lattice.half_bandwidth", half_bandwidth, above=0, at_most=1e3
+        )
 
     def local_greens(self, grid: FrequencyGrid, eps_d: np.ndarray, sigma: np.ndarray) -> np.ndarray:
         """``G = 2 / (z + sqrt(z - D) sqrt(z + D))``, (n_orb, n_w) complex128."""
@@ -97,6 +101,12 @@ class Bethe:
         return self.half_bandwidth**2 / 4 * solution.spectrum()
 
     def bare_hybridization(self, grid: FrequencyGrid) -> np.ndarray:
+        reach = np.abs(grid.omega[[0, -1]]).min()
+        if self.half_bandwidth > reach:
+            raise InvalidProblemError(
+                f"lattice.half_bandwidth = {self.half_bandwidth:g}: the band reaches beyond the "
+                f"grid, which ends at {reach:g}; raise grid.w_max"
+            )
         return semicircle(grid, 0.0, self.half_bandwidth, self.half_bandwidth**2 / 4)
 
     def density_of_states(self) -> tuple[np.ndarray, np.ndarray]:
@@ -140,12 +150,13 @@ class DensityOfStates:
     @classmethod
     def semicircle(cls, n_points: int = 801) -> DensityOfStates:
         """The Bethe density as a sampled curve (`Bethe` is the closed form)."""
-        energies = -np.cos(np.linspace(0, np.pi, n_points))
+        energies = -np.cos(np.linspace(0, np.pi, _points(n_points)))
         return cls(energies, np.sqrt(np.maximum(1 - energies**2, 0.0)), "semicircle")
 
     @classmethod
     def square(cls, n_points: int = 800) -> DensityOfStates:
         """Square lattice, nearest neighbours: ``(2/pi^2) K(sqrt(1 - e^2))``, logarithmic at 0."""
+        n_points = _points(n_points)
         energies = np.geomspace(1e-6, 1.0, n_points // 2)
         energies = np.unique(np.concatenate([energies, np.linspace(0.02, 1.0, n_points // 4)]))
         return cls(_mirror(energies, -1), _mirror(square_density(energies), 1), "square")
@@ -153,7 +164,7 @@ class DensityOfStates:
     @classmethod
     def cubic(cls, n_points: int = 600) -> DensityOfStates:
         """Simple cubic lattice, nearest neighbours, half-bandwidth 1 (``t = 1/6``)."""
-        bend = 0.5 * (1 - np.cos(np.linspace(0, np.pi, n_points // 4)))  # dense at the kinks
+        bend = 0.5 * (1 - np.cos(np.linspace(0, np.pi, _points(n_points) // 4)))  # at the kinks
         energies = np.concatenate(
             [bend[bend.size // 2 :] * 2 / 3 - 1 / 3, 1 / 3 + bend[1:] * 2 / 3]
         )
@@ -164,7 +175,7 @@ class DensityOfStates:
     @classmethod
     def from_file(cls, path: str | Path) -> DensityOfStates:
         """Two columns of text (energy, density), or an .npz with ``energies`` and ``values``."""
-        energies, values = read_curve(path, ("energies", "values"))
+        energies, values = read_curve(path, ("energies", "values"), "lattice.path")
         return cls(energies, values, "dos")
 
     @cached_property
@@ -304,31 +315,44 @@ def cubic_density(energy: float) -> float:
     return total / np.pi
 
 
-def read_curve(path: str | Path, names: tuple[str, str]) -> tuple[np.ndarray, np.ndarray]:
-    """Two columns of a text file, or the two named arrays of an .npz file.
+def read_curve(
+    path: str | Path, names: tuple[str, str], key: str = "path"
+) -> tuple[np.ndarray, np.ndarray]:
+    """Two columns of a text file, or the two named arrays of an .npz file; (n,) float64 each.
+
+    Parameters
+    ----------
+    key : str
+        What the user set to `path`, for errors.
 
     Raises
     ------
     InvalidProblemError
         If the file is missing, unreadable, or holds anything else.
     """
-    path = Path(path)
+    path = checks.path(key, path, "two columns of text or an .npz file")
     if not path.is_file():
         raise InvalidProblemError(f"file {path} does not exist; give two columns of text or .npz")
-    try:
+    remedy = f"it must hold two columns of numbers, or as .npz the arrays {names[0]} and {names[1]}"
+    with checks.reading(path, remedy, InvalidProblemError), warnings.catch_warnings():
+        warnings.simplefilter("error")  # an empty file, complex numbers
         if path.suffix == ".npz":
             # opened here: np.load leaks the handle of a broken archive
             with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-                return archive[names[0]], archive[names[1]]
-        table = np.loadtxt(path, ndmin=2)
-    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
+                curve = [np.asarray(archive[name]).astype(np.float64) for name in names]
+        else:
+            table = np.loadtxt(path, ndmin=2)
+            if table.shape[1] != 2:
+                raise InvalidProblemError(
+                    f"file {path} has {table.shape[1]} columns; two are needed"
+                )
+            curve = list(table.T)
+    if curve[0].ndim != 1 or curve[0].shape != curve[1].shape:
         raise InvalidProblemError(
-            f"file {path} cannot be read ({str(error).splitlines()[0]}); it must hold two columns "
-            f"of numbers, or as .npz the arrays {names[0]} and {names[1]}"
-        ) from error
-    if table.shape[1] != 2:
-        raise InvalidProblemError(f"file {path} has {table.shape[1]} columns; two are needed")
-    return table[:, 0], table[:, 1]
+            f"file {path}: {names[0]} {curve[0].shape} and {names[1]} {curve[1].shape} must be two "
+            "columns of equal length"
+        )
+    return curve[0], curve[1]
 
 
 def _checked_density(energies, values, name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -364,7 +388,5 @@ def _mirror(half: np.ndarray, sign: int) -> np.ndarray:
     return np.concatenate([sign * half[::-1], half])
 
 
-def _positive(name: str, value: float) -> float:
-    if not (np.isfinite(value) and value > 0):
-        raise InvalidProblemError(f"{name} = {value}: must be finite and > 0")
-    return float(value)
+def _points(n_points: int) -> int:
+    return checks.integer("lattice.n_points", n_points, at_least=16, at_most=MAX_POINTS)

@@ -18,10 +18,11 @@ input.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+from dmftnet import checks
 from dmftnet.errors import InvalidProblemError
 
 RIDGE = 1e-2  # of the least squares over normalised pairs: nearly parallel ones share their weight
@@ -35,6 +36,7 @@ class Mixer(Protocol):
         """Next input after ``f(x) = fx``; all (n,) float64."""
 
 
+@runtime_checkable
 class Mixing(Protocol):
     """A recipe that starts one `Mixer` for each problem."""
 
@@ -91,6 +93,9 @@ class AndersonMixing:
 
     def __post_init__(self):
         _check_fraction(self.fraction)
+        object.__setattr__(self, "memory", checks.integer("mixing.memory", self.memory))
+        checks.number("mixing.max_eigenvalue", self.max_eigenvalue)
+        checks.number("mixing.max_step", self.max_step)
         if self.memory < 1 or not self.max_step >= self.fraction or not self.max_eigenvalue < 1:
             raise InvalidProblemError(
                 f"Anderson mixing with memory = {self.memory}, max_step = {self.max_step}, "
@@ -133,5 +138,5 @@ class _AndersonMixer:
 
 
 def _check_fraction(fraction: float) -> None:
-    if not 0 < fraction <= 1:
+    if not 0 < checks.number("mixing.fraction", fraction) <= 1:
         raise InvalidProblemError(f"mixing fraction = {fraction}: needs 0 < fraction <= 1")

@@ -14,7 +14,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from dmftnet.errors import InvalidProblemError
+from dmftnet import checks
 from dmftnet.physics.contour import smoothing_kernel
 from dmftnet.physics.grid import FrequencyGrid
 from dmftnet.physics.impurity import ImpurityProblem, ImpuritySolution
@@ -91,13 +91,7 @@ class FiniteResolution:
     """
 
     def __init__(self, lattice: Lattice, resolution: tuple[float, float]):
-        eta, slope = map(float, resolution)
-        if not (eta > 0 and slope >= 0):
-            raise InvalidProblemError(
-                f"resolution = [{eta}, {slope}]: give [eta, slope] with eta > 0 and slope >= 0, "
-                "in D"
-            )
-        self.lattice, self.resolution = lattice, (eta, slope)
+        self.lattice, self.resolution = lattice, checks.resolution("resolution", resolution)
         self.name = lattice.name
         self.self_consistent = lattice.self_consistent
         self.particle_hole_symmetric = lattice.particle_hole_symmetric

@@ -20,6 +20,7 @@ from dmftnet.physics.grid import FrequencyGrid
 from dmftnet.physics.impurity import ImpurityProblem
 from dmftnet.physics.poles import ResponsePoles, gaussian_kernel
 
+ESTIMATORS = ("improved", "ratio", "dyson")
 ROUNDING = 1e-9  # D, of a positive Im Sigma
 SMALL, N_SERIES = 0.03, 11  # 0.03^11 = 2e-17
 

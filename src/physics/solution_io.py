@@ -28,7 +28,8 @@ from typing import Any
 import h5py
 import numpy as np
 
-from dmftnet.errors import StoreError
+from dmftnet import checks
+from dmftnet.errors import InvalidProblemError, StoreError
 from dmftnet.physics.dmft import DMFTResult
 from dmftnet.physics.grid import FrequencyGrid
 from dmftnet.physics.observables import gap
@@ -170,13 +171,12 @@ def load_solution(path: str | Path) -> StoredSolution:
     if not path.is_file():
         raise StoreError(f"solution {path} does not exist; dmft.py writes one")
     try:
-        with h5py.File(path, "r") as file:
-            return _read(file, path)
-    except (OSError, KeyError, RuntimeError) as error:
-        raise StoreError(
-            f"solution {path} cannot be read (truncated, or no HDF5 file); write it again with "
-            "dmft.py"
-        ) from error
+        with checks.reading(path, "write it again with dmft.py"), h5py.File(path, "r") as file:
+            stored = _read(file, path)
+    except InvalidProblemError as error:
+        raise StoreError(f"solution {path}: {error}; write it again with dmft.py") from error
+    _check_curves(stored, path)
+    return stored
 
 
 def _read(file: h5py.File, path: Path) -> StoredSolution:
@@ -195,6 +195,18 @@ def _read(file: h5py.File, path: Path) -> StoredSolution:
         hybridization=file["hybridization"][:],
         summary=json.loads(file.attrs["summary"]),
     )
+
+
+def _check_curves(stored: StoredSolution, path: Path) -> None:
+    """Curves of one shape on the grid, one an orbital, without a value that is no number."""
+    expected = (stored.eps_d.size, stored.grid.n_w)
+    for name in ("spectrum", "self_energy", "hybridization"):
+        curve = getattr(stored, name)
+        if curve.shape != expected or curve.dtype.kind not in "fc" or not np.isfinite(curve).all():
+            raise StoreError(
+                f"solution {path}: {name} holds {curve.dtype} of shape {curve.shape}, finite "
+                f"numbers of shape {expected} are needed; write it again with dmft.py"
+            )
 
 
 def _plain(values) -> float | list[float | None] | None:

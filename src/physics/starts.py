@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dmftnet import checks
 from dmftnet.errors import InvalidProblemError
 from dmftnet.physics.grid import FrequencyGrid
 from dmftnet.physics.impurity import ImpurityProblem
@@ -48,15 +49,16 @@ def one_orbital_problem(
         With ``filling`` set where eps_d is still to be searched (a particle-hole symmetric lattice
         needs no search at half filling).
     """
+    U = checks.number("problem.U", U)
+    eps_d = None if eps_d is None else checks.number("problem.eps_d", eps_d)
+    filling = None if filling is None else checks.number("problem.filling", filling)
     if eps_d is not None and filling is not None:
         raise InvalidProblemError(
             f"problem.eps_d = {eps_d} and problem.filling = {filling} are both given; give one"
         )
     if eps_d is None and filling is None and not lattice.particle_hole_symmetric:
         filling = 1.0
-    U = _number("problem.U", U)
-    level = -U / 2 if eps_d is None else _number("problem.eps_d", eps_d)
-    filling = None if filling is None else _number("problem.filling", filling)
+    level = -U / 2 if eps_d is None else eps_d
     if lattice.self_consistent:
         spectrum = starting_hybridization(lattice, grid, U, level, start)
     else:
@@ -68,13 +70,6 @@ def one_orbital_problem(
             f"at {np.abs(grid.omega[[0, -1]]).min():.3g}; raise grid.w_max"
         )
     return ImpurityProblem(U, level, grid, spectrum, filling=filling)
-
-
-def _number(key: str, value: object) -> float:
-    try:
-        return float(value)
-    except (TypeError, ValueError) as error:
-        raise InvalidProblemError(f"{key} = {value}: must be a number") from error
 
 
 def starting_hybridization(
@@ -94,6 +89,7 @@ def starting_hybridization(
     -------
     (n_w,) float64, in D
     """
+    checks.path("start", start, "metal, insulator or a solution.h5")
     if str(start) == "metal":
         return lattice.bare_hybridization(grid)
     if str(start) == "insulator":
@@ -107,11 +103,13 @@ def starting_hybridization(
 
 def named_hybridization(lattice: Lattice, grid: FrequencyGrid, name: str | Path) -> np.ndarray:
     """(n_w,) hybridization of a `fixed` problem: "semicircle", a two-column file or solution.h5."""
+    key = "problem.hybridization"
+    checks.path(key, name, "semicircle, a two-column file or a solution.h5")
     if str(name) == "semicircle":
         return lattice.bare_hybridization(grid)
     if Path(name).suffix in (".h5", ".hdf5"):
-        return _from_solution(name, grid, "problem.hybridization")
-    energies, values = read_curve(name, ("energies", "values"))
+        return _from_solution(name, grid, key)
+    energies, values = read_curve(name, ("energies", "values"), key)
     return FrequencyGrid(energies).interpolate(values, grid.omega)
 
 

@@ -9,13 +9,20 @@ from hypothesis import strategies as st
 from physics.brute_force import BruteForce
 
 from dmftnet.errors import InvalidProblemError, SpaceTooLargeError
-from dmftnet.physics.bath import StarBath, mean_field, mean_field_ground_state, natural_orbitals
+from dmftnet.physics.bath import (
+    StarBath,
+    discretise,
+    mean_field,
+    mean_field_ground_state,
+    natural_orbitals,
+)
 from dmftnet.physics.grid import FrequencyGrid
 from dmftnet.physics.impurity import ImpurityProblem
 from dmftnet.physics.lattice import semicircle
 from dmftnet.physics.quasiparticle import matsubara_weight
 from dmftnet.physics.solvers import ras, ras_space
 from dmftnet.physics.solvers.ras import RasSolver, Sector
+from dmftnet.physics.solvers.ras_space import resolve_depths, spin_strings
 
 GRID = FrequencyGrid.geometric(1e-3, 8.0, 800)
 SEMICIRCLE = semicircle(GRID, 0.0, 1.0, 0.25)
@@ -225,9 +232,13 @@ def test_too_large_a_space_is_refused_before_it_is_taken(monkeypatch):
 
 def test_too_many_strings_are_refused_before_they_are_listed():
     """("all",) * 7 at 59 sites has 2e9 strings of one spin: 100 GiB before any determinant."""
-    problem = ImpurityProblem(2.0, -1.0, GRID, SEMICIRCLE)
+    with pytest.raises(SpaceTooLargeError, match="31,550,290,164 determinants"):
+        RasSolver(depths=("all",) * 7, max_memory=0.5).expected_cost()
+    bath = discretise(GRID, SEMICIRCLE, 59)
+    orbitals = natural_orbitals(bath, -1.0, 2.0, mean_field_ground_state(bath, -1.0, 2.0))
+    depths = resolve_depths(("all",) * 7, orbitals)
     with pytest.raises(SpaceTooLargeError, match="strings"):
-        RasSolver(depths=("all",) * 7, max_memory=0.5).solve(problem)
+        spin_strings(orbitals, depths, orbitals.n_pairs, max_memory=0.5)
 
 
 def test_201_bath_sites():

@@ -23,6 +23,7 @@ SYNTHETIC = (
     "dataset._target_=synthetic.SyntheticDataModule",
     "~dataset.path",
     "~dataset.particle_hole_augmentation",
+    "~dataset.held_out_U",
     "dataset.grid={w_min: 0.02, w_max: 6.0, n_w: 32}",
     "dataset.angles=[0.1,0.2]",
     "dataset.resolution=[0.01,0.05]",

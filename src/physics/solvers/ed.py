@@ -19,20 +19,29 @@ from math import comb
 import numpy as np
 import scipy.sparse as sp
 
+from dmftnet import checks
 from dmftnet.errors import SpaceTooLargeError
 from dmftnet.physics.bath import StarBath, discretise
 from dmftnet.physics.impurity import ImpurityProblem, SerialBatch, require_one_orbital
 from dmftnet.physics.poles import ResponsePoles
 from dmftnet.physics.solution import PoleSolution
+from dmftnet.physics.solvers.arguments import check_bath, check_lanczos, settle
 from dmftnet.physics.solvers.krylov import ground_state, response_poles
 
-MAX_DETERMINANTS = 2_000_000
 DEGENERACY = 1e-9  # sectors this close in energy (D) share the ground state
 
 
 @dataclass(frozen=True)
 class EdSolver(SerialBatch):
-    """Exact diagonalisation; arguments as in `dmftnet.physics.solvers.ras.RasSolver`."""
+    """Exact diagonalisation; arguments as in `dmftnet.physics.solvers.ras.RasSolver`.
+
+    Raises
+    ------
+    SettingError
+        If an argument is of the wrong type or out of its limits.
+    SpaceTooLargeError
+        If the largest sector has more than `max_determinants`.
+    """
 
     n_bath: int = 7
     spacing: str = "sinh"
@@ -42,11 +51,22 @@ class EdSolver(SerialBatch):
     n_lanczos: int = 120
     broadening: tuple = (2e-2, 0.1)
     estimator: str = "improved"
+    max_determinants: int = 2_000_000
     name: str = "ed"
     grid: None = None
 
     def __post_init__(self):
-        object.__setattr__(self, "broadening", tuple(self.broadening))
+        check_bath(self, checks.MAX_MEMORY)
+        settle(
+            self,
+            shift=checks.number("solver.shift", self.shift, at_least=0, below=1),
+            n_lanczos=checks.integer("solver.n_lanczos", self.n_lanczos, at_least=1),
+            max_determinants=checks.integer(
+                "solver.max_determinants", self.max_determinants, at_least=1
+            ),
+        )
+        check_lanczos(self.n_lanczos, checks.MAX_MEMORY)
+        check_sectors(self.n_bath, self.max_determinants)
 
     def solve(self, problem: ImpurityProblem) -> PoleSolution:
         """Solve one problem; see `ImpuritySolver`."""
@@ -55,7 +75,7 @@ class EdSolver(SerialBatch):
             problem.grid, problem.hybridization[0], self.n_bath, self.spacing, self.stretch,
             self.shift, self.window_quantile,
         )  # fmt: skip
-        atom = SmallImpurity(bath, float(problem.eps_d[0]), problem.U)
+        atom = SmallImpurity(bath, float(problem.eps_d[0]), problem.U, self.max_determinants)
         energy, states = atom.ground_states()
         filling, double_occupancy = atom.occupations(states)
         return PoleSolution(
@@ -70,18 +90,30 @@ class EdSolver(SerialBatch):
         )
 
 
+def check_sectors(n_bath: int, max_determinants: int) -> None:
+    """Raise if the largest sector of a bath has more than `max_determinants`.
+
+    Raises
+    ------
+    SpaceTooLargeError
+    """
+    n_orbitals = min(n_bath + 1, 400)  # far beyond any limit, and still a float
+    largest = comb(n_orbitals, n_orbitals // 2) ** 2
+    if largest > max_determinants:
+        raise SpaceTooLargeError(
+            f"exact diagonalisation of {n_bath} bath sites needs {largest:.3g} determinants in one "
+            f"sector, more than solver.max_determinants = {max_determinants:,}; use <= 10 sites, "
+            "solver=ras, or raise solver.max_determinants"
+        )
+
+
 class SmallImpurity:
     """All particle sectors of a star impurity with spin."""
 
-    def __init__(self, bath: StarBath, eps_d: float, U: float):
+    def __init__(self, bath: StarBath, eps_d: float, U: float, max_determinants: int = 2_000_000):
+        check_sectors(bath.n_bath, max_determinants)
         self.h, self.U = bath.one_body(eps_d), float(U)
         self.n_orbitals = bath.n_bath + 1
-        largest = comb(self.n_orbitals, self.n_orbitals // 2) ** 2
-        if largest > MAX_DETERMINANTS:
-            raise SpaceTooLargeError(
-                f"exact diagonalisation of {bath.n_bath} bath sites needs {largest:,} determinants "
-                f"in one sector, more than {MAX_DETERMINANTS:,}; use <= 10 sites, or solver=ras"
-            )
 
     @cached_property
     def _string_table(self) -> list[list[tuple[int, ...]]]:

@@ -30,6 +30,7 @@ import numpy as np
 from scipy.fft import irfft, next_fast_len, rfft
 from scipy.optimize import brentq
 
+from dmftnet import checks
 from dmftnet.errors import InvalidProblemError
 from dmftnet.physics.grid import FrequencyGrid
 from dmftnet.physics.impurity import ImpurityProblem, SerialBatch, require_one_orbital
@@ -100,12 +101,23 @@ class IptSolver(SerialBatch):
         Of the uniform grid of the convolution; features of the reference should be wider.
     tolerance : float
         On the occupation of one spin.
+    max_memory : float, in GiB
+
+    Raises
+    ------
+    InvalidProblemError
+        If one of them is out of its limits.
     """
 
     name = "ipt"
     grid = None
 
-    def __init__(self, step: float = 2e-3, tolerance: float = 1e-8):
+    def __init__(
+        self, step: float = 2e-3, tolerance: float = 1e-8, max_memory: float = checks.MAX_MEMORY
+    ):
+        step = checks.number("solver.step", step)
+        tolerance = checks.number("solver.tolerance", tolerance)
+        self.max_memory = checks.number("solver.max_memory", max_memory, above=0)
         if not 0 < step <= 0.1:
             raise InvalidProblemError(
                 f"solver.step = {step}: the convolution needs a step in (0, 0.1] D, e.g. 2e-3"
@@ -127,6 +139,14 @@ class IptSolver(SerialBatch):
                 "solver 'ipt' tells particles from holes by the sign of the frequency; use a grid "
                 "with points on both sides of zero and none at it, e.g. FrequencyGrid.geometric"
             )
+        reach = float(np.abs(problem.grid.omega).max())
+        checks.memory(  # ten arrays of three times the uniform grid, half of them complex
+            f"solver.step = {self.step:g} on a grid that reaches {reach:g} D",
+            360.0 * reach / self.step,
+            self.max_memory,
+            "solver.max_memory",
+            "take a larger step",
+        )
 
         def surplus(n: float) -> float:
             sigma, _, _ = self._self_energy(problem, n)

@@ -30,12 +30,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from dmftnet import checks
 from dmftnet.errors import InvalidProblemError
 from dmftnet.physics.bath import StarBath, discretise
 from dmftnet.physics.impurity import ImpurityProblem, SerialBatch
 from dmftnet.physics.poles import ResponsePoles
 from dmftnet.physics.solution import PoleSolution
+from dmftnet.physics.solvers.arguments import check_bath, settle
 from dmftnet.physics.solvers.mps_impurity import PreparedImpurity
+from dmftnet.physics.solvers.mps_layout import GEOMETRIES
 from dmftnet.physics.spectral_analysis import SpectralAnalysis
 from dmftnet.physics.time_contour import MAX_ORDER, TimeContour
 
@@ -81,6 +84,13 @@ class MpsSolver(SerialBatch):
         Seconds between saves.
     progress : bool
     max_memory : float, in GiB
+
+    Raises
+    ------
+    SettingError, InvalidProblemError
+        If an argument is of the wrong type or out of its limits.
+    SpaceTooLargeError
+        If the bath or the signals would not fit into `max_memory`.
     """
 
     n_bath: int = 59
@@ -115,7 +125,7 @@ class MpsSolver(SerialBatch):
     grid: None = None
 
     def __post_init__(self):
-        object.__setattr__(self, "broadening", tuple(self.broadening))
+        self._check_types()
         contour = self.time_contour
         if not 0 <= self.order <= MAX_ORDER:
             raise InvalidProblemError(f"solver.order = {self.order}: use 0 to {MAX_ORDER}")
@@ -135,6 +145,38 @@ class MpsSolver(SerialBatch):
                 f"solver.sector '{self.sector}' is unknown; use search or mean_field"
             )
         SpectralAnalysis(self.method, self.tolerance)
+        checks.memory(  # the block Hankel matrix of the exponential fit and its singular vectors
+            f"solver.t_max = {self.t_max:g} in steps of dt = {self.dt:g}: the fit of the signals",
+            64.0 * (self.t_max / self.dt) * (self.t_max / self.dt),
+            self.max_memory,
+            "solver.max_memory",
+            "end earlier or take longer steps",
+        )
+
+    def _check_types(self) -> None:
+        """Each argument by itself; limits of several, or with texts of their own, come after."""
+        settle(self, max_memory=checks.number("solver.max_memory", self.max_memory, above=0))
+        check_bath(self, self.max_memory)
+        for name in ("squared", "with_self_energy", "progress"):
+            checks.flag(f"solver.{name}", getattr(self, name))
+        for name in ("bond_dimension", "order"):
+            settle(self, **{name: checks.integer(f"solver.{name}", getattr(self, name))})
+        settle(self, max_sweeps=checks.integer("solver.max_sweeps", self.max_sweeps, at_least=1))
+        for name in ("t_max", "dt", "angle", "truncation", "ground_truncation"):
+            settle(self, **{name: checks.number(f"solver.{name}", getattr(self, name))})
+        for name in ("energy_tolerance", "krylov_tolerance", "tolerance"):
+            value = checks.number(f"solver.{name}", getattr(self, name), above=0, below=1)
+            settle(self, **{name: value})
+        settle(
+            self,
+            shift=checks.number("solver.shift", self.shift, at_least=0, below=1),
+            checkpoint_every=checks.number(
+                "solver.checkpoint_every", self.checkpoint_every, at_least=0
+            ),
+        )
+        checks.choice("solver.geometry", self.geometry, GEOMETRIES)
+        if self.checkpoint is not None:
+            checks.path("solver.checkpoint", self.checkpoint, "a folder, or null")
 
     @property
     def time_contour(self) -> TimeContour:

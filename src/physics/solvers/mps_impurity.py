@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 # A sector must lie lower by this (in D) to be preferred: nearer ones are degenerate (a spectator
 # site, a local moment) for a truncated state.
 SECTOR_TOLERANCE = 1e-6
+SMALLEST_MPO = 4  # bond dimension of the Hamiltonian's operator in any geometry
 # Spins whose occupations differ by less are evolved once.
 SPIN_TOLERANCE = 1e-5
 
@@ -104,21 +105,14 @@ class PreparedImpurity:
         cls, solver: MpsSolver, baths: list[StarBath], eps_d, U: float, J: float, symmetric: bool
     ) -> PreparedImpurity:
         """Orbitals in the solver's geometry, memory checked, ground state over the sectors."""
+        n_sites = 2 * sum(bath.n_bath + 1 for bath in baths)
+        _check_memory(solver, n_sites, SMALLEST_MPO)  # before anything of this length is made
         orbitals = tuple(
             orbital_of(bath, float(level), float(U), solver.geometry)
             for bath, level in zip(baths, np.atleast_1d(eps_d), strict=True)
         )
         model = ImpurityModel(orbitals, float(U), float(J))
-        n_sites, n_kets = len(model.layout.modes), 2 if solver.with_self_energy else 1
-        needed = memory_estimate(
-            n_sites, solver.bond_dimension, max(model.mpo.chi), n_kets * (solver.order + 3)
-        )
-        if needed > solver.max_memory:
-            raise SpaceTooLargeError(
-                f"bond dimension {solver.bond_dimension} on {n_sites} sites may need "
-                f"{needed:.1f} GiB, more than solver.max_memory = {solver.max_memory} GiB; lower "
-                "bond_dimension or n_bath"
-            )
+        _check_memory(solver, n_sites, max(model.mpo.chi))
         n_pairs = sum(orbital.n_pairs for orbital in orbitals)
         half_filled = 2 * n_pairs == n_sites // 2
         symmetric = symmetric and half_filled and all(map(_is_symmetric, baths))
@@ -229,6 +223,23 @@ class PreparedImpurity:
             )
             signal = evolution.run()
         return signal, max(evolution.bond_dimensions, default=0)
+
+
+def _check_memory(solver: MpsSolver, n_sites: int, mpo_dimension: int) -> None:
+    """Raise if states of the solver's bond dimension may not fit into its memory.
+
+    Raises
+    ------
+    SpaceTooLargeError
+    """
+    n_states = (2 if solver.with_self_energy else 1) * (solver.order + 3)
+    needed = memory_estimate(n_sites, solver.bond_dimension, mpo_dimension, n_states)
+    if needed > solver.max_memory:
+        raise SpaceTooLargeError(
+            f"bond dimension {solver.bond_dimension} on {n_sites} sites may need {needed:.1f} GiB, "
+            f"more than solver.max_memory = {solver.max_memory} GiB; lower bond_dimension or "
+            "n_bath, or raise solver.max_memory"
+        )
 
 
 def _is_symmetric(bath: StarBath) -> bool:

@@ -73,7 +73,7 @@ def orbital_of(bath: StarBath, eps_d: float, U: float, geometry: str) -> Orbital
         return Orbital(bath.one_body(eps_d), mean.n_pairs)
     if geometry == "chain":
         return Orbital(star_to_chain(bath).one_body(eps_d), mean.n_pairs)
-    raise InvalidProblemError(
+    raise InvalidProblemError(  # a solver's own argument was checked before
         f"solver.geometry '{geometry}' is unknown; use {', '.join(GEOMETRIES)}"
     )
 

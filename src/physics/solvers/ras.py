@@ -30,7 +30,8 @@ from functools import partial
 
 import numpy as np
 
-from dmftnet.errors import InvalidProblemError
+from dmftnet import checks
+from dmftnet.errors import SpaceTooLargeError
 from dmftnet.physics.bath import (
     SPECTATOR_COUPLING,
     NaturalOrbitalBath,
@@ -42,12 +43,15 @@ from dmftnet.physics.bath import (
 from dmftnet.physics.impurity import ImpurityProblem, SerialBatch, require_one_orbital
 from dmftnet.physics.poles import ResponsePoles
 from dmftnet.physics.solution import PoleSolution
+from dmftnet.physics.solvers.arguments import check_restricted
 from dmftnet.physics.solvers.krylov import ground_state, response_poles
+from dmftnet.physics.solvers.ras_cost import Cost
 from dmftnet.physics.solvers.ras_space import (
     ACTIVE,
     DeterminantSpace,
     Hops,
     SpinStrings,
+    check_memory,
     determinant_space,
     hamiltonian,
     one_body_hops,
@@ -88,6 +92,16 @@ class RasSolver(SerialBatch):
     with_self_energy : bool
         Without it the run starts from d alone: half the cost, poles of G only.
     max_memory : float, in GiB
+    max_determinants : int
+        A larger space is refused.
+
+    Raises
+    ------
+    SettingError
+        If an argument is of the wrong type or out of its limits.
+    SpaceTooLargeError
+        If the bath would exceed `max_memory`; by `solve`, if the space would, or if it has more
+        than `max_determinants`.
     """
 
     depths: tuple = ("all", 8, 6, 1)
@@ -101,27 +115,36 @@ class RasSolver(SerialBatch):
     broadening: tuple = (2e-3, 0.05)
     estimator: str = "improved"
     with_self_energy: bool = True
-    max_memory: float = 8.0
+    max_memory: float = checks.MAX_MEMORY
+    max_determinants: int = 5_000_000
     name: str = "ras"
     grid: None = None
 
     def __post_init__(self):
-        object.__setattr__(self, "depths", tuple(self.depths))
-        object.__setattr__(self, "broadening", tuple(self.broadening))
-        depths = self.depths
-        good = all(d == "all" or (isinstance(d, int) and d >= 1) for d in depths)
-        if not 1 <= len(depths) <= 7 or not good:
-            raise InvalidProblemError(
-                f'solver.depths = {depths}: give 1 to 7 entries, each "all" or an integer >= 1, '
-                'for example ["all", 8, 6, 1]'
+        check_restricted(self)
+
+    def expected_cost(self) -> Cost:
+        """What a solve takes, counted at once from the numbers of sites.
+
+        Raises
+        ------
+        SpaceTooLargeError
+            If that is more than the solver's limits.
+        """
+        cost = Cost.of(self.depths, self.n_bath, self.n_lanczos, self.n_shifts)
+        check_memory(cost.determinants, self.max_memory)
+        if cost.determinants > self.max_determinants:
+            raise SpaceTooLargeError(
+                f"solver.depths = {list(self.depths)} with {self.n_bath} bath sites: {cost}, more "
+                f"than solver.max_determinants = {self.max_determinants:,}; use smaller depths, "
+                "fewer bath sites, or raise solver.max_determinants"
             )
-        for name in ("n_lanczos", "n_shifts"):
-            if getattr(self, name) < 1:
-                raise InvalidProblemError(f"solver.{name} = {getattr(self, name)} must be >= 1")
+        return cost
 
     def solve(self, problem: ImpurityProblem) -> PoleSolution:
         """Solve one problem; see `ImpuritySolver`."""
         require_one_orbital(problem, self.name)
+        self.expected_cost()
         baths = [
             discretise(
                 problem.grid, problem.hybridization[0], self.n_bath, self.spacing, self.stretch,

@@ -20,9 +20,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dmftnet.errors import InvalidProblemError, SpaceTooLargeError
+from dmftnet.errors import SettingError, SpaceTooLargeError
 from dmftnet.physics.bath import NaturalOrbitalBath
 from dmftnet.physics.solvers.compiled import compiled
+from dmftnet.physics.solvers.ras_cost import BYTES_EACH
 
 ACTIVE = np.array([[0, 0], [1, 0], [0, 1], [1, 1]])  # (n_d, n_b) of the four active states
 DEEPEST = 127  # a string's key has eight bits an excitation
@@ -78,7 +79,7 @@ def resolve_depths(depths, bath: NaturalOrbitalBath) -> tuple[int, ...]:
     longest = max(bath.valence.size, bath.conduction.size, 1)
     resolved = tuple(longest if d == "all" else min(int(d), longest) for d in depths)
     if max(resolved) > DEEPEST:
-        raise InvalidProblemError(
+        raise SettingError(
             f"solver.depths = {tuple(depths)} reach site {max(resolved)} of a chain, the limit is "
             f"{DEEPEST}; use fewer bath sites or bound the first depth"
         )
@@ -365,12 +366,9 @@ def hamiltonian(
 
 
 def check_memory(
-    count: int, max_memory: float, what: str = "determinants", bytes_each: int = 14 * 12 + 30 * 8
+    count: int, max_memory: float, what: str = "determinants", bytes_each: int = BYTES_EACH
 ) -> None:
-    """Raise if a space would not fit into `max_memory` GiB.
-
-    By default the Hamiltonian, about 14 hops (index, amplitude) a row, and 30 Krylov vectors.
-    """
+    """Raise if a space would not fit into `max_memory` GiB."""
     estimate = count * bytes_each / 2**30
     if estimate > max_memory:
         raise SpaceTooLargeError(
