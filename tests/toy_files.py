@@ -5,6 +5,7 @@ Made by the project's own writers, with the cheap solver of `toy_solver` for an 
 
 import torch
 from toy_dataset import make_file
+from toy_solver import ToySolver
 
 from dmftnet.data.generation import TrajectoryPlan
 from dmftnet.data.reference_plan import ReferencePlan
@@ -19,10 +20,11 @@ HEAD = {"_target_": "dmftnet.models.heads.RotatedHead", "eta": 0.02, "slope": 0.
 NET = {"_target_": "dmftnet.models.mlp.MLP", "width": 16, "n_blocks": 1}
 SERIES = (
     {"U": [0.5, 1.0], "shift": [0.0], "start": ["metal", "insulator"]},
-    {"U": [1.0], "shift": [0.3, 0.6], "start": ["metal"]},
+    {"U": [1.0], "shift": [0.2, 0.4], "start": ["metal"]},
     {"path": [0.5, 1.0], "start": "metal"},
     {"U": [1.0], "shift": [0.0], "start": ["metal"], "lattice": "square"},
     {"U": [1.0], "filling": [1.0], "start": ["metal"]},
+    {"U": [1.0], "shift": [0.6], "start": ["metal"], "settings": {"max_iterations": 1}},
 )
 
 
@@ -32,13 +34,14 @@ def make_dataset(path, n_trajectories=48):
 
 
 def make_references(path, max_iterations=60):
-    """Half-filled loops from both starts, two doped ones, a path, another lattice, a filling."""
+    """Half-filled loops from both starts, doped ones (one unfinished), a path, another lattice, a filling."""
 
     def loop(solver, lattice, **settings):
         settings = {"max_iterations": max_iterations, **settings}
         return DMFTLoop(solver, lattice, tolerance=1e-2, **settings)
 
-    return make_file(path, ReferencePlan(SERIES, loop), n_w=120)
+    symmetric = ToySolver(n_bath=13)  # n = 1 at half filling: 12 sites leave a level at zero
+    return make_file(path, ReferencePlan(SERIES, loop), symmetric, n_w=120)
 
 
 def make_model(seed=0):

@@ -14,6 +14,7 @@ SOLVER = (
     "solver=mps",
     "lattice=fixed",
     "grid.n_w=80",
+    "problem.eps_d=-0.8",  # doped: particles and holes are two evolutions
     "solver.n_bath=5",
     "solver.t_max=40",
     "solver.bond_dimension=20",
@@ -67,10 +68,10 @@ def test_a_killed_solve_goes_on(tmp_path):
     second = subprocess.run(**dmft(tmp_path / "second", checkpoint, str(ROOT / "dmft.py")))
     assert second.returncode == 0, second.stderr
     ended = saved_steps(checkpoint)
-    assert killed.keys() < ended.keys() and list(ended.values()) == [40, 40]
+    assert killed.keys() < ended.keys() and set(ended.values()) == {40}
     assert not list(checkpoint.glob("*.partial"))
     summary = json.loads((tmp_path / "second" / "summary.json").read_text())
-    assert summary["solver"] == "mps" and abs(summary["filling"] - 1) < 1e-6
+    assert summary["solver"] == "mps" and 0.8 < summary["filling"] < 1
 
 
 def test_its_dataset_trains(tmp_path):
