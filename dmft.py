@@ -22,13 +22,13 @@ from rich.table import Table
 
 from dmftnet.config import entry_point, instantiate, run, to_plain
 from dmftnet.errors import DmftnetWarning
-from dmftnet.physics.dmft import DMFTLoop, DMFTResult, Iteration
-from dmftnet.physics.grid import FrequencyGrid
-from dmftnet.physics.impurity import ImpuritySolver
-from dmftnet.physics.lattice import Lattice
-from dmftnet.physics.mixing import Mixing
-from dmftnet.physics.solution_io import refuse_to_overwrite, save_solution, summarize
-from dmftnet.physics.solvers.ras_cost import notice
+from dmftnet.physics.dmft.loop import DMFTLoop, DMFTResult, Iteration
+from dmftnet.physics.grids.real_axis import FrequencyGrid
+from dmftnet.physics.impurity.problem import ImpuritySolver
+from dmftnet.physics.lattices.density_of_states import Lattice
+from dmftnet.physics.dmft.mixing import Mixing
+from dmftnet.physics.dmft.files import refuse_to_overwrite, save_solution, summarize
+from dmftnet.physics.solvers.krylov.ras_cost import notice
 from dmftnet.provenance import provenance
 
 COLUMNS = (("iteration", 9), ("eps_d", 10), ("KL", 10), ("filling", 9), ("A(0)", 9))

@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table as ConsoleTable
 
 from dmftnet import checks
-from dmftnet.callbacks.assessment import (
+from dmftnet.evaluation.assessment import (
     Settings,
     assess_baselines,
     assess_checkpoints,
@@ -34,17 +34,17 @@ from dmftnet.callbacks.assessment import (
     metrics,
     shown,
 )
-from dmftnet.callbacks.closure import LoopSettings
-from dmftnet.callbacks.hysteresis import HysteresisSettings, exact_paths
-from dmftnet.callbacks.loop_sets import REFERENCE, TEST
-from dmftnet.callbacks.sections import KL_COLUMNS, report_sections
-from dmftnet.callbacks.variants import variant_names
+from dmftnet.evaluation.closure import LoopSettings
+from dmftnet.evaluation.hysteresis import HysteresisSettings, exact_paths
+from dmftnet.evaluation.loop_sets import REFERENCE, TEST
+from dmftnet.evaluation.sections import KL_COLUMNS, report_sections
+from dmftnet.evaluation.variants import variant_names
 from dmftnet.config import arguments, entry_point, instantiate, run, to_plain
 from dmftnet.data.datamodule import SpectralDataModule
-from dmftnet.data.references import ReferenceStore
+from dmftnet.data.exact_loops import ReferenceStore
 from dmftnet.errors import DmftnetError
-from dmftnet.models.checkpoint import read_record
-from dmftnet.physics.solution_io import refuse_to_overwrite
+from dmftnet.models.training.checkpoint import read_record
+from dmftnet.physics.dmft.files import refuse_to_overwrite
 from dmftnet.progress import check_every, progress
 from dmftnet.provenance import provenance, sha256, sha256_of_all
 from dmftnet.report.html import cell, write_report

@@ -27,13 +27,13 @@ from rich.table import Table
 from dmftnet.config import instantiate, to_plain
 from dmftnet.data.executors import local
 from dmftnet.data.generation import TrajectoryPlan, generate, open_journal
-from dmftnet.data.sampling import TrajectorySampler
+from dmftnet.data.plans.sampling import TrajectorySampler
 from dmftnet.data.store import SpectralStore
-from dmftnet.models.checkpoint import build_model
-from dmftnet.models.spectral_module import SpectralModule
-from dmftnet.physics.grid import FrequencyGrid
-from dmftnet.physics.lattice import Bethe
-from dmftnet.physics.solvers.ras import RasSolver
+from dmftnet.models.training.checkpoint import build_model
+from dmftnet.models.training.module import SpectralModule
+from dmftnet.physics.grids.real_axis import FrequencyGrid
+from dmftnet.physics.lattices.density_of_states import Bethe
+from dmftnet.physics.solvers.krylov.ras import RasSolver
 
 ROOT = Path(__file__).resolve().parents[1]
 CONF = ROOT / "conf"

@@ -4,7 +4,7 @@
 
 Half-filled metals of data/bethe_reference.h5 (``ras_fine``). The upper table has the same estimator
 on both sides, ``Z(iy) = 1/(1 - Im Sigma(iy)/y)``; the lower one how Z with its error comes about
-(`dmftnet.physics.quasiparticle`).
+(`dmftnet.physics.analysis.quasiparticle`).
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from dmftnet.data.references import ReferenceStore
-from dmftnet.physics.impurity import ImpurityProblem
-from dmftnet.physics.quasiparticle import matsubara_weight
+from dmftnet.data.exact_loops import ReferenceStore
+from dmftnet.physics.impurity.problem import ImpurityProblem
+from dmftnet.physics.analysis.quasiparticle import matsubara_weight
 
 Y = (0.005, 0.01, 0.02)
 NRG = {  # Z(iy), and Z at y -> 0 (docs/physics, calibration)

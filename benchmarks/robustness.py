@@ -16,15 +16,15 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from dmftnet.models.network_solver import NetworkSolver
-from dmftnet.physics.dmft import DMFTLoop
-from dmftnet.physics.grid import FrequencyGrid
-from dmftnet.physics.impurity import ImpurityProblem
-from dmftnet.physics.lattice import Bethe
-from dmftnet.physics.observables import gap
-from dmftnet.physics.solvers.ipt import IptSolver
-from dmftnet.physics.solvers.ras import RasSolver
-from dmftnet.physics.starts import one_orbital_problem
+from dmftnet.models.solvers.network import NetworkSolver
+from dmftnet.physics.dmft.loop import DMFTLoop
+from dmftnet.physics.grids.real_axis import FrequencyGrid
+from dmftnet.physics.impurity.problem import ImpurityProblem
+from dmftnet.physics.lattices.density_of_states import Bethe
+from dmftnet.physics.analysis.observables import gap
+from dmftnet.physics.solvers.perturbative.ipt import IptSolver
+from dmftnet.physics.solvers.krylov.ras import RasSolver
+from dmftnet.physics.dmft.starts import one_orbital_problem
 
 NOISE, REPEATS = 1e-12, 10
 SOLVERS = {"ras": RasSolver, "network": lambda: NetworkSolver("weights"), "ipt": IptSolver}

@@ -4,7 +4,7 @@
     OMP_NUM_THREADS=1 python benchmarks/sharpening.py 2.8
 
 The exact solver answers on the networks' grid and at their resolution, as a perfect network would,
-and `dmftnet.physics.resolution.sharpened` works on its answers. Loops start from the exact metal.
+and `dmftnet.physics.analysis.resolution.sharpened` works on its answers. Loops start from the exact metal.
 What remains is the loss that no training can repair: this bounds what `solver.sharpening` can give.
 """
 
@@ -18,17 +18,17 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from dmftnet.callbacks.exact_loops import load_references
+from dmftnet.evaluation.exact_loops import load_references
 from dmftnet.data.labels import network_spectrum
-from dmftnet.physics.dmft import DMFTLoop
-from dmftnet.physics.grid import FrequencyGrid
-from dmftnet.physics.impurity import ImpurityProblem, SerialBatch
-from dmftnet.physics.lattice import Bethe
-from dmftnet.physics.observables import kl_divergence
-from dmftnet.physics.quasiparticle import quasiparticle_weights
-from dmftnet.physics.resolution import sharpened
-from dmftnet.physics.solution import CurveSolution
-from dmftnet.physics.solvers.ras import RasSolver
+from dmftnet.physics.dmft.loop import DMFTLoop
+from dmftnet.physics.grids.real_axis import FrequencyGrid
+from dmftnet.physics.impurity.problem import ImpurityProblem, SerialBatch
+from dmftnet.physics.lattices.density_of_states import Bethe
+from dmftnet.physics.analysis.observables import kl_divergence
+from dmftnet.physics.analysis.quasiparticle import quasiparticle_weights
+from dmftnet.physics.analysis.resolution import sharpened
+from dmftnet.physics.impurity.solutions import CurveSolution
+from dmftnet.physics.solvers.krylov.ras import RasSolver
 
 RESOLUTION = (0.006, 0.06)
 NETWORK_GRID = FrequencyGrid.geometric(3e-3, 7.0, 224)

@@ -18,12 +18,12 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from dmftnet.physics.dmft import DMFTLoop
-from dmftnet.physics.grid import FrequencyGrid
-from dmftnet.physics.impurity import ImpurityProblem
-from dmftnet.physics.lattice import Bethe
-from dmftnet.physics.solution_io import summarize
-from dmftnet.physics.solvers.ras import RasSolver
+from dmftnet.physics.dmft.loop import DMFTLoop
+from dmftnet.physics.grids.real_axis import FrequencyGrid
+from dmftnet.physics.impurity.problem import ImpurityProblem
+from dmftnet.physics.lattices.density_of_states import Bethe
+from dmftnet.physics.dmft.files import summarize
+from dmftnet.physics.solvers.krylov.ras import RasSolver
 
 # (bath sites, stretch, depths, block-Lanczos steps)
 CASES = [

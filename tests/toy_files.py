@@ -8,16 +8,16 @@ from toy_dataset import make_file
 from toy_solver import ToySolver
 
 from dmftnet.data.generation import TrajectoryPlan
-from dmftnet.data.reference_plan import ReferencePlan
-from dmftnet.data.sampling import TrajectorySampler
-from dmftnet.models.checkpoint import build_model, save_model
-from dmftnet.physics.dmft import DMFTLoop
+from dmftnet.data.plans.exact_loops import ReferencePlan
+from dmftnet.data.plans.sampling import TrajectorySampler
+from dmftnet.models.training.checkpoint import build_model, save_model
+from dmftnet.physics.dmft.loop import DMFTLoop
 
 GRID = {"w_min": 0.02, "w_max": 6.0, "n_w": 40}
 ANGLES = [0.1, 0.2]
 RESOLUTION = [0.02, 0.05]
-HEAD = {"_target_": "dmftnet.models.heads.RotatedHead", "eta": 0.02, "slope": 0.05}
-NET = {"_target_": "dmftnet.models.mlp.MLP", "width": 16, "n_blocks": 1}
+HEAD = {"_target_": "dmftnet.models.networks.heads.RotatedHead", "eta": 0.02, "slope": 0.05}
+NET = {"_target_": "dmftnet.models.networks.mlp.MLP", "width": 16, "n_blocks": 1}
 SERIES = (
     {"U": [0.5, 1.0], "shift": [0.0], "start": ["metal", "insulator"]},
     {"U": [1.0], "shift": [0.2, 0.4], "start": ["metal"]},

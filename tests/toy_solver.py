@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from dmftnet.errors import ConvergenceError
-from dmftnet.physics.impurity import ImpurityProblem, SerialBatch
-from dmftnet.physics.poles import ResponsePoles
-from dmftnet.physics.solution import PoleSolution
+from dmftnet.physics.impurity.problem import ImpurityProblem, SerialBatch
+from dmftnet.physics.impurity.poles import ResponsePoles
+from dmftnet.physics.impurity.solutions import PoleSolution
 
 
 @dataclass(frozen=True)

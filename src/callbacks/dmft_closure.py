@@ -3,7 +3,7 @@
 A small single-shot error says little about the fixed point: loop errors are several times larger
 near the Mott transition. So each report runs the loop from the reference problems' own starts (half
 filling from metal and insulator, doped series) and compares with the exact solver's converged
-spectra, which lie beside the dataset (`dmftnet.data.references`).
+spectra, which lie beside the dataset (`dmftnet.data.exact_loops`).
 
 Cost: all loops share one batch; 2 to 8 s for 28 loops on one core, figure included, depending on
 the network and on how many iterations they take.
@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dmftnet import checks
-from dmftnet.callbacks.closure import (
+from dmftnet.evaluation.closure import (
     LoopSettings,
     close_loops,
     closure_scalars,
@@ -23,9 +23,9 @@ from dmftnet.callbacks.closure import (
     spectra_panels,
 )
 from dmftnet.callbacks.common import PeriodicCallback, evaluating
-from dmftnet.callbacks.exact_loops import Reference, load_references
+from dmftnet.evaluation.exact_loops import Reference, load_references
 from dmftnet.errors import DmftnetError
-from dmftnet.models.network_solver import NetworkSolver
+from dmftnet.models.solvers.network import NetworkSolver
 from dmftnet.report import figures
 
 

@@ -16,9 +16,9 @@ from scipy.stats import spearmanr
 from dmftnet import checks
 from dmftnet.callbacks.common import PeriodicCallback, evaluating
 from dmftnet.data.labels import SpectralArrays
-from dmftnet.data.sampling import SPLITS
-from dmftnet.models.scoring import hybridization_kl, kl_summary, real_axis_kl
-from dmftnet.models.spectral_model import SpectralModel
+from dmftnet.data.plans.sampling import SPLITS
+from dmftnet.models.training.scoring import hybridization_kl, kl_summary, real_axis_kl
+from dmftnet.models.networks.spectral_model import SpectralModel
 from dmftnet.report import samples
 from dmftnet.report.html import Table
 

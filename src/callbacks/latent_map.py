@@ -26,9 +26,9 @@ from sklearn.neighbors import KNeighborsRegressor
 from dmftnet import checks
 from dmftnet.callbacks.common import PeriodicCallback, evaluating
 from dmftnet.data.labels import SpectralArrays
-from dmftnet.data.sampling import SPLITS
+from dmftnet.data.plans.sampling import SPLITS
 from dmftnet.errors import DmftnetError
-from dmftnet.models.spectral_model import SpectralModel
+from dmftnet.models.networks.spectral_model import SpectralModel
 from dmftnet.report import samples
 from dmftnet.report.html import Table
 

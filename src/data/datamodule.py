@@ -39,10 +39,10 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from dmftnet import checks
 from dmftnet.data.labels import SpectralArrays, cached_labels, make_labels
-from dmftnet.data.sampling import SPLITS
+from dmftnet.data.plans.sampling import SPLITS
 from dmftnet.data.store import SpectralStore
 from dmftnet.errors import DmftnetError, SettingError, StoreError
-from dmftnet.physics.grid import FrequencyGrid
+from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.provenance import sha256_of_all
 
 BLOCKS = "blocks"

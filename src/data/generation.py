@@ -1,7 +1,7 @@
 """Run independent jobs on an executor and write what they give, one writer, job by job.
 
 A *plan* says what the jobs are: `TrajectoryPlan` makes the training data (each iteration of a DMFT
-trajectory is one sample), `dmftnet.data.references.ReferencePlan` the converged solutions that the
+trajectory is one sample), `dmftnet.data.exact_loops.ReferencePlan` the converged solutions that the
 closure callback compares with. `generate` runs any plan on any `concurrent.futures.Executor`, with
 a bounded number of jobs in flight, and goes on where an interrupted run stopped.
 """
@@ -19,15 +19,15 @@ import numpy as np
 
 from dmftnet import checks
 from dmftnet.data.jobfile import Columns, JobJournal
-from dmftnet.data.sampling import SPLITS, STARTS, Trajectory, TrajectorySampler
+from dmftnet.data.plans.sampling import SPLITS, STARTS, Trajectory, TrajectorySampler
 from dmftnet.data.store import SCHEMA, STATUS, VERSION
 from dmftnet.errors import DmftnetError, SettingError, SpaceTooLargeError
-from dmftnet.physics.dmft import DMFTLoop, Iteration
-from dmftnet.physics.grid import FrequencyGrid
-from dmftnet.physics.impurity import ImpurityProblem, ImpuritySolution, ImpuritySolver
-from dmftnet.physics.lattice import Lattice
-from dmftnet.physics.mixing import LinearMixing
-from dmftnet.physics.resolution import FiniteResolution, at_resolution
+from dmftnet.physics.dmft.loop import DMFTLoop, Iteration
+from dmftnet.physics.grids.real_axis import FrequencyGrid
+from dmftnet.physics.impurity.problem import ImpurityProblem, ImpuritySolution, ImpuritySolver
+from dmftnet.physics.lattices.density_of_states import Lattice
+from dmftnet.physics.dmft.mixing import LinearMixing
+from dmftnet.physics.analysis.resolution import FiniteResolution, at_resolution
 
 NORM_TOLERANCE = 0.02
 """Largest error of the norm of G (poles, and curve on the grid), and of the filling."""
@@ -170,7 +170,7 @@ class TrajectoryPlan:
         iterations, as more samples would only repeat the last one.
     resolution : (eta, slope), optional
         Gaussian width ``eta + slope |w|``, in D, of every hybridization that is solved
-        (`dmftnet.physics.resolution`); none by default. That of the labels avoids samples whose
+        (`dmftnet.physics.analysis.resolution`); none by default. That of the labels avoids samples whose
         features no network on its grid could see.
     """
 

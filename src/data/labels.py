@@ -4,7 +4,7 @@ For each sample
 
 1. the input: the continuous hybridization at one Gaussian resolution ``S``, width
    ``eta + slope |w|``, its weight kept. In a DMFT loop on the network's grid it is such a curve,
-   and a dataset can be made of such (`dmftnet.physics.resolution`);
+   and a dataset can be made of such (`dmftnet.physics.analysis.resolution`);
 2. the self-energy by the symmetric improved estimator from the Gaussian-broadened poles, on the
    store's fine grid;
 3. ``A(w) = -Im 1/(w - eps_d - S Delta - Sigma) / pi``, divided by its norm (off by less than 2 %,
@@ -42,10 +42,10 @@ from safetensors.numpy import load_file, save_file
 
 from dmftnet.data.store import SpectralStore
 from dmftnet.errors import StoreError
-from dmftnet.physics.contour import rotation_kernel, rotation_kernel_derivative
-from dmftnet.physics.grid import FrequencyGrid
-from dmftnet.physics.resolution import at_resolution, scaled_to
-from dmftnet.physics.self_energy import dyson_spectrum
+from dmftnet.physics.grids.rotation import rotation_kernel, rotation_kernel_derivative
+from dmftnet.physics.grids.real_axis import FrequencyGrid
+from dmftnet.physics.analysis.resolution import at_resolution, scaled_to
+from dmftnet.physics.analysis.self_energy import dyson_spectrum
 from dmftnet.provenance import sha256, sha256_of_all
 
 BARE = 1 / 3

@@ -11,7 +11,7 @@ samples/iteration          i4         number of the DMFT iteration, from 0
 samples/U, eps_d           f8         in D
 samples/filling            f8         exact, both spins
 samples/double_occupancy   f8         exact
-samples/start              i4         index into `dmftnet.data.sampling.STARTS`
+samples/start              i4         index into `dmftnet.data.plans.sampling.STARTS`
 samples/broadening         (2,) f8    (eta, slope): Gaussian width eta + slope |E| in Sigma, in D
 samples/hybridization      (n_w,) f4  ``-Im Delta / pi``, in D
 samples/n_poles            i8         number of poles
@@ -19,7 +19,7 @@ samples/pole_offsets       (n+1,) i8  sample s owns the poles offsets[s] .. offs
 poles/energies             f4         in D; E > 0 addition, E < 0 removal
 poles/amplitudes           (2,) f4    (a_d, a_q), see below
 trajectories/id            i4         every trajectory that was run
-trajectories/split         i4         index into `dmftnet.data.sampling.SPLITS`
+trajectories/split         i4         index into `dmftnet.data.plans.sampling.SPLITS`
 trajectories/status        i4         index into `STATUS`: why it ended
 trajectories/message       str        the solver's error where the status is "failed"
 trajectories/start, U, eps_d, mixing, n_samples
@@ -42,12 +42,12 @@ import numpy as np
 from dmftnet import checks
 from dmftnet.data.columns import Column, check_columns
 from dmftnet.data.jobfile import Columns, read_jobs
-from dmftnet.data.sampling import SPLITS, STARTS
+from dmftnet.data.plans.sampling import SPLITS, STARTS
 from dmftnet.errors import InvalidProblemError, StoreError
-from dmftnet.physics.grid import FrequencyGrid
-from dmftnet.physics.impurity import ImpurityProblem
-from dmftnet.physics.poles import ResponsePoles
-from dmftnet.physics.solution import PoleSolution
+from dmftnet.physics.grids.real_axis import FrequencyGrid
+from dmftnet.physics.impurity.problem import ImpurityProblem
+from dmftnet.physics.impurity.poles import ResponsePoles
+from dmftnet.physics.impurity.solutions import PoleSolution
 
 SCHEMA = "dmftnet-spectra"
 VERSION = 1

@@ -6,22 +6,22 @@ import numpy as np
 import pytest
 import toy_files
 
-from dmftnet.callbacks.closure import LoopSettings, close_fillings, close_loops, closure_scalars
-from dmftnet.callbacks.exact_loops import load_references
-from dmftnet.callbacks.hysteresis import (
+from dmftnet.evaluation.closure import LoopSettings, close_fillings, close_loops, closure_scalars
+from dmftnet.evaluation.exact_loops import load_references
+from dmftnet.evaluation.hysteresis import (
     BranchPath,
     HysteresisSettings,
     critical_table,
     exact_paths,
     follow,
 )
-from dmftnet.data.references import ReferenceStore
+from dmftnet.data.exact_loops import ReferenceStore
 from dmftnet.errors import DmftnetError
-from dmftnet.physics.grid import FrequencyGrid
-from dmftnet.physics.impurity import SerialBatch
-from dmftnet.physics.lattice import semicircle
-from dmftnet.physics.self_energy import dyson_spectrum
-from dmftnet.physics.solution import CurveSolution
+from dmftnet.physics.grids.real_axis import FrequencyGrid
+from dmftnet.physics.impurity.problem import SerialBatch
+from dmftnet.physics.lattices.density_of_states import semicircle
+from dmftnet.physics.analysis.self_energy import dyson_spectrum
+from dmftnet.physics.impurity.solutions import CurveSolution
 
 GRID = FrequencyGrid.geometric(1e-2, 8.0, 200)
 SETTINGS = LoopSettings(1e-4, 40)

@@ -8,9 +8,9 @@ from toy_networks import HEADS, NETWORKS
 
 from dmftnet.callbacks.progress_log import ProgressLog
 from dmftnet.errors import DmftnetError
-from dmftnet.models.checkpoint import build_model
-from dmftnet.models.losses import DerivativeLoss
-from dmftnet.models.spectral_module import SpectralModule
+from dmftnet.models.training.checkpoint import build_model
+from dmftnet.models.training.losses import DerivativeLoss
+from dmftnet.models.training.module import SpectralModule
 
 
 class LinePerStep(lightning.Callback):

@@ -7,14 +7,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from dmftnet.callbacks.assessment import shown
-from dmftnet.callbacks.calibration import Calibration
-from dmftnet.callbacks.targets import targets
-from dmftnet.callbacks.variants import describe, variant_names, variant_table
+from dmftnet.evaluation.assessment import shown
+from dmftnet.evaluation.calibration import Calibration
+from dmftnet.evaluation.targets import targets
+from dmftnet.evaluation.variants import describe, variant_names, variant_table
 
-MODEL = {"_target_": "dmftnet.models.mlp.MLP", "width": 8}
-HEAD = {"_target_": "dmftnet.models.heads.RotatedHead"}
-LOSS = {"_target_": "dmftnet.models.losses.DerivativeLoss", "lam": 0.5}
+MODEL = {"_target_": "dmftnet.models.networks.mlp.MLP", "width": 8}
+HEAD = {"_target_": "dmftnet.models.networks.heads.RotatedHead"}
+LOSS = {"_target_": "dmftnet.models.training.losses.DerivativeLoss", "lam": 0.5}
 
 
 def record(**changes):
@@ -43,9 +43,9 @@ def test_different_trainings_of_one_name_are_two_variants():
     ("changes", "name"),
     [
         ({"members": ["a", "b"]}, "ensemble of 2"),
-        ({"model": {"_target_": "dmftnet.models.kernel_ridge.NearestNeighbour"}, "head": None},
+        ({"model": {"_target_": "dmftnet.models.training.baselines.NearestNeighbour"}, "head": None},
          "nearest neighbour"),
-        ({"loss": {"_target_": "dmftnet.models.losses.TaylorLoss", "lam": 1.0}},
+        ({"loss": {"_target_": "dmftnet.models.training.losses.TaylorLoss", "lam": 1.0}},
          "mlp, rotated, taylor, lam 1"),
         ({"loss": {**LOSS, "amplitude": True}}, "mlp, rotated, amplitude, lam 0.5"),
         ({"model": {**MODEL, "log_residual": True}, "loss": None}, "mlp, rotated, residual"),
@@ -61,7 +61,7 @@ def test_descriptions(changes, name):
 
 def test_figures_show_training_without_the_derivative_and_a_direct_head():
     """Of each architecture and head the best; seeds and other weights of the loss are not drawn."""
-    direct = {"head": {"_target_": "dmftnet.models.heads.DirectHead"}}
+    direct = {"head": {"_target_": "dmftnet.models.networks.heads.DirectHead"}}
     without = {"loss": {**LOSS, "lam": 0}}
     models = [
         SimpleNamespace(label=label, baseline=False, record=record(**changes), val_kl=[error])
@@ -71,7 +71,7 @@ def test_figures_show_training_without_the_derivative_and_a_direct_head():
             ("direct", 2e-2, direct),
             ("direct, larger lam", 3e-2, {**direct, "loss": {**LOSS, "lam": 2.0}}),
             ("direct, lam 0", 5e-2, {**direct, **without}),
-            ("another", 1e-2, {"model": {"_target_": "dmftnet.models.film.Film"}}),
+            ("another", 1e-2, {"model": {"_target_": "dmftnet.models.networks.film.Film"}}),
         )
     ]
     models.append(SimpleNamespace(label="neighbour", baseline=True, record={}, val_kl=[1e-2]))

@@ -2,7 +2,7 @@ import pytest
 from toy_dataset import make_file
 
 from dmftnet.data.generation import TrajectoryPlan
-from dmftnet.data.sampling import TrajectorySampler
+from dmftnet.data.plans.sampling import TrajectorySampler
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ import pytest
 from toy_dataset import make_file
 from toy_solver import ToySolver
 
-from dmftnet.data.collected import (
+from dmftnet.data.plans.collected import (
     CollectedPlan,
     ProblemCollector,
     neighbours,
@@ -13,14 +13,14 @@ from dmftnet.data.collected import (
 )
 from dmftnet.data.datamodule import SpectralDataModule
 from dmftnet.data.generation import NoPolesError
-from dmftnet.data.sampling import SPLITS, STARTS
+from dmftnet.data.plans.sampling import SPLITS, STARTS
 from dmftnet.data.store import SpectralStore
 from dmftnet.errors import DmftnetError, StoreError
-from dmftnet.physics.grid import FrequencyGrid
-from dmftnet.physics.impurity import ImpurityProblem
-from dmftnet.physics.lattice import Bethe, semicircle
-from dmftnet.physics.resolution import at_resolution
-from dmftnet.physics.solution import CurveSolution
+from dmftnet.physics.grids.real_axis import FrequencyGrid
+from dmftnet.physics.impurity.problem import ImpurityProblem
+from dmftnet.physics.lattices.density_of_states import Bethe, semicircle
+from dmftnet.physics.analysis.resolution import at_resolution
+from dmftnet.physics.impurity.solutions import CurveSolution
 
 COARSE = FrequencyGrid.geometric(3e-3, 6.0, 160)
 OTHER = FrequencyGrid.geometric(1e-2, 5.0, 120)

@@ -5,14 +5,14 @@ import numpy as np
 import pytest
 import toy_files
 
-from dmftnet.data.collected import ProblemCollector, read_collected
+from dmftnet.data.plans.collected import ProblemCollector, read_collected
 from dmftnet.data.columns import Column
 from dmftnet.data.jobfile import JobJournal
 from dmftnet.data.labels import cached_labels
-from dmftnet.data.references import ReferenceStore
+from dmftnet.data.exact_loops import ReferenceStore
 from dmftnet.data.store import SpectralStore
 from dmftnet.errors import StoreError
-from dmftnet.physics.grid import FrequencyGrid
+from dmftnet.physics.grids.real_axis import FrequencyGrid
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from lightning import LightningModule, Trainer
 from lightning.fabric.utilities.data import _set_sampler_epoch
 
 from dmftnet.data.datamodule import EpochSampler, SpectralDataModule
-from dmftnet.data.sampling import SPLITS
+from dmftnet.data.plans.sampling import SPLITS
 from dmftnet.errors import DmftnetError, StoreError
 
 OPTIONS = {"batch_size": 8, "angles": [0.1, 0.2], "cache": False, "seed": 5}
@@ -138,7 +138,7 @@ def test_several_files_are_one_dataset(dataset, tmp_path):
     from toy_dataset import make_file
 
     from dmftnet.data.generation import TrajectoryPlan
-    from dmftnet.data.sampling import TrajectorySampler
+    from dmftnet.data.plans.sampling import TrajectorySampler
 
     plan = TrajectoryPlan(TrajectorySampler(seed=8), n_trajectories=8, n_iterations=2)
     other = make_file(tmp_path / "other.h5", plan, n_w=300)  # another fine grid too

@@ -7,13 +7,13 @@ import pytest
 from toy_dataset import make_file
 from toy_solver import ToySolver
 
-from dmftnet.data.driven import DrivenPlan
-from dmftnet.data.sampling import TrajectorySampler
+from dmftnet.data.plans.driven import DrivenPlan
+from dmftnet.data.plans.sampling import TrajectorySampler
 from dmftnet.data.store import STATUS, SpectralStore
 from dmftnet.errors import DmftnetError
-from dmftnet.physics.grid import FrequencyGrid
-from dmftnet.physics.lattice import Bethe, semicircle
-from dmftnet.physics.solution import CurveSolution
+from dmftnet.physics.grids.real_axis import FrequencyGrid
+from dmftnet.physics.lattices.density_of_states import Bethe, semicircle
+from dmftnet.physics.impurity.solutions import CurveSolution
 
 COARSE = FrequencyGrid.geometric(3e-3, 6.0, 80)
 RESOLUTION = (0.006, 0.06)

@@ -12,10 +12,10 @@ from dmftnet.config import instantiate
 from dmftnet.data import executors
 from dmftnet.data.generation import TrajectoryPlan, recipe_hash
 from dmftnet.data.jobfile import content_hash
-from dmftnet.data.sampling import SPLITS, TrajectorySampler
+from dmftnet.data.plans.sampling import SPLITS, TrajectorySampler
 from dmftnet.data.store import STATUS, SpectralStore
 from dmftnet.errors import DmftnetError, StoreError
-from dmftnet.physics.solution import CurveSolution
+from dmftnet.physics.impurity.solutions import CurveSolution
 
 ROOT = Path(__file__).parents[2]
 TESTS = str(ROOT / "tests")  # where workers find the toy solver

@@ -10,13 +10,13 @@ from toy_solver import ToySolver
 from dmftnet.data import labels as labels_module
 from dmftnet.data.generation import TrajectoryPlan
 from dmftnet.data.labels import cached_labels, fine_spectra, make_labels, network_spectrum
-from dmftnet.data.sampling import Trajectory, TrajectorySampler
+from dmftnet.data.plans.sampling import Trajectory, TrajectorySampler
 from dmftnet.data.store import SpectralStore
 from dmftnet.errors import StoreError
-from dmftnet.physics.contour import rotation_kernel
-from dmftnet.physics.grid import FrequencyGrid
-from dmftnet.physics.observables import kl_divergence
-from dmftnet.physics.resolution import at_resolution
+from dmftnet.physics.grids.rotation import rotation_kernel
+from dmftnet.physics.grids.real_axis import FrequencyGrid
+from dmftnet.physics.analysis.observables import kl_divergence
+from dmftnet.physics.analysis.resolution import at_resolution
 
 GRID = FrequencyGrid.geometric(3e-3, 6.0, 160)
 ANGLES = (0.1, 0.2)

@@ -7,16 +7,16 @@ from toy_dataset import make_file
 from toy_solver import ToySolver
 
 from dmftnet.data.labels import network_spectrum
-from dmftnet.data.reference_plan import ReferencePlan
-from dmftnet.data.references import KINDS, ReferenceStore
+from dmftnet.data.plans.exact_loops import ReferencePlan
+from dmftnet.data.exact_loops import KINDS, ReferenceStore
 from dmftnet.errors import InvalidProblemError, StoreError
-from dmftnet.physics.dmft import DMFTLoop
-from dmftnet.physics.grid import FrequencyGrid
-from dmftnet.physics.impurity import ImpurityProblem
-from dmftnet.physics.lattice import Bethe
-from dmftnet.physics.quasiparticle import matsubara_weight
-from dmftnet.physics.solvers.ed import EdSolver
-from dmftnet.physics.solvers.ras import RasSolver
+from dmftnet.physics.dmft.loop import DMFTLoop
+from dmftnet.physics.grids.real_axis import FrequencyGrid
+from dmftnet.physics.impurity.problem import ImpurityProblem
+from dmftnet.physics.lattices.density_of_states import Bethe
+from dmftnet.physics.analysis.quasiparticle import matsubara_weight
+from dmftnet.physics.solvers.krylov.ed import EdSolver
+from dmftnet.physics.solvers.krylov.ras import RasSolver
 
 ROOT = Path(__file__).resolve().parents[2]
 SERIES = [

@@ -5,14 +5,14 @@ import pytest
 from synthetic import ANGLES, GRID, make_arrays
 
 from dmftnet.errors import DmftnetError
-from dmftnet.models.applicability import (
+from dmftnet.models.solvers.applicability import (
     MIN_ACCEPTED,
     Applicability,
     TrainingDistance,
     calibration_report,
     choose_limits,
 )
-from dmftnet.physics.grid import FrequencyGrid
+from dmftnet.physics.grids.real_axis import FrequencyGrid
 
 FREQUENCIES = FrequencyGrid.geometric(**GRID)
 

@@ -9,18 +9,18 @@ import yaml
 from synthetic import ANGLES, GRID, RESOLUTION, SyntheticDataModule, make_arrays
 
 from dmftnet.errors import DmftnetError, StoreError
-from dmftnet.models.checkpoint import build_model, describe_data, load_model, save_model
-from dmftnet.models.kernel_ridge import Baseline
+from dmftnet.models.training.checkpoint import build_model, describe_data, load_model, save_model
+from dmftnet.models.training.baselines import Baseline
 
-ROTATED = {"_target_": "dmftnet.models.heads.RotatedHead"}
+ROTATED = {"_target_": "dmftnet.models.networks.heads.RotatedHead"}
 MODELS = {
-    "mlp": {"_target_": "dmftnet.models.mlp.MLP", "width": 16, "n_blocks": 1},
-    "crossattn": {"_target_": "dmftnet.models.crossattn.CrossAttention", "width": 8, "n_heads": 2},
-    "crossquery": {"_target_": "dmftnet.models.crossquery.CrossQuery", "width": 8, "n_heads": 2},
-    "encdec": {"_target_": "dmftnet.models.encdec.EncoderDecoder", "width": 8, "n_heads": 2},
-    "film": {"_target_": "dmftnet.models.film.Film", "width": 8, "n_heads": 2, "n_blocks": 1},
-    "kernel_ridge": {"_target_": "dmftnet.models.kernel_ridge.KernelRidgeRegression"},
-    "nearest_neighbour": {"_target_": "dmftnet.models.kernel_ridge.NearestNeighbour"},
+    "mlp": {"_target_": "dmftnet.models.networks.mlp.MLP", "width": 16, "n_blocks": 1},
+    "crossattn": {"_target_": "dmftnet.models.networks.crossattn.CrossAttention", "width": 8, "n_heads": 2},
+    "crossquery": {"_target_": "dmftnet.models.networks.crossquery.CrossQuery", "width": 8, "n_heads": 2},
+    "encdec": {"_target_": "dmftnet.models.networks.encdec.EncoderDecoder", "width": 8, "n_heads": 2},
+    "film": {"_target_": "dmftnet.models.networks.film.Film", "width": 8, "n_heads": 2, "n_blocks": 1},
+    "kernel_ridge": {"_target_": "dmftnet.models.training.baselines.KernelRidgeRegression"},
+    "nearest_neighbour": {"_target_": "dmftnet.models.training.baselines.NearestNeighbour"},
 }
 
 
@@ -99,8 +99,8 @@ def test_truncated_weights(saved):
         ({"schema": "something else"}, "is no model description"),
         ({"schema_version": 99}, "schema version 99"),
         ({"model": {"_target_": "os.system"}}, "is not part of dmftnet.models"),
-        ({"model": {"_target_": "dmftnet.models.mlp.Nothing"}}, "does not exist"),
-        ({"model": {"_target_": "dmftnet.models.mlp.MLP", "depth": 3}}, "MLP cannot be built"),
+        ({"model": {"_target_": "dmftnet.models.networks.mlp.Nothing"}}, "does not exist"),
+        ({"model": {"_target_": "dmftnet.models.networks.mlp.MLP", "depth": 3}}, "MLP cannot be built"),
     ],
 )
 def test_bad_description(saved, change, message):
@@ -130,7 +130,7 @@ def test_data_is_described():
 
 
 def test_baselines_beat_chance_and_need_a_fit(tmp_path):
-    from dmftnet.models.scoring import hybridization_kl, real_axis_kl
+    from dmftnet.models.training.scoring import hybridization_kl, real_axis_kl
 
     train, validation, test = make_arrays(64, 0), make_arrays(8, 1), make_arrays(8, 2)
     scores = {}

@@ -6,7 +6,7 @@ import yaml
 from toy_files import GRID, HEAD, NET, make_checkpoint, make_model
 
 from dmftnet.errors import DmftnetError, StoreError
-from dmftnet.models.fine_tuning import begin_with, training_seconds
+from dmftnet.models.training.fine_tuning import begin_with, training_seconds
 
 DESCRIPTION = {"model": NET, "head": HEAD, "grid": GRID}
 

@@ -8,17 +8,17 @@ from synthetic import make_arrays
 from toy_files import ANGLES, GRID, RESOLUTION, make_model
 from toy_solver import ToySolver
 
-from dmftnet.data.collected import read_collected
+from dmftnet.data.plans.collected import read_collected
 from dmftnet.errors import DmftnetError, DmftnetWarning
-from dmftnet.models.applicability import Applicability, TrainingDistance
-from dmftnet.models.ensemble import Ensemble
-from dmftnet.models.guarded_solver import GuardedSolver
-from dmftnet.models.network_solver import NetworkSolver
-from dmftnet.physics.dmft import DMFTLoop
-from dmftnet.physics.grid import FrequencyGrid
-from dmftnet.physics.impurity import ImpurityProblem
-from dmftnet.physics.lattice import Bethe
-from dmftnet.physics.solution_io import summarize
+from dmftnet.models.solvers.applicability import Applicability, TrainingDistance
+from dmftnet.models.shipping.ensemble import Ensemble
+from dmftnet.models.solvers.guarded import GuardedSolver
+from dmftnet.models.solvers.network import NetworkSolver
+from dmftnet.physics.dmft.loop import DMFTLoop
+from dmftnet.physics.grids.real_axis import FrequencyGrid
+from dmftnet.physics.impurity.problem import ImpurityProblem
+from dmftnet.physics.lattices.density_of_states import Bethe
+from dmftnet.physics.dmft.files import summarize
 
 FREQUENCIES = FrequencyGrid.geometric(**GRID)
 EVERYTHING, NOTHING = {"spread": 1e9}, {"spread": -1.0}

@@ -7,10 +7,10 @@ from synthetic import ANGLES, GRID, RESOLUTION, make_arrays
 from toy_networks import HEADS, NETWORKS
 
 from dmftnet.errors import DmftnetError
-from dmftnet.models.checkpoint import build_model
-from dmftnet.physics.contour import rotation_kernel
-from dmftnet.physics.grid import FrequencyGrid
-from dmftnet.physics.observables import kl_divergence
+from dmftnet.models.training.checkpoint import build_model
+from dmftnet.physics.grids.rotation import rotation_kernel
+from dmftnet.physics.grids.real_axis import FrequencyGrid
+from dmftnet.physics.analysis.observables import kl_divergence
 
 
 @pytest.fixture(params=sorted(NETWORKS))
@@ -199,7 +199,7 @@ def test_expansion_about_angle_zero(network, log_residual):
 
 def test_the_expansion_of_a_rotated_curve_closes():
     """``K_a x - x - a dK_0 x`` is of second order in the angle for a smooth curve."""
-    from dmftnet.models.heads import small_rotation
+    from dmftnet.models.networks.heads import small_rotation
 
     grid = FrequencyGrid.geometric(5e-3, 6.0, 160)
     curve = np.exp(-(grid.omega**2))

@@ -6,10 +6,10 @@ import torch
 from synthetic import GRID, RESOLUTION
 
 from dmftnet.errors import DmftnetError
-from dmftnet.models.film import Film
-from dmftnet.models.layers import FAN, Attention
-from dmftnet.models.network import HybridizationInput, ParameterInput
-from dmftnet.physics.grid import FrequencyGrid
+from dmftnet.models.networks.film import Film
+from dmftnet.models.networks.layers import FAN, Attention
+from dmftnet.models.networks.network import HybridizationInput, ParameterInput
+from dmftnet.physics.grids.real_axis import FrequencyGrid
 
 
 def test_fan_is_cosine_sine_and_gelu():

@@ -8,15 +8,15 @@ import torch
 from synthetic import ANGLES
 
 from dmftnet.errors import DmftnetError, InvalidProblemError
-from dmftnet.models.checkpoint import build_model, save_model
-from dmftnet.models.network_solver import NetworkSolver
-from dmftnet.physics.grid import FrequencyGrid
-from dmftnet.physics.impurity import ImpurityProblem, ImpuritySolution, ImpuritySolver
+from dmftnet.models.training.checkpoint import build_model, save_model
+from dmftnet.models.solvers.network import NetworkSolver
+from dmftnet.physics.grids.real_axis import FrequencyGrid
+from dmftnet.physics.impurity.problem import ImpurityProblem, ImpuritySolution, ImpuritySolver
 
 GRID = {"w_min": 0.02, "w_max": 6.0, "n_w": 96}  # closer than 1.5 widths of the resolution
 RESOLUTION = (0.02, 0.1)
-MODEL = {"_target_": "dmftnet.models.crossquery.CrossQuery", "width": 8, "n_heads": 2}
-HEAD = {"_target_": "dmftnet.models.heads.RotatedHead"}
+MODEL = {"_target_": "dmftnet.models.networks.crossquery.CrossQuery", "width": 8, "n_heads": 2}
+HEAD = {"_target_": "dmftnet.models.networks.heads.RotatedHead"}
 
 
 @pytest.fixture(scope="module")

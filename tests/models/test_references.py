@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from dmftnet.models.perturbation import ModifiedIPT, SecondOrderDiagram
-from dmftnet.models.references import MIRRORED, References
-from dmftnet.physics.contour import smoothing_kernel
-from dmftnet.physics.grid import FrequencyGrid
-from dmftnet.physics.impurity import ImpurityProblem
-from dmftnet.physics.lattice import semicircle
-from dmftnet.physics.self_energy import dyson_spectrum
-from dmftnet.physics.solvers.ipt import IptSolver, second_order_diagram
+from dmftnet.models.networks.perturbation import ModifiedIPT, SecondOrderDiagram
+from dmftnet.models.networks.guesses import MIRRORED, References
+from dmftnet.physics.grids.rotation import smoothing_kernel
+from dmftnet.physics.grids.real_axis import FrequencyGrid
+from dmftnet.physics.impurity.problem import ImpurityProblem
+from dmftnet.physics.lattices.density_of_states import semicircle
+from dmftnet.physics.analysis.self_energy import dyson_spectrum
+from dmftnet.physics.solvers.perturbative.ipt import IptSolver, second_order_diagram
 
 GRID = {"w_min": 3e-3, "w_max": 6.0, "n_w": 160}
 RESOLUTION = (0.006, 0.06)

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import yaml
 
-from dmftnet.data.references import ReferenceStore
-from dmftnet.models.network_solver import NetworkSolver
-from dmftnet.physics.dmft import DMFTLoop
-from dmftnet.physics.impurity import ImpurityProblem
-from dmftnet.physics.lattice import Bethe, DensityOfStates
-from dmftnet.physics.mixing import LinearMixing
-from dmftnet.physics.observables import kl_divergence
-from dmftnet.physics.starts import starting_hybridization
+from dmftnet.data.exact_loops import ReferenceStore
+from dmftnet.models.solvers.network import NetworkSolver
+from dmftnet.physics.dmft.loop import DMFTLoop
+from dmftnet.physics.impurity.problem import ImpurityProblem
+from dmftnet.physics.lattices.density_of_states import Bethe, DensityOfStates
+from dmftnet.physics.dmft.mixing import LinearMixing
+from dmftnet.physics.analysis.observables import kl_divergence
+from dmftnet.physics.dmft.starts import starting_hybridization
 from dmftnet.provenance import sha256_of_all
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -11,10 +11,10 @@ import torch
 from synthetic import ANGLES, GRID, RESOLUTION, SyntheticDataModule
 
 from dmftnet.errors import ConvergenceError, DmftnetError
-from dmftnet.models.checkpoint import build_model
-from dmftnet.models.losses import DerivativeLoss, TaylorLoss
-from dmftnet.models.scoring import hybridization_kl, kl_summary, real_axis_kl
-from dmftnet.models.spectral_module import SpectralModule
+from dmftnet.models.training.checkpoint import build_model
+from dmftnet.models.training.losses import DerivativeLoss, TaylorLoss
+from dmftnet.models.training.scoring import hybridization_kl, kl_summary, real_axis_kl
+from dmftnet.models.training.module import SpectralModule
 
 EPOCHS = 4
 
@@ -29,14 +29,14 @@ class StopAfter(lightning.Callback):
         trainer.should_stop = trainer.current_epoch >= self.epoch
 
 
-SEED = {"_target_": "dmftnet.models.crossattn.CrossAttention", "dropout": 0.1}
-FILM = {"_target_": "dmftnet.models.film.Film", "n_blocks": 1}
+SEED = {"_target_": "dmftnet.models.networks.crossattn.CrossAttention", "dropout": 0.1}
+FILM = {"_target_": "dmftnet.models.networks.film.Film", "n_blocks": 1}
 
 
 def make_module(head="DirectHead", lr=3e-3, net=SEED, loss=None, **options):
     torch.manual_seed(0)
     net = {"width": 8, "n_heads": 2, **net}
-    model = build_model(net, {"_target_": f"dmftnet.models.heads.{head}"}, GRID, ANGLES, RESOLUTION)
+    model = build_model(net, {"_target_": f"dmftnet.models.networks.heads.{head}"}, GRID, ANGLES, RESOLUTION)
     optimizer = partial(torch.optim.AdamW, lr=lr)
     hyperparameters = {"lr": lr, "grid": GRID}
     return SpectralModule(

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dmftnet.errors import InvalidProblemError
-from dmftnet.physics.bath import (
+from dmftnet.physics.bath.discretisation import (
     MeanField,
     StarBath,
     chain_to_star,
@@ -18,8 +18,8 @@ from dmftnet.physics.bath import (
     star_to_chain,
     weight_window,
 )
-from dmftnet.physics.grid import FrequencyGrid
-from dmftnet.physics.lattice import semicircle
+from dmftnet.physics.grids.real_axis import FrequencyGrid
+from dmftnet.physics.lattices.density_of_states import semicircle
 
 GRID = FrequencyGrid.geometric(1e-3, 8.0, 400)
 SEMICIRCLE = semicircle(GRID, 0.0, 1.0, 0.25)

@@ -7,14 +7,14 @@ from hypothesis import strategies as st
 
 from dmftnet.errors import ConvergenceError, InvalidProblemError
 from dmftnet.physics import contour
-from dmftnet.physics.contour import (
+from dmftnet.physics.grids.rotation import (
     first_order_reconstruction,
     rotation_kernel,
     rotation_kernel_derivative,
     smoothing_kernel,
 )
-from dmftnet.physics.grid import FrequencyGrid
-from dmftnet.physics.poles import PoleSpectrum
+from dmftnet.physics.grids.real_axis import FrequencyGrid
+from dmftnet.physics.impurity.poles import PoleSpectrum
 
 GRID = FrequencyGrid.geometric(2e-3, 6.0, 200)
 TARGET = FrequencyGrid.geometric(1e-2, 5.0, 40)

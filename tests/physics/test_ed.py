@@ -7,12 +7,12 @@ from hypothesis import strategies as st
 from physics.brute_force import BruteForce
 
 from dmftnet.errors import InvalidProblemError, SpaceTooLargeError
-from dmftnet.physics.bath import StarBath
-from dmftnet.physics.grid import FrequencyGrid
-from dmftnet.physics.impurity import ImpurityProblem
-from dmftnet.physics.lattice import semicircle
-from dmftnet.physics.solvers.ed import EdSolver, SmallImpurity
-from dmftnet.physics.solvers.ras import RasSolver
+from dmftnet.physics.bath.discretisation import StarBath
+from dmftnet.physics.grids.real_axis import FrequencyGrid
+from dmftnet.physics.impurity.problem import ImpurityProblem
+from dmftnet.physics.lattices.density_of_states import semicircle
+from dmftnet.physics.solvers.krylov.ed import EdSolver, SmallImpurity
+from dmftnet.physics.solvers.krylov.ras import RasSolver
 
 GRID = FrequencyGrid.geometric(2e-3, 8.0, 300)
 SEMICIRCLE = semicircle(GRID, 0.0, 1.0, 0.25)

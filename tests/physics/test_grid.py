@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dmftnet.errors import InvalidProblemError
-from dmftnet.physics.grid import FrequencyGrid
+from dmftnet.physics.grids.real_axis import FrequencyGrid
 
 GRID = FrequencyGrid.geometric(1e-3, 8.0, 400)
 

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dmftnet.errors import DmftnetError, InvalidProblemError
-from dmftnet.physics.grid import FrequencyGrid
-from dmftnet.physics.impurity import ImpurityProblem, require_one_orbital
-from dmftnet.physics.lattice import semicircle
+from dmftnet.physics.grids.real_axis import FrequencyGrid
+from dmftnet.physics.impurity.problem import ImpurityProblem, require_one_orbital
+from dmftnet.physics.lattices.density_of_states import semicircle
 
 GRID = FrequencyGrid.geometric(1e-2, 8.0, 60)
 BAND = semicircle(GRID, 0.0, 1.0, 0.25)

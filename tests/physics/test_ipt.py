@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from dmftnet.errors import InvalidProblemError
-from dmftnet.physics.grid import FrequencyGrid
-from dmftnet.physics.impurity import ImpurityProblem
-from dmftnet.physics.lattice import semicircle
-from dmftnet.physics.solvers.ipt import IptSolver, second_order_diagram
+from dmftnet.physics.grids.real_axis import FrequencyGrid
+from dmftnet.physics.impurity.problem import ImpurityProblem
+from dmftnet.physics.lattices.density_of_states import semicircle
+from dmftnet.physics.solvers.perturbative.ipt import IptSolver, second_order_diagram
 
 GRID = FrequencyGrid.geometric(5e-3, 8.0, 200)
 

@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dmftnet.errors import InvalidProblemError
-from dmftnet.physics.grid import FrequencyGrid
-from dmftnet.physics.impurity import ImpurityProblem
-from dmftnet.physics.lattice import (
+from dmftnet.physics.grids.real_axis import FrequencyGrid
+from dmftnet.physics.impurity.problem import ImpurityProblem
+from dmftnet.physics.lattices.density_of_states import (
     Bethe,
     DensityOfStates,
     Fixed,
@@ -17,8 +17,8 @@ from dmftnet.physics.lattice import (
     semicircle,
     square_density,
 )
-from dmftnet.physics.self_energy import dyson_spectrum
-from dmftnet.physics.solution import CurveSolution
+from dmftnet.physics.analysis.self_energy import dyson_spectrum
+from dmftnet.physics.impurity.solutions import CurveSolution
 
 GRID = FrequencyGrid.geometric(1e-3, 8.0, 400)
 FORMULAS = {

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dmftnet.physics.mixing import AndersonMixing, LinearMixing
+from dmftnet.physics.dmft.mixing import AndersonMixing, LinearMixing
 
 
 def iterate(f, x, mixing, n):

@@ -6,8 +6,8 @@ from physics.brute_force import BruteForce
 from physics.kanamori import Kanamori
 
 from dmftnet.errors import InvalidProblemError
-from dmftnet.physics.bath import StarBath
-from dmftnet.physics.solvers.mps_layout import (
+from dmftnet.physics.bath.discretisation import StarBath
+from dmftnet.physics.solvers.tensor.layout import (
     DOWN,
     GEOMETRIES,
     UP,
@@ -15,7 +15,7 @@ from dmftnet.physics.solvers.mps_layout import (
     Orbital,
     orbital_of,
 )
-from dmftnet.physics.solvers.mps_model import ImpurityModel
+from dmftnet.physics.solvers.tensor.model import ImpurityModel
 
 ENERGIES, COUPLINGS = np.array([-0.7, -0.05, 0.6]), np.array([0.3, 0.2, 0.35])
 

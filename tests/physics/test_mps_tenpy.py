@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dmftnet.physics.bath import StarBath
-from dmftnet.physics.solvers.mps import MpsSolver
-from dmftnet.physics.solvers.mps_impurity import PreparedImpurity
+from dmftnet.physics.bath.discretisation import StarBath
+from dmftnet.physics.solvers.tensor.mps import MpsSolver
+from dmftnet.physics.solvers.tensor.impurity import PreparedImpurity
 
 SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "mps_tenpy.py"
 

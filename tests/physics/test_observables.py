@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dmftnet.physics.grid import FrequencyGrid
-from dmftnet.physics.impurity import ImpurityProblem
-from dmftnet.physics.lattice import semicircle
-from dmftnet.physics.observables import (
+from dmftnet.physics.grids.real_axis import FrequencyGrid
+from dmftnet.physics.impurity.problem import ImpurityProblem
+from dmftnet.physics.lattices.density_of_states import semicircle
+from dmftnet.physics.analysis.observables import (
     double_occupancy_from_curves,
     exact_moments,
     filling_from_spectrum,
@@ -16,7 +16,7 @@ from dmftnet.physics.observables import (
     gap_edges,
     kl_divergence,
 )
-from dmftnet.physics.self_energy import dyson_spectrum
+from dmftnet.physics.analysis.self_energy import dyson_spectrum
 
 GRID = FrequencyGrid.geometric(1e-3, 8.0, 800)
 W = GRID.omega

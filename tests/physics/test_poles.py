@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dmftnet.errors import InvalidProblemError
-from dmftnet.physics.poles import PoleSpectrum, ResponsePoles, gaussian_kernel
+from dmftnet.physics.impurity.poles import PoleSpectrum, ResponsePoles, gaussian_kernel
 
 OMEGA = np.linspace(-6, 6, 301)
 

@@ -3,18 +3,18 @@
 import numpy as np
 import pytest
 
-from dmftnet.physics.grid import FrequencyGrid
-from dmftnet.physics.impurity import ImpurityProblem
-from dmftnet.physics.lattice import semicircle
-from dmftnet.physics.quasiparticle import (
+from dmftnet.physics.grids.real_axis import FrequencyGrid
+from dmftnet.physics.impurity.problem import ImpurityProblem
+from dmftnet.physics.lattices.density_of_states import semicircle
+from dmftnet.physics.analysis.quasiparticle import (
     has_pole_at_zero,
     matsubara_self_energy,
     matsubara_weight,
     quasiparticle_weight,
     quasiparticle_weights,
 )
-from dmftnet.physics.self_energy import dyson_spectrum
-from dmftnet.physics.solution import SelfEnergySolution
+from dmftnet.physics.analysis.self_energy import dyson_spectrum
+from dmftnet.physics.impurity.solutions import SelfEnergySolution
 
 GRID = FrequencyGrid.geometric(1e-3, 8.0, 800)
 W = GRID.omega

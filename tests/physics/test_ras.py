@@ -9,20 +9,20 @@ from hypothesis import strategies as st
 from physics.brute_force import BruteForce
 
 from dmftnet.errors import InvalidProblemError, SpaceTooLargeError
-from dmftnet.physics.bath import (
+from dmftnet.physics.bath.discretisation import (
     StarBath,
     discretise,
     mean_field,
     mean_field_ground_state,
     natural_orbitals,
 )
-from dmftnet.physics.grid import FrequencyGrid
-from dmftnet.physics.impurity import ImpurityProblem
-from dmftnet.physics.lattice import semicircle
-from dmftnet.physics.quasiparticle import matsubara_weight
+from dmftnet.physics.grids.real_axis import FrequencyGrid
+from dmftnet.physics.impurity.problem import ImpurityProblem
+from dmftnet.physics.lattices.density_of_states import semicircle
+from dmftnet.physics.analysis.quasiparticle import matsubara_weight
 from dmftnet.physics.solvers import ras, ras_space
-from dmftnet.physics.solvers.ras import RasSolver, Sector
-from dmftnet.physics.solvers.ras_space import resolve_depths, spin_strings
+from dmftnet.physics.solvers.krylov.ras import RasSolver, Sector
+from dmftnet.physics.solvers.krylov.ras_space import resolve_depths, spin_strings
 
 GRID = FrequencyGrid.geometric(1e-3, 8.0, 800)
 SEMICIRCLE = semicircle(GRID, 0.0, 1.0, 0.25)

@@ -6,11 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dmftnet.errors import SpaceTooLargeError
-from dmftnet.physics.bath import StarBath, mean_field, natural_orbitals
-from dmftnet.physics.solvers.ed import EdSolver
-from dmftnet.physics.solvers.ras import RasSolver
-from dmftnet.physics.solvers.ras_cost import Cost, count_determinants, duration, notice
-from dmftnet.physics.solvers.ras_space import determinant_space, resolve_depths, spin_strings
+from dmftnet.physics.bath.discretisation import StarBath, mean_field, natural_orbitals
+from dmftnet.physics.solvers.krylov.ed import EdSolver
+from dmftnet.physics.solvers.krylov.ras import RasSolver
+from dmftnet.physics.solvers.krylov.ras_cost import Cost, count_determinants, duration, notice
+from dmftnet.physics.solvers.krylov.ras_space import determinant_space, resolve_depths, spin_strings
 
 
 def listed(depths, n_valence, n_conduction):

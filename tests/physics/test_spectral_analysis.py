@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from dmftnet.errors import InvalidProblemError
-from dmftnet.physics.grid import FrequencyGrid
-from dmftnet.physics.observables import kl_divergence
-from dmftnet.physics.poles import PoleSpectrum
-from dmftnet.physics.positive_weights import positive_poles, refitted
-from dmftnet.physics.spectral_analysis import (
+from dmftnet.physics.grids.real_axis import FrequencyGrid
+from dmftnet.physics.analysis.observables import kl_divergence
+from dmftnet.physics.impurity.poles import PoleSpectrum
+from dmftnet.physics.analysis.positive_weights import positive_poles, refitted
+from dmftnet.physics.analysis.spectral_analysis import (
     SpectralAnalysis,
     cell_weights,
     fit_exponentials,

@@ -5,7 +5,7 @@ import pytest
 from scipy.special import exp1
 
 from dmftnet.errors import InvalidProblemError
-from dmftnet.physics.time_contour import (
+from dmftnet.physics.grids.time_contour import (
     SHAPES,
     TimeContour,
     angle_derivatives,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dmftnet.physics.grid import FrequencyGrid
+from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.report import figures, samples
 from dmftnet.report.figures import Branch, Panel, Series
 from dmftnet.report.style import EXACT, to_png

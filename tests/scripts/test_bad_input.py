@@ -87,7 +87,7 @@ def dataset(tmp_path_factory):
         (("solver._target_=no.such.thing",), "solver._target_ = 'no.such.thing' is no class"),
         (("grid=null",), "grid = None: give a section with a class as _target_"),
         (
-            ("lattice._target_=dmftnet.physics.mixing.LinearMixing", "~lattice.half_bandwidth"),
+            ("lattice._target_=dmftnet.physics.dmft.mixing.LinearMixing", "~lattice.half_bandwidth"),
             "gives an object of the class LinearMixing, and one of the kind Lattice is needed",
         ),
         (("lattice=nope",), "lattice/nope is unknown; available: bethe, cubic"),
@@ -192,8 +192,8 @@ def test_descriptions_that_say_nonsense_are_refused(refused, tmp_path, change, w
 
 @pytest.mark.parametrize(
     "target",
-    ["dmftnet.models.network.PARAMETER_SCALES", "dmftnet.models.network.SpectralNetwork",
-     "dmftnet.models.network", "dmftnet.models..mlp", "dmftnet.models.mlp.M L P", 5],
+    ["dmftnet.models.networks.network.PARAMETER_SCALES", "dmftnet.models.networks.network.SpectralNetwork",
+     "dmftnet.models.networks.network", "dmftnet.models..mlp", "dmftnet.models.networks.mlp.M L P", 5],
 )  # fmt: skip
 def test_a_model_that_is_no_class_is_refused(refused, tmp_path, target):
     folder = toy_files.make_checkpoint(tmp_path / "run0")
@@ -245,7 +245,7 @@ def test_want_of_memory_is_one_line(refused, monkeypatch):
     def greedy(*arguments):
         raise MemoryError("Unable to allocate 74.5 GiB for an array")
 
-    monkeypatch.setattr("dmftnet.physics.dmft.DMFTLoop.run_one", greedy)
+    monkeypatch.setattr("dmftnet.physics.dmft.loop.DMFTLoop.run_one", greedy)
     line = refused("dmft", *SMALL)
     assert "not enough memory on this machine (Unable to allocate 74.5 GiB" in line
     assert "lower max_memory" in line
@@ -255,7 +255,7 @@ def test_a_defect_keeps_its_traceback(start, monkeypatch):
     def defect(*arguments):
         raise TypeError("a defect")
 
-    monkeypatch.setattr("dmftnet.physics.dmft.DMFTLoop.run_one", defect)
+    monkeypatch.setattr("dmftnet.physics.dmft.loop.DMFTLoop.run_one", defect)
     with pytest.raises(TypeError, match="a defect"):
         start("dmft", *SMALL)
 

@@ -11,8 +11,8 @@ import pytest
 from shell import environment
 
 from dmftnet.errors import StoreError
-from dmftnet.physics.grid import FrequencyGrid
-from dmftnet.physics.solution_io import SUMMARY_KEYS, load_solution
+from dmftnet.physics.grids.real_axis import FrequencyGrid
+from dmftnet.physics.dmft.files import SUMMARY_KEYS, load_solution
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = ("solver.n_bath=11", "solver.depths=[all,4,1]", "solver.n_lanczos=25", "grid.n_w=80")
@@ -147,8 +147,8 @@ def test_damaged_and_foreign_solutions_are_refused(fixed, tmp_path):
 
 
 def test_a_solution_moves_to_another_grid(fixed):
-    from dmftnet.physics.lattice import Bethe
-    from dmftnet.physics.starts import starting_hybridization
+    from dmftnet.physics.lattices.density_of_states import Bethe
+    from dmftnet.physics.dmft.starts import starting_hybridization
 
     fine = FrequencyGrid.geometric(1e-3, 8.0, 400)
     spectrum = starting_hybridization(Bethe(), fine, 2.0, -1.0, fixed[0] / "solution.h5")

@@ -7,8 +7,8 @@ from typing import Any
 
 from dmftnet import checks
 from dmftnet.errors import InvalidProblemError, SettingError
-from dmftnet.physics.bath import SPACINGS
-from dmftnet.physics.self_energy import ESTIMATORS
+from dmftnet.physics.bath.discretisation import SPACINGS
+from dmftnet.physics.analysis.self_energy import ESTIMATORS
 
 MAX_SHIFTS = 1000
 """Baths that an average is taken over; a dozen smooth every ripple."""
@@ -57,7 +57,7 @@ def check_bath(solver: Any, max_memory: float) -> None:
 
 
 def check_restricted(solver: Any) -> None:
-    """All arguments of `dmftnet.physics.solvers.ras.RasSolver`.
+    """All arguments of `dmftnet.physics.solvers.krylov.ras.RasSolver`.
 
     Raises
     ------

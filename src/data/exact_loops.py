@@ -1,0 +1,220 @@
+"""Converged DMFT solutions of the exact solver, for comparison with a network's closed loop.
+
+One HDF5 file (`dmftnet.data.jobfile`), schema ``dmftnet-references`` version 2, one row a loop.
+``python generate.py dataset=bethe_reference solver=ras_fine`` makes it
+(`dmftnet.data.plans.exact_loops`), resumable like every file that script writes. Curves are on
+``grid/omega``.
+
+=========================  =========  ============================================================
+column                     type       meaning
+=========================  =========  ============================================================
+references/kind            i4         index into `KINDS`: an independent loop, a step of a path in
+                                      U, the end of a filling search
+references/series          i4         number of the series in the config
+references/lattice         str        name, see `LATTICES`
+references/U, eps_d        f8         in D
+references/start           i4         index into `dmftnet.data.plans.sampling.STARTS`; of a path: the
+                                      branch that it follows
+references/target          f8         filling that was searched for, else NaN
+references/converged       i4         0 also where the solution is neither metal nor insulator
+references/iterations      i4         of the (last) loop
+references/status          i4         index into `dmftnet.data.store.STATUS`
+references/filling, double_occupancy, A0, gap, kl_last   f8
+references/hybridization, spectrum     (n_w,) f4
+references/self_energy     (n_w,) c8
+references/reason          str        why the loop ended
+=========================  =========  ============================================================
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from dmftnet.data.columns import Column, check_columns
+from dmftnet.data.jobfile import Columns, read_jobs
+from dmftnet.data.labels import network_spectrum
+from dmftnet.data.plans.sampling import STARTS
+from dmftnet.data.store import STATUS, grid_of
+from dmftnet.errors import InvalidProblemError, StoreError
+from dmftnet.physics.grids.real_axis import FrequencyGrid
+from dmftnet.physics.impurity.problem import ImpurityProblem
+from dmftnet.physics.lattices.density_of_states import Bethe, DensityOfStates, Lattice
+from dmftnet.physics.analysis.quasiparticle import QuasiparticleWeight, quasiparticle_weight
+
+SCHEMA = "dmftnet-references"
+VERSION = 2
+
+KINDS = ("point", "path", "filling")
+"""What a row is, by the integer code that files store."""
+
+LATTICES = {
+    "bethe": Bethe,
+    "square": DensityOfStates.square,
+    "cubic": DensityOfStates.cubic,
+}
+"""Lattices that a file can name."""
+
+COLUMNS = {
+    "kind": Column("integer", limits=(0, len(KINDS) - 1)),
+    "series": Column("integer"),
+    "lattice": Column("text"),
+    "start": Column("integer", limits=(0, 1)),
+    "target": Column("number", nan=True),
+    "converged": Column("integer", limits=(0, 1)),
+    "status": Column("integer", limits=(0, len(STATUS) - 1)),
+    "iterations": Column("integer"),
+    "hybridization": Column("number", ("n_w",)),
+    "spectrum": Column("number", ("n_w",)),
+    "self_energy": Column("complex", ("n_w",)),
+    **dict.fromkeys(("U", "eps_d", "filling", "double_occupancy", "A0", "gap"), Column("number")),
+}
+"""What is read of a file; see the module's table."""
+
+
+def lattice_named(name: str) -> Lattice:
+    """The lattice of this name.
+
+    Raises
+    ------
+    InvalidProblemError
+        If there is none.
+    """
+    if not isinstance(name, str) or name not in LATTICES:
+        raise InvalidProblemError(
+            f"lattice '{name}' cannot be named in references; use one of {sorted(LATTICES)}"
+        )
+    return LATTICES[name]()
+
+
+@dataclass(frozen=True, eq=False)
+class References:
+    """Reference solutions on a network's grid at its resolution; n loops.
+
+    Parameters
+    ----------
+    grid : FrequencyGrid
+    kind : tuple of str
+        Members of `KINDS`.
+    lattice : tuple of str
+    start : tuple of str
+        "metal" or "insulator".
+    series : (n,) int
+    U, eps_d : (n,) float64, in D
+    target : (n,) float64
+        Filling searched for, or NaN.
+    converged : (n,) bool
+    iterations : (n,) int
+    filling, double_occupancy, Z, Z_error, A0, gap : (n,) float64
+        Of the exact solution on its own fine grid.
+    hybridization, spectrum : (n, n_w) float64
+        At the data's resolution, in D and 1/D.
+    self_energy : (n, n_w) complex128
+        Exact curve read at the network's frequencies, in D.
+    """
+
+    grid: FrequencyGrid
+    kind: tuple[str, ...]
+    lattice: tuple[str, ...]
+    start: tuple[str, ...]
+    series: np.ndarray
+    U: np.ndarray
+    eps_d: np.ndarray
+    target: np.ndarray
+    converged: np.ndarray
+    iterations: np.ndarray
+    filling: np.ndarray
+    double_occupancy: np.ndarray
+    Z: np.ndarray
+    Z_error: np.ndarray
+    A0: np.ndarray
+    gap: np.ndarray
+    hybridization: np.ndarray
+    spectrum: np.ndarray
+    self_energy: np.ndarray
+
+    def __len__(self) -> int:
+        return self.U.size
+
+    @property
+    def half_filled(self) -> np.ndarray:
+        """(n,) bool"""
+        return np.abs(self.eps_d + self.U / 2) < 1e-9
+
+
+@dataclass(frozen=True, eq=False)
+class ReferenceStore:
+    """A file of reference solutions in memory.
+
+    Parameters
+    ----------
+    path : Path
+    attributes : dict
+    columns : dict of str to array
+    grid : FrequencyGrid
+        The fine grid of the file.
+    """
+
+    path: Path
+    attributes: dict
+    columns: Columns
+    grid: FrequencyGrid
+
+    @classmethod
+    def open(cls, path: str | Path = "data/bethe_reference.h5") -> ReferenceStore:
+        """Read and check a file.
+
+        Raises
+        ------
+        StoreError
+            If it is missing, damaged, of another schema or not complete.
+        """
+        path = Path(path)
+        remedy = "make it with: python generate.py dataset=bethe_reference solver=ras_fine"
+        attributes, columns = read_jobs(path, SCHEMA, VERSION, remedy)
+        if not attributes["complete"]:
+            raise StoreError(
+                f"file {path} comes from a run that was interrupted; run the same generate.py "
+                "command again to finish it"
+            )
+        wanted = {f"references/{name}": column for name, column in COLUMNS.items()}
+        check_columns(path, columns, wanted, remedy)
+        for name in np.unique(columns["references/lattice"]):
+            lattice_named(str(name))
+        return cls(path, attributes, columns, grid_of(path, columns, remedy))
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        """A column by its short name, (n, ...)."""
+        return self.columns[f"references/{name}"]
+
+    def __len__(self) -> int:
+        return self["U"].size
+
+    def quasiparticle_weight(self, row: int) -> QuasiparticleWeight:
+        """Z of one loop."""
+        U, eps_d, hybridization = (self[name][row] for name in ("U", "eps_d", "hybridization"))
+        problem = ImpurityProblem(float(U), float(eps_d), self.grid, hybridization)
+        spectrum, sigma = (self[name][row][None] for name in ("spectrum", "self_energy"))
+        return quasiparticle_weight(problem, spectrum, sigma.astype(np.complex128))
+
+    def on(self, grid: FrequencyGrid, resolution: tuple[float, float]) -> References:
+        """Everything on a network's grid at its Gaussian resolution (eta, slope)."""
+        names = ("series", "U", "eps_d", "target", "iterations", "filling", "double_occupancy")
+        sigma = self["self_energy"].astype(np.complex128)
+        Z = [self.quasiparticle_weight(row) for row in range(len(self))]
+        norm = self.grid.integrate(self["spectrum"].astype(np.float64))[:, None]
+        return References(
+            grid=grid,
+            kind=tuple(KINDS[code] for code in self["kind"]),
+            lattice=tuple(map(str, self["lattice"])),
+            start=tuple(STARTS[code] for code in self["start"]),
+            converged=self["converged"].astype(bool),
+            hybridization=network_spectrum(self.grid, grid, resolution, self["hybridization"]),
+            spectrum=network_spectrum(self.grid, grid, resolution, self["spectrum"] / norm),
+            self_energy=self.grid.interpolate(sigma, grid.omega),
+            Z=np.array([z.value for z in Z]),
+            Z_error=np.array([z.error for z in Z]),
+            **{name: self[name] for name in (*names, "A0", "gap")},
+        )

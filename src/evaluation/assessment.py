@@ -1,0 +1,316 @@
+"""Everything that the report says about one model, as arrays and numbers.
+
+The same functions that watch a training (closure, stability, latent map) applied to a trained
+model and the test trajectories, and what takes longer: the search for a filling, the hysteresis,
+a lattice the data never saw, the calibration of an ensemble. `dmftnet.evaluation.sections` turns
+the result into a report.
+"""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dmftnet import checks
+from dmftnet.evaluation.calibration import Calibration, calibration
+from dmftnet.evaluation.closure import LoopSettings
+from dmftnet.evaluation.hysteresis import BRANCHES, BranchPath, HysteresisSettings, follow
+from dmftnet.callbacks.kl_stability import Stability, stability
+from dmftnet.callbacks.latent_map import LatentMap, map_of_model
+from dmftnet.evaluation.loop_sets import LoopSet, close_all
+from dmftnet.evaluation.targets import targets
+from dmftnet.evaluation.variants import is_zero_lam, variant_table
+from dmftnet.data.datamodule import BLOCKS, SpectralDataModule
+from dmftnet.errors import StoreError
+from dmftnet.models.training.checkpoint import DESCRIPTION, build_model, load_model
+from dmftnet.models.training.fine_tuning import training_seconds
+from dmftnet.models.solvers.network import NetworkSolver
+from dmftnet.models.training.scoring import hybridization_kl, kl_summary
+from dmftnet.models.shipping.shipped import load_ensemble
+from dmftnet.models.networks.spectral_model import SpectralModel
+
+BASELINES = {
+    "nearest neighbour": "dmftnet.models.training.baselines.NearestNeighbour",
+    "kernel ridge": "dmftnet.models.training.baselines.KernelRidgeRegression",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Settings:
+    """What is asked of every model.
+
+    Parameters
+    ----------
+    dataset : mapping
+        Arguments of `SpectralDataModule`; grid, angles and resolution are each checkpoint's own.
+    references : mapping of name to path
+        Files of exact converged solutions, see `dmftnet.evaluation.loop_sets`.
+    loop : LoopSettings
+    hysteresis : HysteresisSettings or None
+        None: no branch is followed.
+    seed : int
+        Of the latent map.
+    """
+
+    dataset: Mapping[str, Any]
+    references: Mapping[str, str | Path]
+    loop: LoopSettings
+    hysteresis: HysteresisSettings | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Assessment:
+    """One model's results.
+
+    Parameters
+    ----------
+    label, variant : str
+        Unique in the report; shared by the seeds of one variant.
+    checkpoint : str
+        Folders, "" for a baseline.
+    record : dict
+        The checkpoint's description (``model.yaml``), of an ensemble its first member's.
+    n_parameters : int
+    same_data : bool
+        Whether it was trained on the very file that it is tested on.
+    stability : dict of str to Stability
+        Splits: "val" and "test"; of networks also "train", and "blocks" of those that were trained
+        without them.
+    loops : dict of str to LoopSet
+        One for each file of references.
+    paths : dict of branch to Path
+    calibration : Calibration or None
+    latent : LatentMap or None
+    baseline : bool
+    """
+
+    label: str
+    variant: str
+    checkpoint: str
+    record: dict[str, Any]
+    n_parameters: int
+    same_data: bool
+    stability: dict[str, Stability]
+    loops: dict[str, LoopSet]
+    paths: dict[str, BranchPath] = field(default_factory=dict)
+    calibration: Calibration | None = None
+    latent: LatentMap | None = None
+    baseline: bool = False
+
+    @property
+    def test_kl(self) -> np.ndarray:
+        """(n,) errors on the test trajectories."""
+        return self.stability["test"].kl_prediction
+
+    @property
+    def val_kl(self) -> np.ndarray:
+        """(n,) errors on the validation trajectories, by which models are chosen."""
+        return self.stability["val"].kl_prediction
+
+    def metrics(self) -> dict[str, Any]:
+        """Every number, as plain values for JSON."""
+        numbers = {
+            "variant": self.variant,
+            "baseline": self.baseline,
+            "zero_lam": is_zero_lam(self.record),
+            "checkpoint": self.checkpoint,
+            "parameters": self.n_parameters,
+            "training": _training(self.record),
+            "trained_on_this_data": self.same_data,
+            **{split: result.scalars() for split, result in self.stability.items()},
+            "loops": {name: loops.metrics() for name, loops in self.loops.items()},
+            "hysteresis": {name: path.numbers() for name, path in self.paths.items()},
+        }
+        if self.calibration is not None:
+            numbers["calibration"] = self.calibration.scalars()
+        if self.latent is not None:
+            numbers["latent"] = self.latent.scalars()
+        return numbers
+
+
+def _training(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What the training cost; empty of ensembles and baselines."""
+    cost = record.get("training")
+    if cost is None or "members" in record:
+        return {}
+    seconds = training_seconds(record)
+    minutes = {} if seconds is None else {"minutes": seconds / 60}
+    return {**minutes, **{name: cost[name] for name in ("epochs", "device") if name in cost}}
+
+
+def find_checkpoints(patterns: Sequence[str]) -> list[Path]:
+    """Run folders that match, in order and once each; patterns may hold ``*``.
+
+    Raises
+    ------
+    StoreError
+        If nothing matches; a path without ``*`` must be a checkpoint.
+    """
+    found: list[Path] = []
+    patterns = [str(p) for p in checks.paths("checkpoints", patterns, "run folders or patterns")]
+    for pattern in patterns:
+        if glob.has_magic(pattern):
+            matches = [Path(match) for match in sorted(glob.glob(pattern))]
+            found += [path for path in matches if (path / DESCRIPTION).is_file()]
+        else:
+            found.append(Path(pattern))
+    unique = list(dict.fromkeys(found))
+    if not unique:
+        raise StoreError(
+            f"checkpoints = {list(patterns)}: no folder with a {DESCRIPTION}; train one with "
+            "train.py or name its run folder"
+        )
+    return unique
+
+
+def assess_checkpoints(
+    checkpoints: Sequence[Path], label: str, variant: str, settings: Settings
+) -> Assessment:
+    """Results of one checkpoint, or of the ensemble of several."""
+    if len(checkpoints) == 1:
+        model = load_model(checkpoints[0])
+        record = model.record
+    else:
+        model = load_ensemble(checkpoints)
+        record = {**model.members[0].record, "members": [path.name for path in checkpoints]}
+    checkpoint = ", ".join(str(path) for path in checkpoints)
+    return assess(model, record, label, variant, settings, checkpoint=checkpoint)
+
+
+def assess_baselines(record: Mapping[str, Any], settings: Settings) -> list[Assessment]:
+    """Nearest neighbour and kernel ridge, fitted on a checkpoint's own grid and labels."""
+    data = datamodule_of(record, settings.dataset)
+    found = []
+    for name, target in BASELINES.items():
+        model = build_model(
+            {"_target_": target}, None, *(record[key] for key in ("grid", "angles", "resolution"))
+        )
+        model.fit(data.arrays("train"), data.arrays("val"))
+        shared = {key: record[key] for key in ("grid", "angles", "resolution")}
+        own = {**shared, "model": {"_target_": target}, "data": {"sha256": data.data_hash}}
+        found.append(assess(model.eval(), own, name, name, settings, baseline=True))
+    return found
+
+
+def assess(
+    model: SpectralModel,
+    record: Mapping[str, Any],
+    label: str,
+    variant: str,
+    settings: Settings,
+    checkpoint: str = "",
+    baseline: bool = False,
+) -> Assessment:
+    """Test errors, loops, hysteresis and calibration of one model; the latent map comes later."""
+    data = datamodule_of(record, settings.dataset)
+    test = data.arrays("test")  # reads and checks the file before anything else asks for it
+    solver = NetworkSolver.from_model(model, record["resolution"], label)
+    hysteresis = None if baseline else settings.hysteresis
+    splits = ["test", "val", *([] if baseline else ["train"])]
+    splits += [BLOCKS] if data.held_out_U else []
+    errors = {split: stability(model, data.arrays(split)) for split in splits}
+    return Assessment(
+        label=label,
+        variant=variant,
+        checkpoint=checkpoint,
+        record=dict(record),
+        n_parameters=sum(p.numel() for p in model.parameters()),
+        same_data=(record.get("data") or {}).get("sha256") == data.data_hash,
+        stability=errors,
+        loops={
+            name: close_all(solver, path, settings.loop)
+            for name, path in settings.references.items()
+        },
+        paths={b: follow(solver, solver.grid, b, hysteresis) for b in BRANCHES}
+        if hysteresis
+        else {},
+        calibration=calibration(model, test, errors["test"].kl_prediction),
+        baseline=baseline,
+    )
+
+
+def latent_of(assessment: Assessment, checkpoints: Sequence[Path], settings: Settings) -> LatentMap:
+    """The latent map of an assessed model on validation and test samples; seconds each."""
+    data = datamodule_of(assessment.record, settings.dataset)
+    model = load_model(checkpoints[0]) if len(checkpoints) == 1 else load_ensemble(checkpoints)
+    parts = [data.arrays(split) for split in ("val", "test")]
+    return map_of_model(model, parts, settings.seed)
+
+
+def datamodule_of(record: Mapping[str, Any], dataset: Mapping[str, Any]) -> SpectralDataModule:
+    """The dataset as a checkpoint sees it."""
+    own = {key: record[key] for key in ("grid", "angles", "resolution")}
+    own["held_out_U"] = (record.get("data") or {}).get("held_out_U", ())
+    return SpectralDataModule(**{k: v for k, v in dataset.items() if k != "_target_"} | own)
+
+
+def input_errors(record: Mapping[str, Any], dataset: Mapping[str, Any]) -> np.ndarray:
+    """(n,) test KL of the input hybridization taken as the answer."""
+    data = datamodule_of(record, dataset)
+    return hybridization_kl(data.grid, data.arrays("test"))
+
+
+def metrics(
+    assessments: Sequence[Assessment],
+    exact: Mapping[str, BranchPath],
+    input_kl: np.ndarray,
+    best: str | None = None,
+) -> dict[str, Any]:
+    """The content of ``metrics.json``.
+
+    Parameters
+    ----------
+    assessments : sequence of Assessment
+        Baselines too.
+    exact : mapping of branch to BranchPath
+        The exact solver's hysteresis.
+    input_kl : (n,)
+        Test errors of the input hybridization.
+    best : str, optional
+        Label of the model that the targets are for; by default `best_label`'s.
+    """
+    models = {a.label: a.metrics() for a in assessments}
+    numbers: dict[str, Any] = {
+        "best": best or best_label(assessments),
+        "models": models,
+        "variants": variant_table(models),
+        "input hybridization": kl_summary(input_kl),
+        "exact": {name: path.numbers() for name, path in exact.items()},
+        "samples": {split: len(s.U) for split, s in assessments[0].stability.items()},
+    }
+    return {**numbers, "targets": targets(numbers)}
+
+
+def best_label(assessments: Sequence[Assessment]) -> str:
+    """The network with the lowest median KL on the validation trajectories."""
+    networks = [a for a in assessments if not a.baseline]
+    return min(networks, key=lambda a: float(np.median(a.val_kl))).label
+
+
+def shown(assessments: Sequence[Assessment], best: str, n_max: int = 5) -> list[Assessment]:
+    """The models that figures draw, at most so many, no baselines.
+
+    One of each architecture and head, with and without the derivative in the loss, that of the
+    lowest validation error: the best of all, training without the derivative, direct heads, then
+    the others by their errors; in the order given.
+    """
+    networks = [a for a in assessments if not a.baseline]
+
+    def urgency(a: Assessment) -> tuple:
+        direct = "DirectHead" in str(a.record.get("head"))
+        error = float(np.median(a.val_kl))
+        return a.label != best, not is_zero_lam(a.record), not direct, error
+
+    chosen: dict[tuple, str] = {}
+    for a in sorted(networks, key=urgency):
+        parts = (a.record.get(part, {}) or {} for part in ("model", "head"))
+        kind = (*(part.get("_target_") for part in parts), is_zero_lam(a.record))
+        chosen.setdefault(kind, a.label)
+    labels = list(chosen.values())[:n_max]
+    return [a for a in networks if a.label in labels]

@@ -1,0 +1,181 @@
+"""What a model card rests on: sharpening, limits, scores and cost of the solver that ships.
+
+Everything is measured on answers as the solver gives them, the constant part of the data's
+resolution taken out in some steps (`dmftnet.physics.analysis.resolution.sharpened`):
+
+* ``score``, against the exact spectrum at the resolution ``slope |w|`` that the answers claim. It
+  also contains what no network on this grid could show: features finer than the constant part.
+* ``network error``, against the exact spectrum at the data's resolution, sharpened alike: what a
+  network without error would answer. Spread and distance can tell nothing else, so that it is what
+  their limits are calibrated by.
+
+Steps of sharpening: each restores finer structure and amplifies the network's errors. Of those
+whose loops find the exact phase most often, on the references that may choose (`loop_sets`), the
+ones with the lowest score on the validation split are taken.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dmftnet.evaluation.closure import LoopSettings, close_loops
+from dmftnet.evaluation.exact_loops import load_references
+from dmftnet.data.datamodule import BLOCKS, SpectralDataModule
+from dmftnet.data.labels import SpectralArrays
+from dmftnet.models.solvers.applicability import TrainingDistance
+from dmftnet.models.shipping.ensemble import disagreement
+from dmftnet.models.solvers.network import NetworkSolver
+from dmftnet.models.training.scoring import answers, kl_summary, predict_members
+from dmftnet.models.networks.spectral_model import SpectralModel
+from dmftnet.physics.impurity.problem import ImpurityProblem
+from dmftnet.physics.analysis.observables import kl_divergence
+from dmftnet.physics.analysis.resolution import sharpened
+
+BATCH = 64
+LOOP = LoopSettings(max_iterations=150)
+
+
+@dataclass(frozen=True, eq=False)
+class Examination:
+    """A solver's answers on one split.
+
+    Parameters
+    ----------
+    score, network_error : (n,)
+        KL divergences, see the module.
+    members : (M, n)
+        Scores of the members alone.
+    indicators : dict of str to (n,)
+        ``distance``, and ``spread`` of an ensemble: what the error is to be told by.
+    """
+
+    score: np.ndarray
+    network_error: np.ndarray
+    members: np.ndarray
+    indicators: dict[str, np.ndarray]
+
+
+def examine(
+    model: SpectralModel,
+    distance: TrainingDistance,
+    arrays: SpectralArrays,
+    eta: float,
+    steps: int,
+) -> Examination:
+    """Answers on a split after `steps` of sharpening; `eta` is the resolution's constant part."""
+    members = predict_members(model, arrays.hybridization, arrays.params)
+    grid, exact = model.frequency_grid, np.float64(arrays.bare)
+    indicators = {"distance": distance(arrays.hybridization, arrays.params)}
+    if len(members) > 1:
+        indicators = {"spread": disagreement(grid, members), **indicators}
+    answer = answers(members, grid, eta, steps)
+    perfect = sharpened(grid, np.float64(arrays.spectrum), eta, steps)
+    return Examination(
+        score=kl_divergence(grid, exact, answer),
+        network_error=kl_divergence(grid, perfect, answer),
+        members=np.stack(
+            [kl_divergence(grid, exact, answers(one[None], grid, eta, steps)) for one in members]
+        ),
+        indicators=indicators,
+    )
+
+
+def choose_sharpening(
+    model: SpectralModel,
+    arrays: SpectralArrays,
+    resolution: Sequence[float],
+    references: str | Path,
+    most: int,
+) -> tuple[int, list[dict[str, Any]]]:
+    """Steps of sharpening by the rule of the module.
+
+    Parameters
+    ----------
+    arrays : SpectralArrays
+        The validation split.
+    references : path
+        Exact loops that may choose.
+    most : int
+        Largest number of steps that is tried.
+
+    Returns
+    -------
+    steps : int
+    tried : list of dict
+        ``steps, score`` (geometric mean), ``right`` and ``loops``, ``loop_kl`` (geometric mean).
+    """
+    members = predict_members(model, arrays.hybridization, arrays.params)
+    grid, exact = model.frequency_grid, np.float64(arrays.bare)
+    known = load_references(references, grid, tuple(resolution), lattices=None)
+    tried = []
+    for steps in range(most + 1):
+        score = kl_divergence(grid, exact, answers(members, grid, resolution[0], steps))
+        solver = NetworkSolver.from_model(model, resolution, "candidate", sharpening=steps)
+        closures = close_loops(solver, known, LOOP)
+        tried.append(
+            {
+                "steps": steps,
+                "score": kl_summary(score)["kl_geometric"],
+                "right": sum(c.right_branch for c in closures),
+                "loops": len(closures),
+                "loop_kl": kl_summary(np.array([c.kl for c in closures]))["kl_geometric"],
+            }
+        )
+    best = min(tried, key=lambda row: (-row["right"], row["score"]))
+    return best["steps"], tried
+
+
+def cost(model: SpectralModel, arrays: SpectralArrays, resolution, steps: int) -> dict[str, float]:
+    """Milliseconds of one solve and of one in a batch, fastest of several runs."""
+    solver = NetworkSolver.from_model(model, resolution, sharpening=steps)
+    problems = [
+        ImpurityProblem(float(U), float(eps_d), solver.grid, np.float64(hybridization))
+        for (U, eps_d), hybridization in zip(
+            arrays.params[:BATCH], arrays.hybridization[:BATCH], strict=True
+        )
+    ]
+
+    def milliseconds(batch: list[ImpurityProblem], repeats: int) -> float:
+        best = np.inf
+        for _ in range(repeats):
+            began = time.perf_counter()
+            solver.solve_batch(batch)
+            best = min(best, time.perf_counter() - began)
+        return round(1e3 * best / len(batch), 4)
+
+    return {
+        "one_ms": milliseconds(problems[:1], 20),
+        "batch_ms": milliseconds(problems, 5),
+        "batch": len(problems),
+        "parameters": sum(p.numel() for p in model.parameters()),
+    }
+
+
+def interpolation(
+    twin: SpectralModel, data: SpectralDataModule, distance: TrainingDistance, steps: int
+) -> dict[str, Any]:
+    """Scores of a twin that was trained without whole intervals of U, inside and outside of them.
+
+    Parameters
+    ----------
+    twin : SpectralModel
+    data : SpectralDataModule
+        With the twin's `held_out_U`.
+    """
+    eta = data.resolution[0]
+    found = {
+        name: examine(twin, distance, data.arrays(split), eta, steps)
+        for name, split in (("inside", BLOCKS), ("outside", "test"))
+    }
+    scores = {
+        name: {"solves": len(own.score), "score": kl_summary(own.score)}
+        | {"network error": kl_summary(own.network_error)}
+        for name, own in found.items()
+    }
+    return {"held_out_U": [list(block) for block in data.held_out_U], **scores}

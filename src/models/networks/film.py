@@ -1,0 +1,129 @@
+"""`film`: self-attention over frequencies, modulated by the parameters.
+
+A token is a pair of frequencies ``+-w``, or several neighbouring pairs, so that fewer tokens carry
+the same information and a frequency sees its mirror image at once. Blocks of self-attention mix the
+tokens; the parameters enter as feature-wise linear modulation (FiLM): a scale and a shift of every
+normalised activation, ``(1 + gamma(p)) norm(x) + beta(p)``, from a small net of the parameters.
+
+Reference: E. Perez et al., AAAI 32 (2018). Cost: O(B T width (width + T)) a block of
+``T = n_w / (2 pairs)`` tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import nn
+
+from dmftnet import checks
+from dmftnet.errors import DmftnetError
+from dmftnet.models.networks.layers import (
+    Attention,
+    feed_forward,
+    positional_encoding,
+)
+from dmftnet.models.networks.network import SpectralNetwork
+
+
+class FilmBlock(nn.Module):
+    """Self-attention and a two-layer feed-forward net, both residual and modulated.
+
+    Parameters
+    ----------
+    width, n_heads : int
+    dropout : float
+    fused : bool
+        See `Attention`.
+    """
+
+    def __init__(self, width: int, n_heads: int, dropout: float, fused: bool = False):
+        super().__init__()
+        self.attention = Attention(width, n_heads, fused)
+        self.norms = nn.ModuleList(nn.LayerNorm(width, elementwise_affine=False) for _ in range(2))
+        self.forward_net = feed_forward(width, 2 * width, width, 2)
+        self.modulation = nn.Linear(width, 4 * width)
+        nn.init.normal_(self.modulation.weight, std=0.02)  # starts near plain layer norms
+        nn.init.zeros_(self.modulation.bias)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
+        """(B, T, d) tokens, (B, d) condition -> (B, T, d)."""
+        scale, shift, scale_2, shift_2 = self.modulation(condition).unsqueeze(-2).chunk(4, dim=-1)
+        y = torch.addcmul(shift, self.norms[0](x), 1.0 + scale)
+        x = x + self.dropout(self.attention(y, y, y))
+        y = torch.addcmul(shift_2, self.norms[1](x), 1.0 + scale_2)
+        return x + self.dropout(self.forward_net(y))
+
+
+class Film(SpectralNetwork):
+    """Frequency pairs attend to each other, parameters modulate.
+
+    Parameters
+    ----------
+    grid, resolution : see `SpectralNetwork`
+    n_params : int
+        2 or 3 (with the angle).
+    width, n_heads : int
+        Channels a token and attention heads.
+    n_blocks : int
+    pairs : int
+        Neighbouring pairs of frequencies a token, a divisor of ``n_w / 2``.
+    dropout : float
+    references, log_residual : bool
+        See `SpectralNetwork`.
+    max_memory : float, in GiB
+        Of weights, gradients and moments; a larger network is refused.
+    """
+
+    def __init__(
+        self,
+        grid: Mapping,
+        resolution: Sequence[float],
+        n_params: int = 2,
+        width: int = 64,
+        n_heads: int = 4,
+        n_blocks: int = 3,
+        pairs: int = 1,
+        dropout: float = 0.0,
+        references: bool = True,
+        log_residual: bool = True,
+        max_memory: float = checks.MAX_MEMORY,
+    ):
+        super().__init__(grid, resolution, n_params, references, log_residual)
+        half, pairs = self.n_w // 2, checks.integer("model.pairs", pairs)
+        if pairs < 1 or half % pairs:
+            raise DmftnetError(
+                f"model.pairs = {pairs} does not divide the grid's {half} pairs of frequencies; "
+                "choose a divisor of n_w / 2"
+            )
+        self.check_sizes(dropout, max_memory, n_blocks, half // pairs, width=width, n_heads=n_heads)
+        self.pairs = pairs
+        self.parameter_net = feed_forward(n_params, width, width, 3)
+        self.token_net = feed_forward(2 * pairs * self.n_features, width, width, 2)
+        position = positional_encoding(grid, width).data[half:]
+        self.position = nn.Parameter(position.unflatten(0, (-1, pairs)).mean(dim=1))
+        self.blocks = nn.ModuleList(
+            FilmBlock(width, n_heads, dropout, self.fused) for _ in range(n_blocks)
+        )
+        self.norm = nn.LayerNorm(width)
+        self.projection = self.output_layer(width, 2 * pairs)
+
+    def embed(self, hybridization, params, references=None) -> torch.Tensor:
+        """(B, n_w), (B, n_params), (B, n_ref, n_w) -> (B, n_token, width)."""
+        condition = self.parameter_net(self.parameter_input(params))  # (B, d)
+        condition = nn.functional.gelu(condition)
+        negative, positive = self.tokens(hybridization, references).chunk(2, dim=-2)
+        both = torch.cat([positive, negative.flip(-2)], dim=-1)  # (B, n_w / 2, 2 n_features)
+        both = both.unflatten(-2, (-1, self.pairs)).flatten(-2)  # (B, n_token, 2 pairs n_features)
+        x = self.token_net(both) + self.position
+        for block in self.blocks:
+            x = block(x, condition)
+        return self.norm(x)
+
+    def project(self, embedding: torch.Tensor) -> torch.Tensor:
+        """(B, n_token, width) -> (B, n_outputs, n_w)."""
+        both = self.projection(embedding).unflatten(-1, (self.n_outputs, 2, self.pairs))
+        both = both.movedim(-4, -2).flatten(-2)  # (B, n_outputs, 2, n_w / 2)
+        positive, negative = both.unbind(-2)
+        return torch.cat([negative.flip(-1), positive], dim=-1)

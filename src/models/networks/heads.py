@@ -1,0 +1,246 @@
+"""Heads: from a network's raw output to spectra at finite angles and on the real axis.
+
+Training data live on complex-time contours, ``A(w, alpha)`` and ``dA/dalpha``; what is wanted is
+``A(w, 0)``. Two ways lead there:
+
+* `DirectHead` (the seed paper's): the angle is an input of the network, trained at finite angles
+  and asked at zero. ``dA/dalpha`` is the forward-mode derivative of the network. It inherits the
+  error of extrapolating in the angle.
+* `RotatedHead`: the network's output *is* the real-axis spectrum, compared with the data through
+  the exact rotation ``K_alpha`` and ``dK_alpha/dalpha`` (`dmftnet.physics.grids.rotation`). Inverting the
+  rotation amplifies noise, so the output passes through a Gaussian of width ``eta + slope |w|``.
+
+A head owns its network and is the whole model (`dmftnet.models.networks.spectral_model`).
+
+Where the network has ``log_residual``, its output corrects the cheap spectra R_k of
+`dmftnet.models.networks.guesses`: ``A = exp(raw) sum_k s_k R_k``, the shares s_k being a softmax of
+further outputs, at each frequency its own. One of the R_k follows from Dyson's equation with the
+perturbative ``-Im Sigma`` times a factor that the network gives, so that what the bath imprints on
+the spectrum need not be learned. The direct head rotates the R_k to the angle asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import nn
+
+from dmftnet import checks
+from dmftnet.errors import DmftnetError
+from dmftnet.models.networks.network import SpectralNetwork
+from dmftnet.models.networks.guesses import References
+from dmftnet.models.networks.spectral_model import SpectralModel, rotation_matrices
+from dmftnet.physics.grids.rotation import smoothing_kernel
+from dmftnet.physics.grids.real_axis import FrequencyGrid
+
+
+@lru_cache(maxsize=8)
+def small_rotation(grid: FrequencyGrid, angle: float) -> tuple[np.ndarray, np.ndarray]:
+    """``K_alpha`` at a small angle, and ``dK/dalpha`` at zero, (1, n_w, n_w) each.
+
+    The latter at a hundredth of a radian, where the kernel is already smooth on the fine grid.
+    """
+    return rotation_matrices(grid, (angle,))[0], rotation_matrices(grid, (0.01,))[1]
+
+
+class Head(SpectralModel):
+    """A network and the way from its raw output to a positive curve.
+
+    ``softplus(raw)^power``, or ``exp(raw)`` times a mixture of the references where the network is
+    a log-residual one; a broad Lorentzian is among them, so that no frequency is out of reach.
+    """
+
+    n_params: int
+    power = 1.0
+    BROAD_WIDTH = 1.5  # in D
+
+    def __init__(self, net: SpectralNetwork, grid: Mapping, angles: Sequence[float]):
+        super().__init__(grid, angles)
+        if net.n_params != self.n_params:
+            raise DmftnetError(
+                f"{type(self).__name__} feeds {self.n_params} parameters, but the network was "
+                f"built for {net.n_params}; set model.n_params={self.n_params}"
+            )
+        self.net = net
+        omega = self.frequency_grid.omega
+        broad = 1.0 / (omega**2 + self.BROAD_WIDTH**2)
+        self._constant("broad", broad / self.frequency_grid.integrate(broad))
+
+    def references(self, hybridization: torch.Tensor, params: torch.Tensor) -> torch.Tensor | None:
+        if self.net.references is None:
+            return None
+        return self.net.references(hybridization, params)
+
+    def latent(self, hybridization: torch.Tensor, params: torch.Tensor) -> torch.Tensor:
+        return self.net.latent(hybridization, self._complete(params))
+
+    def _complete(self, params: torch.Tensor) -> torch.Tensor:
+        """``[U, eps_d]`` as the network wants it on the real axis."""
+        return params
+
+    def _smooth(self, values: torch.Tensor) -> torch.Tensor:
+        """(..., n_w) without structure that the data cannot fix."""
+        return values
+
+    def _curve(self, hybridization, params, references, rotate=None) -> torch.Tensor:
+        """(B, n_w) positive curve; `rotate` takes real-axis spectra to the angles of `params`."""
+        output = self.net(hybridization, params, references)
+        if not self.net.log_residual:
+            return nn.functional.softplus(output[..., 0, :]) ** self.power
+        output = self._smooth(output)
+        residual, damping, level = output[..., :3, :].unbind(dim=-2)
+        factor, level = torch.exp(damping.clamp(-20.0, 5.0)), level.mean(dim=-1)
+        corrected = self.net.references.corrected(hybridization, references, factor, level)
+        spectra = references[..., : len(References.names), :]
+        broad = self.broad.expand(*spectra.shape[:-2], 1, -1)
+        guesses = torch.cat([corrected.unsqueeze(-2), spectra, broad], dim=-2)
+        if rotate is not None:
+            guesses = rotate(guesses)
+        mixture = (torch.softmax(output[..., 3:, :], dim=-2) * guesses).sum(dim=-2)
+        return mixture * torch.exp(residual.clamp(-20.0, 5.0))
+
+
+class RotatedHead(Head):
+    """The output is the real-axis spectrum; finite angles follow by exact rotation.
+
+    Parameters
+    ----------
+    net : SpectralNetwork
+        Built for ``n_params = 2``.
+    grid, angles : see `SpectralModel`
+    eta, slope : float
+        The curve is smoothed by a Gaussian of width ``eta + slope |w|``, in D; a little below the
+        data's resolution, so that every label is in reach. Of a log-residual network the outputs
+        are smoothed instead: the references have the data's resolution already, and would come
+        out too broad.
+    power : float
+        The positive curve is ``softplus(raw)^power``; 2 empties gaps and tails sooner than 1, where
+        a remainder of 1e-4 over the whole window is a KL of 1e-3.
+    """
+
+    n_params = 2
+
+    def __init__(
+        self,
+        net: SpectralNetwork,
+        grid: Mapping,
+        angles: Sequence[float],
+        eta: float = 0.0045,
+        slope: float = 0.045,
+        power: float = 2.0,
+    ):
+        super().__init__(net, grid, angles)
+        self.power = checks.number("head.power", power, above=0, at_most=10)
+        checks.number("head.eta", eta, at_least=checks.NARROWEST, at_most=100)
+        checks.number("head.slope", slope, at_least=0, at_most=100)
+        self._constant("smoothing", smoothing_kernel(self.frequency_grid, eta, slope))
+
+    def predict(
+        self,
+        hybridization: torch.Tensor,
+        params: torch.Tensor,
+        references: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        if references is None:
+            references = self.references(hybridization, params)
+        curve = self._curve(hybridization, params, references)
+        if not self.net.log_residual:
+            curve = self._smooth(curve)
+        return self.normalise(curve)
+
+    def _smooth(self, values: torch.Tensor) -> torch.Tensor:
+        return values @ self.smoothing.T
+
+
+class DirectHead(Head):
+    """The angle is the network's third parameter; the real axis is the output at angle zero.
+
+    At finite angle part of the weight leaves the grid (about 1 %), so that only the real-axis
+    spectrum is divided by its quadrature.
+    """
+
+    n_params = 3
+    angles_are_free = False
+
+    def predict(
+        self,
+        hybridization: torch.Tensor,
+        params: torch.Tensor,
+        references: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        if references is None:
+            references = self.references(hybridization, params)
+        return self.normalise(self._curve(hybridization, self._complete(params), references))
+
+    def spectrum(
+        self,
+        hybridization: torch.Tensor,
+        params: torch.Tensor,
+        index: torch.Tensor | None = None,
+        references: torch.Tensor | None = None,
+        slopes: bool = True,
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """See `SpectralModel.spectrum`; ``dA`` is the network's forward-mode derivative."""
+        if references is None:
+            references = self.references(hybridization, params)
+        if index is None:
+            index = torch.arange(len(self.angles), device=params.device).expand(len(params), -1)
+        matrices = self.rotation[index].flatten(0, 1), self.rotation_derivative[index].flatten(0, 1)
+        return self._at(hybridization, params, self.angles[index], references, *matrices, slopes)
+
+    def expansion(
+        self,
+        hybridization: torch.Tensor,
+        params: torch.Tensor,
+        angle: float,
+        references: torch.Tensor | None = None,
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """The network's own continuation to angle zero, where no training spectrum lies.
+
+        Returns
+        -------
+        A(w, 0), dA(w, 0)/dalpha, A(w, angle) : (B, 1, n_w), in 1/D, not normalised
+        """
+        if references is None:
+            references = self.references(hybridization, params)
+        small, slope = (
+            torch.tensor(matrix[0], dtype=params.dtype, device=params.device)
+            for matrix in small_rotation(self.frequency_grid, angle)
+        )
+        zero = params.new_zeros(len(params), 1)
+        unit = torch.eye(len(small), dtype=params.dtype, device=params.device)
+        A, dA = self._at(hybridization, params, zero, references, unit, slope)
+        full = torch.cat([params, zero + angle], dim=-1)
+        moved = self._curve(hybridization, full, references, lambda x: x @ small.T)
+        return A, dA, moved[:, None]
+
+    def _at(self, hybridization, params, angles, references, rotation, derivative, slopes=True):
+        """Curves and tangents (None without `slopes`) at (B, k) angles, each (B, k, n_w).
+
+        `rotation` and `derivative` are the kernels there, ([B k,] n_w, n_w).
+        """
+        k = angles.shape[1]
+        repeated = hybridization.repeat_interleave(k, dim=0)  # (B k, n_w)
+        fixed = params.repeat_interleave(k, dim=0)
+        if references is not None:
+            references = references.repeat_interleave(k, dim=0)
+        at = angles.flatten()
+
+        def curve(angle: torch.Tensor) -> torch.Tensor:
+            def rotate(x: torch.Tensor) -> torch.Tensor:  # the value, and the exact tangent
+                step = (angle - at)[:, None, None]
+                return x @ rotation.mT + step * (x @ derivative.mT)
+
+            full = torch.cat([fixed, angle.unsqueeze(-1)], dim=-1)
+            return self._curve(repeated, full, references, rotate)
+
+        if not slopes:
+            return curve(at).unflatten(0, (-1, k)), None
+        A, dA = torch.func.jvp(curve, (at,), (torch.ones_like(at),))
+        return A.unflatten(0, (-1, k)), dA.unflatten(0, (-1, k))
+
+    def _complete(self, params: torch.Tensor) -> torch.Tensor:
+        return torch.cat([params, torch.zeros_like(params[..., :1])], dim=-1)

@@ -1,0 +1,76 @@
+"""`mlp`: a residual multilayer perceptron on the whole hybridization at once.
+
+The plain reference among the networks: no tokens, no attention. Cost O(B width (n_w + width)) a
+layer, an order of magnitude below the attention networks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import nn
+
+from dmftnet import checks
+from dmftnet.models.networks.layers import (
+    feed_forward,
+)
+from dmftnet.models.networks.network import SpectralNetwork
+
+
+class MLP(SpectralNetwork):
+    """All frequencies and parameters in one vector.
+
+    Parameters
+    ----------
+    grid, resolution : see `SpectralNetwork`
+    n_params : int
+        2 or 3 (with the angle).
+    width : int
+        Channels of the hidden layers.
+    n_blocks : int
+        Residual blocks of two layers.
+    dropout : float
+    references, log_residual : bool
+        See `SpectralNetwork`.
+    max_memory : float, in GiB
+        Of weights, gradients and moments; a larger network is refused.
+    """
+
+    def __init__(
+        self,
+        grid: Mapping,
+        resolution: Sequence[float],
+        n_params: int = 2,
+        width: int = 256,
+        n_blocks: int = 3,
+        dropout: float = 0.02,
+        references: bool = True,
+        log_residual: bool = True,
+        max_memory: float = checks.MAX_MEMORY,
+    ):
+        super().__init__(grid, resolution, n_params, references, log_residual)
+        self.check_sizes(dropout, max_memory, n_blocks, 1, width=width)
+        n_in = self.n_features * self.n_w
+        self.hybridization_net = nn.Linear(n_in, width)
+        self.parameter_net = feed_forward(n_params, width, width, 3)
+        self.blocks = nn.ModuleList(
+            nn.Sequential(
+                nn.LayerNorm(width), feed_forward(width, width, width, 2), nn.Dropout(dropout)
+            )
+            for _ in range(n_blocks)
+        )
+        self.norm = nn.LayerNorm(width)
+        self.projection = self.output_layer(width, self.n_w)
+
+    def embed(self, hybridization, params, references=None) -> torch.Tensor:
+        """(B, n_w), (B, n_params), (B, n_ref, n_w) -> (B, width)."""
+        x = self.hybridization_net(self.tokens(hybridization, references).flatten(-2))
+        x = x + self.parameter_net(self.parameter_input(params))
+        for block in self.blocks:
+            x = x + block(x)
+        return self.norm(x)
+
+    def project(self, embedding: torch.Tensor) -> torch.Tensor:
+        """(B, width) -> (B, n_outputs, n_w)."""
+        return self.projection(embedding).unflatten(-1, (self.n_outputs, self.n_w))

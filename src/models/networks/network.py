@@ -1,0 +1,250 @@
+"""Base of the architectures: what enters a network, and what its outputs mean.
+
+A new architecture is one file with a subclass of `SpectralNetwork` and one YAML in ``conf/model``.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import nn
+
+from dmftnet import checks
+from dmftnet.errors import DmftnetError
+from dmftnet.models.networks.guesses import References
+from dmftnet.physics.grids.real_axis import FrequencyGrid
+
+# U runs to 4 D, the shift from half filling to about 2 D and angles to about 0.3: inputs of order 1
+PARAMETER_SCALES = (0.5, 1.0, 5.0)
+# of a log-residual network: the residual, the corrections of -Im Sigma and of the level, and the
+# scores of the corrected spectrum, the references in their order and the broad background
+FIRST_OUTPUTS = (0.0, 0.0, 0.0, 2.0, 0.0, 1.0, -1.0, -1.0, -1.0, -3.0)
+
+BYTES_EACH = 16  # of a parameter: itself, its gradient, two moments of the optimizer
+ROWS_KEPT = 16  # hidden vectors a token that one block keeps for its gradient, about
+GUESSES_KEPT = 2500  # bytes a frequency that the correction of the cheap spectra keeps, about
+
+
+class ParameterInput(nn.Module):
+    """Physical parameters as numbers of order one, odd under particle-hole mirroring where exact.
+
+    ``[U, eps_d] -> [U/2 - 1, eps_d + U/2]``, and ``5 alpha`` where the angle is an input.
+    """
+
+    def __init__(self, n_params: int):
+        super().__init__()
+        if n_params not in (2, 3):
+            raise DmftnetError(
+                f"n_params = {n_params}: parameters are [U, eps_d] (rotated head) or "
+                "[U, eps_d, alpha] (direct head); use 2 or 3"
+            )
+        self.n_params = n_params
+
+    def forward(self, params: torch.Tensor) -> torch.Tensor:
+        """(..., n_params) in D (and radians) -> (..., n_params) dimensionless."""
+        if params.shape[-1] != self.n_params:
+            raise DmftnetError(
+                f"the network takes {self.n_params} parameters, got {params.shape[-1]}; the direct "
+                "head needs [U, eps_d, alpha], the rotated head [U, eps_d]"
+            )
+        U, eps_d = params[..., 0], params[..., 1]
+        columns = [PARAMETER_SCALES[0] * U - 1.0, PARAMETER_SCALES[1] * (eps_d + 0.5 * U)]
+        if self.n_params == 3:
+            columns.append(PARAMETER_SCALES[2] * params[..., 2])
+        return torch.stack(columns, dim=-1)
+
+
+class HybridizationInput(nn.Module):
+    """Features of each frequency token from the hybridization spectrum.
+
+    The complex function ``Delta(w)`` as ``[-4 Im Delta / pi, 4 Re Delta]`` (the real part by
+    Kramers-Kronig; 4 because the weight of a Bethe bath is 1/4), on request also
+    ``log10(-Im Delta / pi)``, in which a pseudogap and a gap differ.
+
+    Parameters
+    ----------
+    grid : mapping
+        ``w_min, w_max, n_w`` of `FrequencyGrid.geometric`.
+    logarithm : bool
+    """
+
+    LOG_FLOOR = 1e-5
+
+    def __init__(self, grid: Mapping, logarithm: bool = False):
+        super().__init__()
+        frequencies = FrequencyGrid.geometric(**grid)
+        self.logarithm = logarithm
+        hilbert = torch.tensor(frequencies.hilbert, dtype=torch.float32)
+        self.register_buffer("hilbert", hilbert, persistent=False)
+
+    @property
+    def n_features(self) -> int:
+        """Number of features a token."""
+        return 3 if self.logarithm else 2
+
+    def forward(self, hybridization: torch.Tensor) -> torch.Tensor:
+        """(..., n_w) -> (..., n_w, n_features)."""
+        features = [4.0 * hybridization, 4.0 * hybridization @ self.hilbert.T]
+        if self.logarithm:
+            features.append(0.4 * torch.log10(hybridization.clamp_min(self.LOG_FLOOR)) + 1.0)
+        return torch.stack(features, dim=-1)
+
+
+class SpectralNetwork(nn.Module, ABC):
+    """Base of the architectures: hybridization and parameters in, numbers a frequency out.
+
+    Parameters
+    ----------
+    grid : mapping
+        ``w_min, w_max, n_w`` of the network grid.
+    resolution : (eta, slope)
+        Gaussian width ``eta + slope |w|``, in D, of the data and of the cheap spectra.
+    n_params : int
+        2 for ``[U, eps_d]``, 3 where the angle is an input.
+    references : bool
+        The logarithms of the cheap spectra of `dmftnet.models.networks.guesses` are features of the
+        frequency tokens.
+    log_residual : bool
+        The output corrects those spectra, see `FIRST_OUTPUTS`; the head (`dmftnet.models.networks.heads`)
+        reads this.
+    logarithm : bool
+        See `HybridizationInput`.
+
+    Notes
+    -----
+    A subclass implements ``embed(hybridization, params, references) -> (B, n_w, d) or (B, d)``, the
+    last hidden layer, from `tokens` and ``parameter_input(params)``, and has a ``projection`` from
+    there or a ``project`` of its own. It calls `check_sizes` before it makes layers, which also
+    says in ``sample_bytes`` what a sample takes in training. Where the caller has the references
+    already, they need not be computed again. More axes may stand before B, those of an ensemble's
+    members (`dmftnet.models.shipping.stacking`): count the others from the end.
+    """
+
+    def __init__(
+        self,
+        grid: Mapping,
+        resolution: Sequence[float],
+        n_params: int,
+        references: bool = False,
+        log_residual: bool = False,
+        logarithm: bool = True,
+    ):
+        super().__init__()
+        checks.flag("model.references", references)
+        checks.flag("model.log_residual", log_residual)
+        self.n_w = checks.integer("grid.n_w", grid["n_w"])
+        self.n_params = n_params
+        self.parameter_input = ParameterInput(n_params)
+        self.hybridization_input = HybridizationInput(grid, logarithm)
+        self.log_residual = log_residual
+        self.reference_features = references
+        self.references = References(grid, resolution) if references or log_residual else None
+        self.n_outputs = len(FIRST_OUTPUTS) if log_residual else 1
+
+    def check_sizes(
+        self, dropout: float, max_memory: float, depth: int, n_sequence: int, **sizes: int
+    ) -> None:
+        """Raise unless an architecture's sizes are numbers that make a network of moderate size.
+
+        Parameters
+        ----------
+        depth : int
+            Blocks in all.
+        n_sequence : int
+            Frequency tokens, that is rows of the hidden layers.
+        sizes
+            Integers >= 1 by the names of the arguments, ``width`` among them.
+
+        Raises
+        ------
+        SettingError
+            If a size or the share of dropout is out of its limits.
+        SpaceTooLargeError
+            If weights, gradients and the optimizer's moments would exceed `max_memory` GiB.
+        """
+        for name, size in (*sizes.items(), ("n_blocks", depth)):
+            checks.integer(f"model.{name}", size, at_least=1)
+        checks.number("model.dropout", dropout, at_least=0, below=1)
+        width, tokens = sizes["width"], sizes.get("n_tokens", 1)
+        ends = self.n_outputs + self.n_features + 2
+        parameters = width**2 * (12 * depth + 16 + 2 * tokens) + width * self.n_w * ends
+        checks.memory(
+            f"a network of width = {checks.shown(width)} with {checks.shown(depth)} blocks",
+            float(BYTES_EACH * parameters),
+            checks.number("model.max_memory", max_memory, above=0),
+            "model.max_memory",
+            "take a smaller one",
+        )
+        scores = 0 if self.fused else 3 * sizes.get("n_heads", 0) * n_sequence
+        guesses = 0 if self.references is None else GUESSES_KEPT * self.n_w
+        self.sample_bytes = 4 * depth * n_sequence * (ROWS_KEPT * width + scores) + guesses
+
+    def output_layer(self, width: int, n_points: int) -> nn.Linear:
+        """Projection to the outputs of `n_points` frequencies, output by output.
+
+        A log-residual network starts close to the mixture in which the first references dominate.
+        """
+        layer = nn.Linear(width, self.n_outputs * n_points)
+        if self.log_residual:
+            with torch.no_grad():
+                layer.weight *= 0.1
+                layer.bias.copy_(torch.tensor(FIRST_OUTPUTS).repeat_interleave(n_points))
+        return layer
+
+    @abstractmethod
+    def embed(
+        self,
+        hybridization: torch.Tensor,
+        params: torch.Tensor,
+        references: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """(B, n_w), (B, n_params), (B, n_ref, n_w) -> (B, n_w, d) or (B, d), last hidden layer."""
+
+    def tokens(self, hybridization: torch.Tensor, references: torch.Tensor | None) -> torch.Tensor:
+        """(B, n_w, n_features) features of the frequencies."""
+        features = self.hybridization_input(hybridization)
+        if not self.reference_features:
+            return features
+        return torch.cat([features, self.references.features(hybridization, references)], dim=-1)
+
+    @property
+    def n_features(self) -> int:
+        """Number of features a frequency token."""
+        extra = References.n_channels if self.reference_features else 0
+        return self.hybridization_input.n_features + extra
+
+    @property
+    def fused(self) -> bool:
+        """Whether attention may use the fused kernel: nothing is differentiated in the angle."""
+        return self.n_params == 2
+
+    def project(self, embedding: torch.Tensor) -> torch.Tensor:
+        """(B, n_w, d) -> (B, n_outputs, n_w); per token unless a subclass says otherwise."""
+        return self.projection(embedding).mT
+
+    def forward(
+        self,
+        hybridization: torch.Tensor,
+        params: torch.Tensor,
+        references: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """(B, n_w) hybridization spectrum in D, (B, n_params) -> (B, n_outputs, n_w) raw output."""
+        references = self._references(hybridization, params, references)
+        return self.project(self.embed(hybridization, params, references))
+
+    def latent(
+        self,
+        hybridization: torch.Tensor,
+        params: torch.Tensor,
+        references: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """(B, d') representation of a problem: the last hidden layer, tokens side by side."""
+        references = self._references(hybridization, params, references)
+        return self.embed(hybridization, params, references).flatten(1)
+
+    def _references(self, hybridization, params, references) -> torch.Tensor | None:
+        if self.references is None or references is not None:
+            return references
+        return self.references(hybridization, params)

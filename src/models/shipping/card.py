@@ -1,0 +1,251 @@
+"""The model card of shipped weights: every number comes from the record that lies beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import yaml
+
+from dmftnet.models.training.fine_tuning import training_seconds
+
+TEMPLATE = """# Model card: learned impurity solver
+
+{what}
+
+```
+python dmft.py solver=network problem.U=2.0     # this folder is the default
+python dmft.py solver=guarded problem.U=2.0     # exact solver where this one is beyond its limits
+```
+
+Written by `ship.py`; every number below is in `model.yaml`.
+
+## Valid range
+
+One orbital, spin-symmetric, T = 0; energies in units of the half-bandwidth D.
+
+{ranges}
+
+The networks answer with spectra of Gaussian resolution {eta:g} + {slope:g} |w| on {n_w} frequencies
+from {w_min:g} to {w_max:g} D; structures below that width are not resolved. The solver takes the
+constant part out (`solver.sharpening`, here {steps} steps), so that a loop does not apply it again
+and again; every number below is of answers treated so. Outside these limits it warns and says by
+how much; `solver=guarded` hands the problem to the exact solver.
+
+## Test scores
+
+KL(A_exact || A) on the real axis over trajectories held out from training ({n_test} solves),
+A_exact at the resolution {slope:g} |w| that the answers claim. It contains what no network on this
+grid and at the data's resolution could show; "network error" compares with what a network without
+error would answer.
+
+{scores}
+
+{interpolation}## Sharpening
+
+{sharpening}
+
+## Calibration
+
+Spread and distance can tell the network's error alone. Of all pairs of limits that accept only
+validation solves of which at least {share:.0%} have a network error KL <= {kl:g}, the pair that
+accepts most: {limits}. That is a share, not a bound.
+
+{calibration}
+
+## Data
+
+{data}
+
+## Training
+
+{training}
+
+## Cost
+
+{cost}
+
+## Licence
+
+MIT, like the code and the data.
+"""
+
+SCORES = {"kl_median": "median", "kl_90": "90 %", "kl_worst": "worst"}
+LABELS = {
+    "solves": "solves",
+    "accepted": "accepted by the limits",
+    "good": "network error KL <= {kl:g}, all",
+    "good_accepted": "network error KL <= {kl:g}, accepted",
+    "kl_90": "90 % quantile of it, all",
+    "kl_90_accepted": "90 % quantile of it, accepted",
+    "rank_correlation_spread": "rank correlation of spread and it",
+    "rank_correlation_distance": "rank correlation of distance and it",
+}
+SETTINGS = ("model", "head", "loss", "optimizer")
+
+
+def model_card(
+    record: Mapping[str, Any],
+    members: Sequence[Mapping[str, Any]],
+    test: Mapping[str, Mapping[str, float]],
+) -> str:
+    """The card's Markdown.
+
+    Parameters
+    ----------
+    record : mapping
+        The folder's own description, with ``limits``, ``calibration`` and ``cost``.
+    members : sequence of mappings
+        The members' descriptions.
+    test : mapping
+        Row of the score table to its `kl_summary`.
+    """
+    calibration = record["calibration"]
+    kl = calibration["kl"]
+    names = [name for name in LABELS if name in calibration["validation"]]
+    rows = [
+        [LABELS[name].format(kl=kl), *(_number(calibration[s].get(name)) for s in SPLIT_COLUMNS)]
+        for name in names
+    ]
+    return TEMPLATE.format(
+        what=_what(members),
+        ranges=_ranges(record.get("ranges") or {}, record["filling"]),
+        eta=record["resolution"][0],
+        slope=record["resolution"][1],
+        **record["grid"],
+        n_test=calibration["test"]["solves"],
+        scores=_table(
+            ["", *SCORES.values()],
+            [[row, *(_number(values[key]) for key in SCORES)] for row, values in test.items()],
+        ),
+        steps=record["sharpening"],
+        sharpening=_sharpening(record),
+        interpolation=_interpolation(record.get("interpolation")),
+        share=calibration["share"],
+        kl=kl,
+        limits=", ".join(f"{name} {limit:.3g}" for name, limit in record["limits"].items()),
+        calibration=_table(["", *SPLIT_COLUMNS], rows),
+        data=f"`{record['data'].get('file', 'without a name')}`, SHA-256 "
+        f"`{record['data']['sha256']}`; exact solver and sampling are recorded in the files, split "
+        "by whole DMFT trajectories.",
+        training=_training(members),
+        cost=_cost(record["cost"], members),
+    )
+
+
+SPLIT_COLUMNS = ("validation", "test")
+
+
+def _what(members) -> str:
+    kinds = sorted({member["model"]["_target_"].rpartition(".")[2] for member in members})
+    head = members[0]["head"]["_target_"].rpartition(".")[2]
+    many = f"An ensemble of {len(members)} networks" if len(members) > 1 else "A network"
+    return (
+        f"{many} ({', '.join(kinds)}, {head}) that maps the hybridization spectrum, U and eps_d of "
+        "a quantum impurity to its real-frequency spectral function, trained on exact complex-time "
+        "spectra. It drives the DMFT loop in place of an exact solver."
+    )
+
+
+def _ranges(ranges: Mapping[str, Sequence[float]], filling: Sequence[float]) -> str:
+    names = {"U": "U", "shift": "|eps_d + U/2|, the distance from half filling"}
+    lines = [f"- {names[name]}: {low:.3g} to {high:.3g} D" for name, (low, high) in ranges.items()]
+    low, high = sorted([*filling, *(2 - n for n in filling)])[::3]
+    lines.append(f"- filling of both spins: {low:.3g} to {high:.3g} in 98 % of the data")
+    lines.append("- hybridizations near those of the data: limits under Calibration")
+    return "\n".join(lines)
+
+
+def _sharpening(record: Mapping[str, Any]) -> str:
+    """Why so many steps."""
+    steps, tried = record["sharpening"], record["sharpening_tried"]
+    if not tried:
+        return f"{steps} steps, as given to `ship.py`."
+    rows = [
+        [
+            str(row["steps"]),
+            _number(row["score"]),
+            f"{row['right']} of {row['loops']}",
+            _number(row["loop_kl"]),
+        ]
+        for row in tried
+    ]
+    header = ["steps", "validation score", "loops in the exact phase", "KL of the loops"]
+    return (
+        f"{steps} steps: of those whose reference loops find the exact phase most often the ones "
+        "of the lowest score on the validation split. Geometric means of KL.\n\n"
+        + _table(header, rows)
+    )
+
+
+def _interpolation(found: Mapping[str, Any] | None) -> str:
+    """Score of a twin in intervals of U that it never saw."""
+    if found is None:
+        return ""
+    blocks = ", ".join(f"{low:g} to {high:g}" for low, high in found["held_out_U"])
+    rows = [
+        [
+            f"{where} ({found[where]['solves']} solves), {kind}",
+            *(_number(found[where][kind][key]) for key in SCORES),
+        ]
+        for where in ("inside", "outside")
+        for kind in ("score", "network error")
+    ]
+    return (
+        "## Between the data\n\nTest trajectories lie close to training ones in U. A twin, trained "
+        f"alike but without U = {blocks} D, scores\ninside these intervals and on the test "
+        f"trajectories outside:\n\n{_table(['', *SCORES.values()], rows)}\n\n"
+    )
+
+
+def _training(members) -> str:
+    """Settings that all members share, then one line for each run."""
+    shared = {
+        key: members[0][key]
+        for key in SETTINGS
+        if key in members[0] and all(member.get(key) == members[0][key] for member in members)
+    }
+    lines = ["```yaml", yaml.safe_dump(shared, sort_keys=False).rstrip(), "```", ""]
+    rows = []
+    for number, member in enumerate(members):
+        training = member.get("training") or {}
+        own = {**training, **(member.get("provenance") or {}), "seed": member.get("seed", "")}
+        rows.append([str(number), *_run(own)])
+        rows += [[f"{number}, before", *_run(run)] for run in training.get("earlier") or []]
+    return "\n".join(lines) + _table(["member", "seed", "command", "commit", "time"], rows)
+
+
+def _run(run: Mapping[str, Any]) -> list[str]:
+    """Seed, command, commit and time of one training."""
+    seconds = run.get("seconds")
+    return [
+        str(run.get("seed", "")),
+        f"`{run.get('command', '')}`",
+        run.get("commit", "")[:12],
+        "" if seconds is None else f"{seconds / 60:.0f} min",
+    ]
+
+
+def _cost(cost: Mapping[str, float], members) -> str:
+    text = (
+        f"{cost['one_ms']:.2g} ms for one solve, {cost['batch_ms']:.2g} ms a solve in a batch of "
+        f"{cost['batch']}, on one CPU thread; {cost['parameters']:,} parameters."
+    )
+    seconds = [training_seconds(member) for member in members]
+    if None not in seconds:
+        devices = sorted({str(member["training"].get("device", "cpu")) for member in members})
+        text += f" Training took {sum(seconds) / 60:.0f} minutes in all ({', '.join(devices)})."
+    return text
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return ""
+    return (
+        str(value) if isinstance(value, int) else f"{value:.2e}" if value < 0.1 else f"{value:.3f}"
+    )
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

@@ -1,0 +1,158 @@
+"""Deep ensembles: several trained networks as one model that predicts its own error.
+
+The spectrum is the mean over the members, ``A = (1/M) sum_m A_m``. Members that differ in nothing
+but their seed agree where the data pin them down and disagree elsewhere, so that their spread
+
+    ``spread = 1/2 [ (1/M) sum_m integral |A_m - A| dw ]^2``
+
+says which answers to trust. By Pinsker's inequality it is of the size of a KL divergence, a lower
+bound of it. It ranks errors; `dmftnet.models.solvers.applicability` calibrates the limit beyond which an
+answer is not to be used, together with the distance to the training data, which tells what the
+members cannot: where all are wrong alike.
+
+Of means of ``KL(A_m || A)`` and the like, logarithms count gaps and tails, where members differ
+without harm; the squared total variation does not. ``evaluate.py`` prints how spread and distance
+rank the true errors (section "calibration" of the report).
+
+Reference: B. Lakshminarayanan, A. Pritzel, C. Blundell, NeurIPS 30 (2017).
+Cost: M times a member in training, in use less: members of one architecture are one network
+(`dmftnet.models.shipping.stacking`).
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import nn
+
+from dmftnet.errors import DmftnetError
+from dmftnet.models.networks.heads import Head
+from dmftnet.models.networks.spectral_model import SpectralModel, symmetric
+from dmftnet.models.shipping.stacking import alike, stacked
+from dmftnet.physics.grids.real_axis import FrequencyGrid
+
+
+class Ensemble(SpectralModel):
+    """Trained models with one grid as a single model.
+
+    Parameters
+    ----------
+    members : sequence of SpectralModel
+        At least two; the angles of the first are the ensemble's.
+
+    Raises
+    ------
+    DmftnetError
+        If there are fewer than two, or their grids differ.
+    """
+
+    def __init__(self, members: Sequence[SpectralModel]):
+        if len(members) < 2:
+            raise DmftnetError(f"an ensemble of {len(members)} has no spread; give at least two")
+        first = members[0].frequency_grid
+        for number, member in enumerate(members):
+            own = member.frequency_grid
+            if own != first:
+                raise DmftnetError(
+                    f"ensemble: member {number} has {own.n_w} frequencies up to "
+                    f"{own.omega[-1]:.4g} D, member 0 {first.n_w} up to {first.omega[-1]:.4g} D; "
+                    "train all with one dataset.grid"
+                )
+        half = first.omega[first.n_w // 2 :]
+        grid = {"w_min": half[0], "w_max": half[-1], "n_w": first.n_w}
+        super().__init__(grid, members[0].angles.tolist())
+        self.frequency_grid = first  # to the last bit, whatever geomspace made of its ends
+        self.members = nn.ModuleList(members)
+        self.together = _in_one_pass(self.members)
+
+    def references(self, hybridization: torch.Tensor, params: torch.Tensor) -> torch.Tensor | None:
+        """The members' cheap spectra, which hold no weight and are the same for all."""
+        for member in self.members:
+            if _uses_references(member):
+                return member.references(hybridization, params)
+        return None
+
+    def predict(
+        self,
+        hybridization: torch.Tensor,
+        params: torch.Tensor,
+        references: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        return self._each(
+            hybridization, params, *self._known(hybridization, params, references)
+        ).mean(dim=0)
+
+    def member_spectra(
+        self,
+        hybridization: torch.Tensor,
+        params: torch.Tensor,
+        references: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """(B, n_w), (B, 2) -> (M, B, n_w) real-axis spectrum of each member, in 1/D."""
+        known = self._known(hybridization, params, references)
+        return symmetric(self._each, hybridization, params, *known)
+
+    def real_axis(
+        self,
+        hybridization: torch.Tensor,
+        params: torch.Tensor,
+        references: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        return self.member_spectra(hybridization, params, references).mean(dim=0)
+
+    def _known(self, hybridization, params, references) -> tuple[torch.Tensor, ...]:
+        """The references, computed once for all members, where any member wants them."""
+        if references is None:
+            references = self.references(hybridization, params)
+        return () if references is None else (references,)
+
+    def _each(self, hybridization, params, *references) -> torch.Tensor:
+        """(M, B, n_w) predictions of the members."""
+        if self.together is not None:
+            inputs = (hybridization, params, *references)
+            return self.together.predict(*(x.expand(len(self.members), *x.shape) for x in inputs))
+        answers = [
+            member.predict(hybridization, params, *(references if _uses_references(member) else ()))
+            for member in self.members
+        ]
+        return torch.stack(answers)
+
+    def latent(self, hybridization: torch.Tensor, params: torch.Tensor) -> torch.Tensor:
+        """The members' latent vectors side by side."""
+        return torch.cat([member.latent(hybridization, params) for member in self.members], dim=-1)
+
+    def spread(self, hybridization: torch.Tensor, params: torch.Tensor) -> torch.Tensor:
+        """(B, n_w), (B, 2) -> (B,) float64 disagreement of the members; see `disagreement`."""
+        members = self.member_spectra(hybridization, params).double().cpu().numpy()
+        return torch.from_numpy(disagreement(self.frequency_grid, members))
+
+
+def _in_one_pass(members: Sequence[SpectralModel]) -> Head | None:
+    """The members as one model with stacked networks; None where they are not of one kind."""
+    if not (all(isinstance(member, Head) for member in members) and alike(members)):
+        return None
+    model = copy.copy(members[0])
+    model._modules = {**model._modules, "net": stacked([member.net for member in members])}
+    return model
+
+
+def _uses_references(member: SpectralModel) -> bool:
+    return isinstance(member, Head) and member.net.references is not None
+
+
+def disagreement(grid: FrequencyGrid, members: np.ndarray) -> np.ndarray:
+    """Half the square of the members' mean L1 distance from their mean.
+
+    Parameters
+    ----------
+    members : (M, ..., n_w) float64, in 1/D
+
+    Returns
+    -------
+    (...) float64, >= 0
+    """
+    distances = grid.integrate(np.abs(members - members.mean(axis=0)))
+    return 0.5 * distances.mean(axis=0) ** 2

@@ -1,0 +1,240 @@
+"""Training of any spectral model: optimizer, schedule, metrics, exact resume.
+
+`SpectralModule` is the Lightning side of a `SpectralModel`: it draws the angles of a step, applies
+the loss, and scores the *real-axis* spectrum, which no training sample shows, by KL divergence in
+float64.
+
+A run that was stopped at the end of an epoch and resumed from its checkpoint continues bit for bit:
+the datamodule's order depends on (seed, epoch), and everything random inside a step (dropout, the
+angles) on (seed, step), never on how often a generator was called before.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+
+import lightning
+import numpy as np
+import torch
+from torch import nn
+
+from dmftnet import checks
+from dmftnet.errors import ConvergenceError, DmftnetError
+from dmftnet.models.training.scoring import kl_summary
+from dmftnet.models.networks.spectral_model import SpectralModel, select
+from dmftnet.physics.analysis.observables import kl_divergence
+
+CHUNK = 256  # problems whose references are computed at once
+
+
+def as_list(loaders) -> list:
+    """Lightning's loaders: none, one or several."""
+    if loaders is None:
+        return []
+    return loaders if isinstance(loaders, list) else [loaders]
+
+
+class SpectralModule(lightning.LightningModule):
+    """A spectral model and how it is trained.
+
+    Parameters
+    ----------
+    model : SpectralModel
+        A head with its network.
+    loss : nn.Module
+        ``loss(prediction, target, weights, expansion) -> {"loss": ..., name: term}``, with
+        ``small_angle`` and ``needs_slopes``, see `dmftnet.models.training.losses`.
+    optimizer : callable
+        ``parameters -> torch.optim.Optimizer``, learning rate and weight decay bound.
+    warmup_fraction : float
+        Share of the steps in which the learning rate rises linearly; a cosine to zero follows.
+    angles_per_step : int
+        Angles drawn for each sample and step where every angle costs a pass through the network
+        (direct head); 0 takes all of them.
+    seed : int
+    max_memory : float, in GiB
+        A step that would take more is refused before the first.
+    hyperparameters : mapping of plain values
+        The run's config, for the loggers and the checkpoint.
+
+    Notes
+    -----
+    Batches are dicts (`dmftnet.data.datamodule`): ``hybridization`` (B, n_w), ``params`` (B, 2),
+    ``spectrum`` (B, n_w), ``rotated`` and ``derivative`` (B, n_angle, n_w). What a model computes
+    from the problem alone (`SpectralModel.references`) is computed once, when training starts, and
+    joins the samples as ``references``.
+    """
+
+    def __init__(
+        self,
+        model: SpectralModel,
+        loss: nn.Module,
+        optimizer: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer],
+        warmup_fraction: float = 0.05,
+        angles_per_step: int = 1,
+        seed: int = 0,
+        max_memory: float = checks.MAX_MEMORY,
+        hyperparameters: Mapping | None = None,
+    ):
+        super().__init__()
+        self.save_hyperparameters(dict(hyperparameters or {}))
+        self.model = model
+        self.loss = loss
+        self.make_optimizer = optimizer
+        optimizer(self.model.parameters())  # says now, not in the training, what it does not take
+        self.warmup_fraction = checks.number(
+            "module.warmup_fraction", warmup_fraction, at_least=0, at_most=1
+        )
+        self.angles_per_step = checks.integer("module.angles_per_step", angles_per_step, at_least=0)
+        self.seed = checks.seed("seed", seed)
+        self.max_memory = checks.number("module.max_memory", max_memory, above=0)
+        self.kl: list[np.ndarray] = []
+        if loss.small_angle is not None and model.angles_are_free:
+            raise DmftnetError(
+                f"loss {type(loss).__name__} needs the angle as an input, and "
+                f"{type(model).__name__} relates all angles by the exact rotation; use "
+                "head=direct, or loss=derivative"
+            )
+
+    # --- what callbacks and solvers ask for -------------------------------------------------
+
+    @property
+    def frequency_grid(self):
+        """The network grid."""
+        return self.model.frequency_grid
+
+    def real_axis(self, hybridization: torch.Tensor, params: torch.Tensor) -> torch.Tensor:
+        """See `SpectralModel.real_axis`."""
+        return self.model.real_axis(hybridization, params)
+
+    def latent(self, hybridization: torch.Tensor, params: torch.Tensor) -> torch.Tensor:
+        """See `SpectralModel.latent`."""
+        return self.model.latent(hybridization, params)
+
+    # --- training ---------------------------------------------------------------------------
+
+    def on_train_start(self) -> None:
+        self._check_memory()
+        loaders = [self.trainer.train_dataloader, *as_list(self.trainer.val_dataloaders)]
+        for loader in loaders:
+            samples = loader.dataset.tensors
+            if "references" not in samples:
+                references = self._references(samples["hybridization"], samples["params"])
+                if references is not None:
+                    samples["references"] = references
+
+    def _check_memory(self) -> None:
+        """Raise if what a step keeps for its gradient would not fit.
+
+        Raises
+        ------
+        SpaceTooLargeError
+        """
+        loader = self.trainer.train_dataloader
+        n_batch = min(loader.batch_size, len(loader.dataset))
+        passes = 1  # and where the angle is an input, a value and a slope for each
+        if not self.model.angles_are_free:
+            n_angle = len(self.model.angles)
+            passes = 2 * (min(self.angles_per_step, n_angle) or n_angle)
+        checks.memory(
+            f"a step of dataset.batch_size = {n_batch} samples",
+            float(n_batch * passes * self.model.net.sample_bytes),
+            self.max_memory,
+            "module.max_memory",
+            "take smaller batches or a smaller network",
+        )
+
+    @torch.no_grad()
+    def _references(self, hybridization, params) -> torch.Tensor | None:
+        """References of a whole split, in main memory like the rest of it."""
+        parts = [
+            self.model.references(h.to(self.device), p.to(self.device))
+            for h, p in zip(hybridization.split(CHUNK), params.split(CHUNK), strict=True)
+        ]
+        return None if parts[0] is None else torch.cat(parts).to(hybridization.device)
+
+    def on_train_batch_start(self, batch, batch_idx: int) -> None:
+        torch.manual_seed(self.seed * 1_000_003 + self.global_step)
+
+    def objective(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Terms of the loss in a training step, ``loss`` among them, at the angles drawn for it."""
+        return self._terms(batch, self._draw_angles(batch))
+
+    def training_step(self, batch: dict[str, torch.Tensor], batch_idx: int) -> torch.Tensor:
+        terms = self.objective(batch)
+        if not torch.isfinite(terms["loss"]):
+            raise ConvergenceError(
+                f"training loss is {terms['loss'].item()} at step {self.global_step}; "
+                "lower optimizer.lr or raise warmup_fraction"
+            )
+        size = len(batch["params"])
+        for name, value in terms.items():
+            self.log(f"train/{name}", value, on_step=False, on_epoch=True, batch_size=size)
+        return terms["loss"]
+
+    def _draw_angles(self, batch) -> torch.Tensor | None:
+        n_angle = batch["rotated"].shape[1]
+        if self.model.angles_are_free or not 0 < self.angles_per_step < n_angle:
+            return None
+        order = torch.rand(len(batch["params"]), n_angle, device=self.device).argsort(dim=1)
+        return order[:, : self.angles_per_step]
+
+    def _terms(self, batch, index: torch.Tensor | None) -> dict[str, torch.Tensor]:
+        inputs, references = (batch["hybridization"], batch["params"]), batch.get("references")
+        slopes = self.loss.needs_slopes or not self.training
+        prediction = self.model.spectrum(*inputs, index, references, slopes)
+        target = (batch["rotated"], batch["derivative"])
+        if index is not None:
+            target = (select(target[0], index), select(target[1], index))
+        expansion = None
+        if self.loss.small_angle is not None:
+            expansion = self.model.expansion(*inputs, self.loss.small_angle, references)
+        return self.loss(prediction, target, self.model.weights, expansion)
+
+    def configure_optimizers(self):
+        optimizer = self.make_optimizer(self.parameters())
+        total = max(1, int(self.trainer.estimated_stepping_batches))
+        warmup = max(1, round(self.warmup_fraction * total))
+
+        def factor(step: int) -> float:
+            if step < warmup:
+                return (step + 1) / warmup
+            return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / (total - warmup + 1))))
+
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
+        }
+
+    # --- scores -----------------------------------------------------------------------------
+
+    def on_validation_epoch_start(self) -> None:
+        self.kl = []
+
+    def on_test_epoch_start(self) -> None:
+        self.kl = []
+
+    def validation_step(self, batch: dict[str, torch.Tensor], batch_idx: int) -> None:
+        terms = self._terms(batch, None)
+        for name, value in terms.items():
+            self.log(f"val/{name}", value, batch_size=len(batch["params"]))
+        self.kl.append(self._real_axis_kl(batch))
+
+    def test_step(self, batch: dict[str, torch.Tensor], batch_idx: int) -> None:
+        self.kl.append(self._real_axis_kl(batch))
+
+    def _real_axis_kl(self, batch) -> np.ndarray:
+        known = (batch["references"],) if "references" in batch else ()
+        A = self.model.real_axis(batch["hybridization"], batch["params"], *known)
+        reference = batch["spectrum"].cpu().numpy().astype(np.float64)
+        return kl_divergence(self.frequency_grid, reference, A.cpu().numpy().astype(np.float64))
+
+    def on_validation_epoch_end(self) -> None:
+        scores = kl_summary(np.concatenate(self.kl))
+        self.log_dict({f"val/{name}": value for name, value in scores.items()}, prog_bar=False)
+
+    def on_test_epoch_end(self) -> None:
+        scores = kl_summary(np.concatenate(self.kl))
+        self.log_dict({f"test/{name}": value for name, value in scores.items()})

@@ -1,0 +1,111 @@
+"""What stands in a checkpoint's ``model.yaml``, checked when it is read.
+
+The file is written by this package and read by people, who may change it: every entry that
+something is computed from has its type and limits here, and an error names the file and the entry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dmftnet import checks
+from dmftnet.errors import InvalidProblemError, SettingError, SpaceTooLargeError, StoreError
+from dmftnet.physics.grids.real_axis import FrequencyGrid
+
+REQUIRED = ("model", "head", "grid", "angles", "resolution")
+RANGES = ("U", "shift")
+LIMITS = ("spread", "distance")
+MAX_SHARPENING = 20
+"""Steps of sharpening: each raises what is finer than the resolution, noise too, by one more."""
+
+SECTIONS = ("loss", "optimizer", "data", "test", "val", "calibration", "cost", "provenance")
+
+
+def check_record(path: Path, record: Mapping[str, Any]) -> None:
+    """Raise unless a description holds what a model is made of, and nothing impossible beside it.
+
+    Raises
+    ------
+    StoreError
+    """
+    missing = [key for key in REQUIRED if key not in record]
+    if missing:
+        raise StoreError(f"'{path}' lacks {missing}; the file is incomplete, train again")
+    if "members" in record:
+        _check_members(path, record["members"])
+    try:
+        _check_required(record)
+        _check_optional(record)
+    except (InvalidProblemError, SpaceTooLargeError) as error:
+        raise StoreError(f"'{path}': {error}; copy the file anew, or train") from error
+
+
+def _check_required(record: Mapping[str, Any]) -> None:
+    _check_class("model", record["model"])
+    if record["head"] is not None:  # a baseline has none
+        _check_class("head", record["head"])
+    FrequencyGrid.geometric(**checks.grid("grid", record["grid"]))
+    checks.numbers("angles", record["angles"], at_least_size=1, above=0, below=np.pi / 2)
+    checks.resolution("resolution", record["resolution"])
+
+
+def _check_class(key: str, value: Any) -> None:
+    section = checks.section(key, value)
+    if not isinstance(section.get("_target_"), str):
+        raise SettingError(f"{key}._target_ = {checks.shown(section.get('_target_'))}: give a name")
+
+
+def _check_members(path: Path, names: Any) -> None:
+    if not isinstance(names, list) or not all(map(_is_folder_name, names)):
+        raise StoreError(
+            f"'{path}' lists members {checks.shown(names)}; give names of folders inside it"
+        )
+
+
+def _is_folder_name(name: Any) -> bool:
+    """Not empty, which would be the folder itself, and nowhere else."""
+    return isinstance(name, str) and bool(name) and Path(name).name == name != ".."
+
+
+def _check_optional(record: Mapping[str, Any]) -> None:
+    for key in SECTIONS:
+        if record.get(key) is not None:
+            checks.section(key, record[key])
+    for name, box in checks.mapping("ranges", record.get("ranges") or {}, RANGES).items():
+        checks.numbers(f"ranges.{name}", box, size=2)
+    for name, limit in checks.mapping("limits", record.get("limits") or {}, LIMITS).items():
+        checks.number(f"limits.{name}", limit)
+    if record.get("filling") is not None:
+        checks.numbers("filling", record["filling"], size=2)
+    if record.get("sharpening") is not None:
+        checks.integer("sharpening", record["sharpening"], at_least=0, at_most=MAX_SHARPENING)
+    lam = (record.get("loss") or {}).get("lam")
+    if lam is not None:
+        checks.number("loss.lam", lam)
+    for key in ("data", "provenance"):
+        _check_words(key, record.get(key) or {})
+    if record.get("training") is not None:
+        _check_training("training", record["training"])
+
+
+def _check_words(key: str, section: Mapping[str, Any]) -> None:
+    """Where something came from is text."""
+    for name in ("file", "sha256", "command", "commit", "device"):
+        if not isinstance(section.get(name, ""), str):
+            raise SettingError(f"{key}.{name} = {checks.shown(section[name])}: give text")
+
+
+def _check_training(key: str, value: Any) -> None:
+    training = checks.section(key, value)
+    _check_words(key, training)
+    if training.get("seconds") is not None:
+        checks.number(f"{key}.seconds", training["seconds"], at_least=0)
+    earlier = training.get("earlier") or []
+    if not isinstance(earlier, list):
+        raise SettingError(f"{key}.earlier = {checks.shown(earlier)}: give a list of trainings")
+    for number, run in enumerate(earlier):
+        _check_training(f"{key}.earlier[{number}]", run)

@@ -1,0 +1,140 @@
+"""Scores of real-axis spectra on a split of a dataset: KL divergences, in float64.
+
+Every error is to be read beside `hybridization_kl`: late in a DMFT loop the input hybridization is
+itself close to the answer, so that copying it already looks good.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from dmftnet.errors import ConvergenceError
+from dmftnet.models.shipping.ensemble import Ensemble
+from dmftnet.models.training.baselines import KernelRidgeRegression, NearestNeighbour
+from dmftnet.models.networks.spectral_model import SpectralModel
+from dmftnet.physics.grids.real_axis import FrequencyGrid
+from dmftnet.physics.analysis.observables import kl_divergence
+from dmftnet.physics.analysis.resolution import sharpened
+
+BATCH = 256
+SUMMARY = ("kl_median", "kl_90", "kl_worst", "kl_geometric")
+"""What `kl_summary` tells."""
+
+
+def predict_members(model: SpectralModel, hybridization, params) -> np.ndarray:
+    """Real-axis spectra of each member of an ensemble, or of the one model (M = 1).
+
+    Parameters
+    ----------
+    hybridization : (n, n_w), in D
+    params : (n, 2)
+        U and eps_d, in D.
+
+    Returns
+    -------
+    (M, n, n_w) float64, in 1/D
+
+    Raises
+    ------
+    ConvergenceError
+        If one is not finite.
+    """
+    hybridization = torch.as_tensor(np.asarray(hybridization), dtype=torch.float32)
+    params = torch.as_tensor(np.asarray(params), dtype=torch.float32)
+    device = model.weights.device
+    one_by_one = model.member_spectra if isinstance(model, Ensemble) else model.real_axis
+    with torch.inference_mode():
+        batches = [
+            one_by_one(h.to(device), p.to(device)).cpu().numpy()
+            for h, p in zip(hybridization.split(BATCH), params.split(BATCH), strict=True)
+        ]
+    members = np.concatenate(batches, axis=-2).astype(np.float64)
+    if not np.isfinite(members).all():
+        raise ConvergenceError(
+            "the network's spectrum is not finite: its training diverged, or its file is damaged; "
+            "train with a lower optimizer.lr, or copy the weights anew"
+        )
+    return members if isinstance(model, Ensemble) else members[None]
+
+
+def predict_real_axis(model: SpectralModel, hybridization, params) -> np.ndarray:
+    """(n, n_w) float64 real-axis spectra of (n, n_w) hybridizations and (n, 2) ``[U, eps_d]``."""
+    return predict_members(model, hybridization, params).mean(axis=0)
+
+
+def answers(members: np.ndarray, grid: FrequencyGrid, eta: float, steps: int) -> np.ndarray:
+    """What the solver answers: members' mean without the constant part of the data's resolution.
+
+    Parameters
+    ----------
+    members : (M, n, n_w) float64, in 1/D
+    eta : float, in D
+    steps : int
+        Of sharpening, see `dmftnet.physics.analysis.resolution.sharpened`.
+
+    Returns
+    -------
+    (n, n_w) float64
+    """
+    return sharpened(grid, members.mean(axis=0), eta, steps)
+
+
+def real_axis_kl(model: SpectralModel, arrays) -> np.ndarray:
+    """(n,) ``KL(A_ref || A_pred)`` over a split (`SpectralArrays`)."""
+    predicted = predict_real_axis(model, arrays.hybridization, arrays.params)
+    return kl_divergence(model.frequency_grid, np.float64(arrays.spectrum), predicted)
+
+
+def hybridization_kl(grid: FrequencyGrid, arrays) -> np.ndarray:
+    """(n,) ``KL(A_ref || normalised input hybridization)`` over a split."""
+    hybridization = np.float64(arrays.hybridization)
+    guess = hybridization / grid.integrate(hybridization)[:, None]
+    return kl_divergence(grid, np.float64(arrays.spectrum), guess)
+
+
+def scores_beside(
+    name: str, model: SpectralModel, datamodule, dataset: Mapping[str, Any] | None
+) -> dict[str, dict[str, float]]:
+    """Test scores of a model and, beside it, of what needs no network.
+
+    Parameters
+    ----------
+    name : str
+        The model's row.
+    datamodule
+        With ``arrays(split)``, see `dmftnet.data.datamodule`.
+    dataset : mapping, optional
+        ``grid`` and ``angles`` of the baselines; without it they are left out.
+
+    Returns
+    -------
+    dict of row to `kl_summary`
+    """
+    test = datamodule.arrays("test")
+    scores = {name: kl_summary(real_axis_kl(model, test))}
+    if dataset is not None:
+        for label, cls in (
+            ("nearest neighbour", NearestNeighbour),
+            ("kernel ridge", KernelRidgeRegression),
+        ):
+            baseline = cls(dataset["grid"], dataset["angles"])
+            baseline.fit(datamodule.arrays("train"), datamodule.arrays("val"))
+            scores[label] = kl_summary(real_axis_kl(baseline, test))
+    scores["input hybridization"] = kl_summary(hybridization_kl(model.frequency_grid, test))
+    return scores
+
+
+def kl_summary(kl: np.ndarray) -> dict[str, float]:
+    """Median, 90 % quantile, worst and geometric mean of (n,) KL divergences."""
+    kl = np.asarray(kl, dtype=np.float64)
+    values = (
+        np.median(kl),
+        np.quantile(kl, 0.9),
+        kl.max(),
+        np.exp(np.mean(np.log(np.maximum(kl, 1e-12)))),
+    )
+    return {name: float(value) for name, value in zip(SUMMARY, values, strict=True)}

@@ -1,0 +1,77 @@
+"""Numbers that physicists read off a solution: filling, double occupancy, gap, moments, KL."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dmftnet.physics.grids.real_axis import FrequencyGrid
+from dmftnet.physics.impurity.problem import ImpurityProblem
+
+
+def kl_divergence(grid: FrequencyGrid, reference: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """``KL(P||Q) = integral [P ln(P/Q) - P + Q] dw``, zero where P is zero apart from Q.
+
+    Parameters
+    ----------
+    reference, other : (..., n_w) float64
+        P (the reference) and Q on the grid, non-negative. Q is floored at 1e-12 of P's maximum,
+        so that a spectrum which vanishes where it should not costs much but stays finite.
+
+    Returns
+    -------
+    (...) float64, >= 0
+    """
+    P = np.asarray(reference, dtype=np.float64)
+    Q = np.asarray(other, dtype=np.float64)
+    floor = 1e-12 * P.max(axis=-1, keepdims=True)
+    Q = np.maximum(Q, floor)
+    ratio = np.divide(P, Q, out=np.ones(np.broadcast_shapes(P.shape, Q.shape)), where=P > floor)
+    return grid.integrate(np.where(P > floor, P * np.log(ratio) - P + Q, Q - floor))
+
+
+def filling_from_spectrum(grid: FrequencyGrid, spectrum: np.ndarray) -> float:
+    """Occupation of both spins, ``2 integral_{w<0} A``, for one orbital's (n_w,) spectrum."""
+    return float(2 * grid.cumulative(spectrum, np.zeros(1))[0])
+
+
+def double_occupancy_from_curves(problem: ImpurityProblem, spectrum: np.ndarray) -> float:
+    """``<n_up n_dn> = (1/U) integral_{w<0} -Im F/pi`` with ``F = (w - eps_d - Delta) G - 1``.
+
+    At U = 0 the spins are independent and it is ``n_s^2``.
+    """
+    values = []
+    for orb in range(problem.n_orb):
+        A = spectrum[orb]
+        if problem.U == 0:
+            values.append((filling_from_spectrum(problem.grid, A) / 2) ** 2)
+            continue
+        G = problem.grid.greens_function(A)
+        delta = problem.grid.greens_function(problem.hybridization[orb])
+        F = (problem.grid.omega - problem.eps_d[orb] - delta) * G - 1
+        occupied = problem.grid.cumulative(-F.imag / np.pi, np.zeros(1))[0]
+        values.append(occupied / problem.U)
+    return float(np.mean(values))
+
+
+def gap_edges(
+    grid: FrequencyGrid, spectrum: np.ndarray, threshold: float = 0.01
+) -> tuple[float, float] | None:
+    """Interval around w = 0 (in D) where A stays below `threshold` (in 1/D); None for a metal."""
+    if grid.at_zero(spectrum) >= threshold:
+        return None
+    above = np.flatnonzero(spectrum >= threshold)
+    left, right = above[grid.omega[above] < 0], above[grid.omega[above] > 0]
+    low = grid.omega[left[-1]] if left.size else grid.omega[0]
+    high = grid.omega[right[0]] if right.size else grid.omega[-1]
+    return float(low), float(high)
+
+
+def gap(grid: FrequencyGrid, spectrum: np.ndarray, threshold: float = 0.01) -> float:
+    """Width in D of the interval that `gap_edges` finds; 0 for a metal."""
+    edges = gap_edges(grid, spectrum, threshold)
+    return 0.0 if edges is None else edges[1] - edges[0]
+
+
+def exact_moments(U: float, eps_d: float, filling: float) -> np.ndarray:
+    """First two moments of A from the commutators: 1 and ``eps_d + U n/2`` (n both spins)."""
+    return np.array([1.0, eps_d + U * filling / 2])

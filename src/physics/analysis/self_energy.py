@@ -1,0 +1,161 @@
+"""Self-energy: the symmetric improved estimator, its first-order form, and Dyson's equation.
+
+With ``q = [d, H_int] = U n_-s d`` and the pole spectra G, F = <<q; d+>>, I = <<q; q+>> of one
+block-Krylov run,
+
+* ``improved``: ``Sigma = U <n_-s> + I - F^2 / G`` (F. Kugler, PRB 105, 245132 (2022)). A Schur
+  complement of a positive matrix spectrum, so ``Im Sigma <= 0`` for any common broadening, and an
+  error of the restricted space enters in second order. The default.
+* ``ratio``: ``Sigma = F / G`` (Bulla, Hewson, Pruschke 1998), first order. A check.
+* ``dyson``: ``Sigma = w - eps_d - Delta_bath - 1/G`` with the discrete bath's own Delta at the same
+  broadening. A check; noisy at high frequency.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dmftnet.errors import InvalidProblemError
+from dmftnet.physics.grids.real_axis import FrequencyGrid
+from dmftnet.physics.impurity.problem import ImpurityProblem
+from dmftnet.physics.impurity.poles import ResponsePoles, gaussian_kernel
+
+ESTIMATORS = ("improved", "ratio", "dyson")
+ROUNDING = 1e-9  # D, of a positive Im Sigma
+SMALL, N_SERIES = 0.03, 11  # 0.03^11 = 2e-17
+
+
+def improved_self_energy(
+    poles: ResponsePoles, omega: np.ndarray, hartree: float, eta: float, slope: float
+) -> np.ndarray:
+    """``Sigma = U <n_-s> + I - F^2/G`` from Gaussian-broadened poles.
+
+    Parameters
+    ----------
+    omega : (n_w,) float64, in D
+    hartree : float, in D
+        ``U <n_-s>``.
+    eta, slope : float
+        Width ``eta + slope |E|`` of the Gaussians, in D.
+
+    Returns
+    -------
+    (n_w,) complex128, retarded, ``Im Sigma <= 0``
+    """
+    G, F, I = _broadened(poles, omega, eta, slope)
+    return hartree + I - F**2 / G
+
+
+def ratio_self_energy(
+    poles: ResponsePoles, omega: np.ndarray, eta: float, slope: float
+) -> np.ndarray:
+    """``Sigma = F / G`` from Gaussian-broadened poles; (n_w,) complex128."""
+    G, F, _ = _broadened(poles, omega, eta, slope)
+    return F / G
+
+
+def _broadened(poles: ResponsePoles, omega: np.ndarray, eta: float, slope: float):
+    a_d, a_q = poles.amplitudes.T
+    weights = np.stack([a_d**2, a_d * a_q, a_q**2])
+    return weights @ gaussian_kernel(poles.energies, omega, eta, slope)
+
+
+def dyson_spectrum(problem: ImpurityProblem, sigma: np.ndarray) -> np.ndarray:
+    """``A = -Im 1/(w - eps_d - Delta - Sigma) / pi``, integrated over each cell.
+
+    Parameters
+    ----------
+    sigma : (n_orb, n_w) complex128
+        Retarded self-energy on the problem's grid, ``Im Sigma <= 0``.
+
+    Returns
+    -------
+    (n_orb, n_w) float64, in 1/D, non-negative
+
+    Raises
+    ------
+    InvalidProblemError
+        If ``Im Sigma > 0`` beyond rounding, which would make the norm of A anything; see `causal`.
+    """
+    worst = float(sigma.imag.max())
+    if not worst <= ROUNDING:
+        orb, i = np.unravel_index(np.argmax(sigma.imag), sigma.shape)
+        raise InvalidProblemError(
+            f"Im Sigma of orbital {orb} is {worst:.3g} > 0 at omega = {problem.grid.omega[i]:.4g}: "
+            "no causal self-energy (check the sign convention, or clip it by `causal`)"
+        )
+    free = problem.grid.omega - problem.eps_d[:, None] - problem.hybridization_function()
+    return inverse_spectrum(problem.grid, free - sigma)
+
+
+def inverse_spectrum(grid: FrequencyGrid, denominator: np.ndarray) -> np.ndarray:
+    """``-Im (1/d) / pi`` of a function with ``Im d >= 0``, integrated over each cell.
+
+    The denominator is taken linear in each cell, so the integral of its inverse against the two
+    hat functions is a logarithm: a bound state between two grid points, however sharp, keeps its
+    exact weight, and nothing is broadened by hand.
+
+    Parameters
+    ----------
+    denominator : (..., n_w) complex128
+
+    Returns
+    -------
+    (..., n_w) float64, non-negative
+    """
+    # a strictly positive imaginary part keeps the logarithm on its branch inside a gap
+    denominator = denominator.real + 1j * np.maximum(denominator.imag, 1e-12)
+    d0 = denominator[..., :-1]
+    falling, rising = (part / d0 for part in _hat_integrals(denominator[..., 1:] / d0 - 1))
+    projected = np.zeros_like(denominator)
+    h = np.diff(grid.omega)
+    projected[..., :-1] += falling * h
+    projected[..., 1:] += rising * h
+    return np.maximum(-projected.imag / np.pi, 0.0) / grid.weights
+
+
+def _hat_integrals(u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """``integral_0^1 (1 - t) / (1 + u t) dt`` and ``integral_0^1 t / (1 + u t) dt``.
+
+    By logarithms; by their power series where u is small and the logarithms would cancel, as they
+    do by a relative ``1e-16 / u^2``.
+    """
+    small, k = np.abs(u) < SMALL, np.arange(N_SERIES)
+    safe = np.where(small, 1.0, u)
+    log = np.log1p(safe)
+    falling, rising = ((1 + safe) * log - safe) / safe**2, (safe - log) / safe**2
+    falling[small] = np.polynomial.polynomial.polyval(-u[small], 1 / ((k + 1) * (k + 2)))
+    rising[small] = np.polynomial.polynomial.polyval(-u[small], 1 / (k + 2))
+    return falling, rising
+
+
+def causal(grid: FrequencyGrid, sigma: np.ndarray) -> tuple[np.ndarray, float]:
+    """Self-energy with ``Im Sigma`` clipped to <= 0, and the share of |Im Sigma| that this removes.
+
+    Parameters
+    ----------
+    sigma : (n_orb, n_w) complex128
+
+    Returns
+    -------
+    sigma : (n_orb, n_w) complex128
+    clipped : float
+        ``integral of the positive part of Im Sigma`` over the integral of its magnitude.
+    """
+    positive = grid.integrate(np.maximum(sigma.imag, 0.0)).sum()
+    total = grid.integrate(np.abs(sigma.imag)).sum()
+    clipped = float(positive / total) if total > 0 else 0.0
+    return sigma.real + 1j * np.minimum(sigma.imag, 0.0), clipped
+
+
+def dyson_self_energy(problem: ImpurityProblem, spectrum: np.ndarray) -> tuple[np.ndarray, float]:
+    """Causal self-energy of a spectrum curve, and the weight that had to be clipped.
+
+    Returns
+    -------
+    sigma, clipped : see `causal`
+        ``w - eps_d - Delta - 1/G``.
+    """
+    G = problem.grid.greens_function(spectrum)
+    delta = problem.hybridization_function()
+    return causal(problem.grid, problem.grid.omega - problem.eps_d[:, None] - delta - 1 / G)

@@ -1,0 +1,224 @@
+"""Frequency grids and the one representation of a curve: piecewise linear between grid points.
+
+A spectrum on a `FrequencyGrid` is its values at the points ``omega``; between two points it is
+linear, outside the grid it is zero. Quadrature, Hilbert transform (Kramers-Kronig), smoothing and
+the complex-time rotation (`dmftnet.physics.grids.rotation`) all integrate this same function exactly, so
+they agree with each other on any grid, coarse or fine.
+
+The usual grid is symmetric and geometric: fine at low energy, where a Kondo resonance lives, and
+coarse in the Hubbard bands. It has no point at zero frequency, where the self-energy of a Mott
+insulator diverges; values at zero are read between the two central points.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from dmftnet import checks
+from dmftnet.errors import InvalidProblemError
+
+W_MAX = 1e6
+"""Largest frequency of a geometric grid, in D: its square times a fine step still has digits."""
+
+
+@dataclass(frozen=True, eq=False)
+class FrequencyGrid:
+    """An increasing set of real frequencies with trapezoidal quadrature weights.
+
+    Parameters
+    ----------
+    omega : (n_w,) float64, in D
+        Strictly increasing, finite, at least three points.
+
+    Raises
+    ------
+    InvalidProblemError
+        If the points are not finite or not strictly increasing.
+    """
+
+    omega: np.ndarray
+    weights: np.ndarray = field(init=False, repr=False)
+
+    def __post_init__(self):
+        omega = np.array(self.omega, dtype=np.float64)
+        if omega.ndim != 1 or omega.size < 3:
+            raise InvalidProblemError(
+                f"a frequency grid needs one axis of at least 3 points, got shape {omega.shape}"
+            )
+        if not np.all(np.isfinite(omega)):
+            bad = int(np.flatnonzero(~np.isfinite(omega))[0])
+            raise InvalidProblemError(
+                f"frequency grid point {bad} is {omega[bad]}; every point must be finite"
+            )
+        step = np.diff(omega)
+        if np.any(step <= 0):
+            bad = int(np.flatnonzero(step <= 0)[0])
+            raise InvalidProblemError(
+                f"the frequency grid must increase strictly, but omega[{bad}] = {omega[bad]:.6g} "
+                f"is followed by omega[{bad + 1}] = {omega[bad + 1]:.6g}; sort and drop duplicates"
+            )
+        weights = np.zeros_like(omega)
+        weights[:-1] += 0.5 * step
+        weights[1:] += 0.5 * step
+        omega.setflags(write=False)
+        weights.setflags(write=False)
+        object.__setattr__(self, "omega", omega)
+        object.__setattr__(self, "weights", weights)
+
+    @classmethod
+    def geometric(
+        cls,
+        w_min: float = 1e-3,
+        w_max: float = 8.0,
+        n_w: int = 800,
+        max_memory: float = checks.MAX_MEMORY,
+    ) -> FrequencyGrid:
+        """Symmetric geometric grid ``+-w_min ... +-w_max`` with `n_w` (even) points.
+
+        Raises
+        ------
+        InvalidProblemError
+            If the numbers make no grid.
+        SpaceTooLargeError
+            If some dense matrices on it, Kramers-Kronig for one, would exceed `max_memory` GiB.
+        """
+        n_w = checks.integer("n_w", n_w)
+        w_min, w_max = checks.number("w_min", w_min), checks.number("w_max", w_max, at_most=W_MAX)
+        if n_w < 4 or n_w % 2:
+            raise InvalidProblemError(f"n_w = {n_w}: a geometric grid needs an even number >= 4")
+        if not 0 < w_min < w_max:
+            raise InvalidProblemError(
+                f"w_min = {w_min}, w_max = {w_max}: a geometric grid needs 0 < w_min < w_max"
+            )
+        if w_min < 1e-12 * w_max:
+            raise InvalidProblemError(
+                f"w_min = {w_min}, w_max = {w_max}: a geometric grid over more than twelve decades "
+                "has no digits left at its inner end; raise w_min"
+            )
+        checks.memory(
+            f"n_w = {checks.shown(n_w)}: matrices on the grid",
+            80.0 * n_w**2,
+            checks.number("max_memory", max_memory, above=0),
+            "grid.max_memory",
+            "take fewer points",
+        )
+        half = np.geomspace(w_min, w_max, n_w // 2)
+        return cls(np.concatenate([-half[::-1], half]))
+
+    @property
+    def n_w(self) -> int:
+        """Number of points."""
+        return self.omega.size
+
+    def __eq__(self, other):
+        return isinstance(other, FrequencyGrid) and np.array_equal(self.omega, other.omega)
+
+    def __hash__(self):
+        return hash(self.omega.tobytes())
+
+    @property
+    def is_symmetric(self) -> bool:
+        """Whether the grid maps onto itself under ``omega -> -omega``."""
+        return bool(np.allclose(self.omega, -self.omega[::-1], rtol=1e-10, atol=0))
+
+    def integrate(self, values: np.ndarray) -> np.ndarray:
+        """Integral over the whole grid along the last axis, ``(..., n_w) -> (...)``."""
+        return np.asarray(values) @ self.weights
+
+    def cumulative(self, values: np.ndarray, at: np.ndarray) -> np.ndarray:
+        """``integral_{-inf}^{at} values`` of the piecewise-linear curve, exactly.
+
+        Parameters
+        ----------
+        values : (n_w,) float64
+        at : (n,) float64, in D; clipped to the grid's range
+        """
+        x, y = self.omega, np.asarray(values, dtype=np.float64)
+        running = np.concatenate([[0.0], np.cumsum(0.5 * np.diff(x) * (y[1:] + y[:-1]))])
+        at = np.clip(np.asarray(at, dtype=np.float64), x[0], x[-1])
+        cell = np.clip(np.searchsorted(x, at, side="right") - 1, 0, x.size - 2)
+        t = at - x[cell]
+        slope = (y[cell + 1] - y[cell]) / (x[cell + 1] - x[cell])
+        return running[cell] + t * (y[cell] + 0.5 * slope * t)
+
+    def occupied_weights(self) -> np.ndarray:
+        """(n_w,) weights ``o`` with ``o @ f = integral_{-inf}^0 f``, the T = 0 occupied part."""
+        return np.array([self.cumulative(row, np.zeros(1))[0] for row in np.eye(self.n_w)])
+
+    def interpolate(self, values: np.ndarray, at: np.ndarray) -> np.ndarray:
+        """Piecewise-linear values elsewhere, zero outside the grid; ``(..., n_w) -> (..., n)``."""
+        values = np.asarray(values)
+        at = np.asarray(at, dtype=np.float64)
+        cell = np.clip(np.searchsorted(self.omega, at, side="right") - 1, 0, self.n_w - 2)
+        t = (at - self.omega[cell]) / (self.omega[cell + 1] - self.omega[cell])
+        inside = (at >= self.omega[0]) & (at <= self.omega[-1])
+        return np.where(inside, values[..., cell] * (1 - t) + values[..., cell + 1] * t, 0.0)
+
+    def at_zero(self, values: np.ndarray) -> np.ndarray:
+        """Values at zero frequency, ``(..., n_w) -> (...)``."""
+        return self.interpolate(values, np.zeros(1))[..., 0]
+
+    @cached_property
+    def hilbert(self) -> np.ndarray:
+        """(n_w, n_w) matrix ``H`` with ``(H f)_i = P integral f(E) / (omega_i - E) dE``, exactly.
+
+        The principal value of a hat function follows from the primitive ``x ln|x|``; at a grid
+        point the logarithms of the two neighbouring cells cancel. O(n_w^2) once a grid.
+        """
+        x, h = self.omega, np.diff(self.omega)
+        u = x[:, None] - x[None, :]
+        log = np.log(np.abs(np.where(u == 0, 1.0, u)))  # the divergent terms cancel between cells
+        cell_log = log[:, :-1] - log[:, 1:]
+        matrix = np.zeros((x.size, x.size))
+        matrix[:, :-1] += 1.0 - u[:, 1:] * cell_log / h
+        matrix[:, 1:] += u[:, :-1] * cell_log / h - 1.0
+        return matrix
+
+    def cauchy(self, values: np.ndarray, z: np.ndarray) -> np.ndarray:
+        """``integral f(E) / (z - E) dE`` of piecewise-linear curves off the real axis, exactly.
+
+        Parameters
+        ----------
+        values : (..., n_w) float64
+        z : (n,) complex128, in D
+            ``Im z > 0``.
+
+        Returns
+        -------
+        (..., n) complex128
+        """
+        z = np.asarray(z, dtype=np.complex128)
+        return np.asarray(values, dtype=np.float64) @ cauchy_matrix(self.omega, z).T
+
+    def greens_function(self, spectrum: np.ndarray) -> np.ndarray:
+        """Retarded ``G = H A - i pi A`` of spectra on this grid, ``(..., n_w) -> (..., n_w)``."""
+        spectrum = np.asarray(spectrum, dtype=np.float64)
+        return spectrum @ self.hilbert.T - 1j * np.pi * spectrum
+
+
+def cauchy_matrix(x: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """Matrix from values on points to ``integral f(E) / (z - E) dE`` of the curve between them.
+
+    A cell with ``f(E) = f(z) - s (z - E)`` gives ``f(z) [ln(z - x0) - ln(z - x1)] - s h``; the
+    logarithms of its two ends belong to two hat functions.
+
+    Parameters
+    ----------
+    x : (n_w,) float64
+        Strictly increasing; outside the curve is zero, a step at either end is allowed.
+    z : (n,) complex128
+        ``Im z > 0``.
+
+    Returns
+    -------
+    (n, n_w) complex128
+    """
+    u, h = z[:, None] - x, np.diff(x)
+    cell_log = np.log(u[:, :-1]) - np.log(u[:, 1:])
+    matrix = np.zeros_like(u)
+    matrix[:, :-1] += 1.0 - u[:, 1:] * cell_log / h
+    matrix[:, 1:] += u[:, :-1] * cell_log / h - 1.0
+    return matrix

@@ -1,0 +1,392 @@
+"""Lattices of the DMFT loop: local Green's function and the self-consistency condition.
+
+A lattice enters DMFT through its density of states rho alone (one orbital, or degenerate ones):
+
+``G_loc(w) = integral rho(e) / (z - e) de``, ``z = w - eps_d - Sigma(w)``, ``Delta = z - 1/G_loc``.
+
+* `Bethe`: the semicircle in closed form, and ``Delta = (D^2/4) G``: the new hybridization is the
+  impurity's own spectrum, which is non-negative whatever the solver and asks for no self-energy.
+* `DensityOfStates`: any rho, as a piecewise-linear curve that is integrated exactly over each cell
+  (logarithms), also where ``Im z -> 0``. Far from the band, ``|z| > 3 R``, the moments of rho are
+  summed instead: there the logarithms cancel, and a Mott insulator needs exactly those z.
+  ``-Im Delta >= 0`` holds by construction if ``Im Sigma <= 0``. Cost O(n_w n_e) an iteration.
+* `Fixed`: no lattice; the hybridization stays as it is and the loop is one impurity solve.
+
+Energies are in units of the half-bandwidth D = 1 unless said otherwise; docs/physics, model.
+"""
+
+from __future__ import annotations
+
+import warnings
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from scipy.integrate import quad
+from scipy.special import ellipkm1
+
+from dmftnet import checks
+from dmftnet.errors import InvalidProblemError
+from dmftnet.physics.grids.real_axis import FrequencyGrid, cauchy_matrix
+from dmftnet.physics.impurity.problem import ImpurityProblem, ImpuritySolution
+
+_N_MOMENTS = 40  # 3^-40 = 8e-20: the moment series is exact to rounding for |z| > 3 R
+MAX_POINTS = 10_000  # of a lattice's own curve; some hundred are exact to 1e-4
+_IMAG_FLOOR = 1e-12  # keeps a logarithm at a band edge finite and on its branch, in D
+
+
+@runtime_checkable
+class Lattice(Protocol):
+    """What the DMFT loop asks of a lattice.
+
+    Attributes
+    ----------
+    name : str
+    self_consistent : bool
+        False where the hybridization never changes, so that one solve is the whole loop.
+    particle_hole_symmetric : bool
+        Whether ``rho(-e) = rho(e)``, so that ``eps_d = -U/2`` is half filling.
+    """
+
+    name: str
+    self_consistent: bool
+    particle_hole_symmetric: bool
+
+    def local_greens(self, grid: FrequencyGrid, eps_d: np.ndarray, sigma: np.ndarray) -> np.ndarray:
+        """(n_orb, n_w) complex retarded ``G_loc`` of the self-energy ``sigma (n_orb, n_w)``."""
+
+    def hybridization(self, problem: ImpurityProblem, solution: ImpuritySolution) -> np.ndarray:
+        """(n_orb, n_w) new hybridization spectrum ``-Im Delta / pi >= 0`` after one solve."""
+
+    def bare_hybridization(self, grid: FrequencyGrid) -> np.ndarray:
+        """(n_w,) hybridization spectrum of the non-interacting lattice, level at zero energy."""
+
+    def density_of_states(self) -> tuple[np.ndarray, np.ndarray]:
+        """(n_e,) energies in D and (n_e,) density of states in 1/D, linear between them."""
+
+
+def lattice_argument(grid: FrequencyGrid, eps_d: np.ndarray, sigma: np.ndarray) -> np.ndarray:
+    """``z = w - eps_d - Sigma`` on the upper side of the real axis, (n_orb, n_w) complex128."""
+    z = grid.omega - np.atleast_1d(eps_d)[:, None] - sigma
+    return z.real + 1j * np.maximum(z.imag, _IMAG_FLOOR)
+
+
+class Bethe:
+    """Bethe lattice of infinite coordination: ``rho(e) = 2/(pi D^2) sqrt(D^2 - e^2)``.
+
+    Parameters
+    ----------
+    half_bandwidth : float
+        D, the unit of energy everywhere else.
+    """
+
+    name = "bethe"
+    self_consistent = True
+    particle_hole_symmetric = True
+
+    def __init__(self, half_bandwidth: float = 1.0):
+        self.half_bandwidth = checks.number(
+            "lattice.half_bandwidth", half_bandwidth, above=0, at_most=1e3
+        )
+
+    def local_greens(self, grid: FrequencyGrid, eps_d: np.ndarray, sigma: np.ndarray) -> np.ndarray:
+        """``G = 2 / (z + sqrt(z - D) sqrt(z + D))``, (n_orb, n_w) complex128."""
+        z, D = lattice_argument(grid, eps_d, sigma), self.half_bandwidth
+        return 2 / (z + np.sqrt(z - D) * np.sqrt(z + D))
+
+    def hybridization(self, problem: ImpurityProblem, solution: ImpuritySolution) -> np.ndarray:
+        """``(D^2/4) A``, at self-consistency the same as through the self-energy."""
+        return self.half_bandwidth**2 / 4 * solution.spectrum()
+
+    def bare_hybridization(self, grid: FrequencyGrid) -> np.ndarray:
+        reach = np.abs(grid.omega[[0, -1]]).min()
+        if self.half_bandwidth > reach:
+            raise InvalidProblemError(
+                f"lattice.half_bandwidth = {self.half_bandwidth:g}: the band reaches beyond the "
+                f"grid, which ends at {reach:g}; raise grid.w_max"
+            )
+        return semicircle(grid, 0.0, self.half_bandwidth, self.half_bandwidth**2 / 4)
+
+    def density_of_states(self) -> tuple[np.ndarray, np.ndarray]:
+        x, D = -np.cos(np.linspace(0.0, np.pi, 801)), self.half_bandwidth
+        return D * x, 2 / (np.pi * D) * np.sqrt(np.maximum(1 - x**2, 0.0))
+
+
+class DensityOfStates:
+    """Any density of states, piecewise linear between the given points, zero outside.
+
+    Parameters
+    ----------
+    energies : (n_e,) float, in D
+        Strictly increasing, at least two.
+    values : (n_e,) float
+        Non-negative; any norm, it is divided out (a file may count both spins or a whole cell).
+        A step at either end is allowed.
+    name : str
+
+    Attributes
+    ----------
+    centroid : float, in D
+        Mean energy of the given density. The curve is moved by it, so that ``eps_d`` is the
+        impurity's level and Delta vanishes at high frequency.
+
+    Raises
+    ------
+    InvalidProblemError
+        If the points do not increase or a value is negative or not finite.
+    """
+
+    self_consistent = True
+
+    def __init__(self, energies: np.ndarray, values: np.ndarray, name: str = "dos"):
+        energies, values = _checked_density(energies, values, name)
+        self.values = values / np.trapezoid(values, energies)
+        self.centroid = _centroid(energies, self.values)
+        self.energies = energies - self.centroid
+        self.name = name
+
+    @classmethod
+    def semicircle(cls, n_points: int = 801) -> DensityOfStates:
+        """The Bethe density as a sampled curve (`Bethe` is the closed form)."""
+        energies = -np.cos(np.linspace(0, np.pi, _points(n_points)))
+        return cls(energies, np.sqrt(np.maximum(1 - energies**2, 0.0)), "semicircle")
+
+    @classmethod
+    def square(cls, n_points: int = 800) -> DensityOfStates:
+        """Square lattice, nearest neighbours: ``(2/pi^2) K(sqrt(1 - e^2))``, logarithmic at 0."""
+        n_points = _points(n_points)
+        energies = np.geomspace(1e-6, 1.0, n_points // 2)
+        energies = np.unique(np.concatenate([energies, np.linspace(0.02, 1.0, n_points // 4)]))
+        return cls(_mirror(energies, -1), _mirror(square_density(energies), 1), "square")
+
+    @classmethod
+    def cubic(cls, n_points: int = 600) -> DensityOfStates:
+        """Simple cubic lattice, nearest neighbours, half-bandwidth 1 (``t = 1/6``)."""
+        bend = 0.5 * (1 - np.cos(np.linspace(0, np.pi, _points(n_points) // 4)))  # at the kinks
+        energies = np.concatenate(
+            [bend[bend.size // 2 :] * 2 / 3 - 1 / 3, 1 / 3 + bend[1:] * 2 / 3]
+        )
+        energies = energies[energies > 0]
+        values = np.array([cubic_density(e) for e in energies])
+        return cls(_mirror(energies, -1), _mirror(values, 1), "cubic")
+
+    @classmethod
+    def from_file(cls, path: str | Path) -> DensityOfStates:
+        """Two columns of text (energy, density), or an .npz with ``energies`` and ``values``."""
+        energies, values = read_curve(path, ("energies", "values"), "lattice.path")
+        return cls(energies, values, "dos")
+
+    @cached_property
+    def particle_hole_symmetric(self) -> bool:
+        """Whether the curve is even in energy."""
+        mirrored = np.interp(-self.energies, self.energies, self.values, left=0.0, right=0.0)
+        return bool(np.allclose(mirrored, self.values, rtol=0, atol=1e-8 * self.values.max()))
+
+    @cached_property
+    def _moments(self) -> tuple[float, float, np.ndarray]:
+        """Centre c, radius R, and ``integral rho ((e - c)/R)^k``, k = 1 .. _N_MOMENTS."""
+        node, weight = np.polynomial.legendre.leggauss(_N_MOMENTS // 2 + 2)  # exact: degree 41
+        centre = 0.5 * (self.energies[0] + self.energies[-1])
+        radius = 0.5 * (self.energies[-1] - self.energies[0])
+        h, t = np.diff(self.energies)[:, None], 0.5 * (node + 1)
+        scaled = (self.energies[:-1, None] + h * t - centre) / radius
+        rho = self.values[:-1, None] * (1 - t) + self.values[1:, None] * t
+        power, moments = 0.5 * weight * h * rho, np.empty(_N_MOMENTS)
+        for k in range(_N_MOMENTS):
+            power = power * scaled
+            moments[k] = power.sum()
+        return centre, radius, moments
+
+    def resolvent(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """``G(z) = integral rho/(z - e)`` and ``Delta(z) = z - 1/G`` for ``Im z > 0``.
+
+        Parameters
+        ----------
+        z : (...) complex128, in D
+
+        Returns
+        -------
+        G, Delta : (...) complex128
+            Delta is summed directly where ``z - 1/G`` would cancel.
+        """
+        flat = np.asarray(z, dtype=np.complex128).reshape(-1)
+        centre, radius, moments = self._moments
+        G, delta = np.empty_like(flat), np.empty_like(flat)
+        far = np.abs(flat - centre) > 3 * radius
+        shifted = flat[far] - centre
+        tail = np.polynomial.polynomial.polyval(radius / shifted, np.append(0.0, moments))
+        G[far] = (1 + tail) / shifted
+        delta[far] = centre + shifted * tail / (1 + tail)
+        near = ~far
+        G[near] = self._hilbert(flat[near])
+        delta[near] = flat[near] - 1 / G[near]
+        return G.reshape(np.shape(z)), delta.reshape(np.shape(z))
+
+    def _hilbert(self, z: np.ndarray) -> np.ndarray:
+        """Exact transform of the piecewise-linear curve; (n,) complex128."""
+        out = np.empty_like(z)
+        for start in range(0, z.size, 512):  # bounds the memory of the (z, node) table
+            block = slice(start, start + 512)
+            out[block] = cauchy_matrix(self.energies, z[block]) @ self.values
+        return out
+
+    def local_greens(self, grid: FrequencyGrid, eps_d: np.ndarray, sigma: np.ndarray) -> np.ndarray:
+        return self.resolvent(lattice_argument(grid, eps_d, sigma))[0]
+
+    def hybridization(self, problem: ImpurityProblem, solution: ImpuritySolution) -> np.ndarray:
+        """``-Im (z - 1/G_loc) / pi``; negative parts are clipped and their share is reported.
+
+        The share goes to ``solution.diagnostics["clipped_hybridization"]``; it is rounding where
+        the self-energy is causal.
+        """
+        z = lattice_argument(problem.grid, problem.eps_d, solution.self_energy())
+        raw = -self.resolvent(z)[1].imag / np.pi
+        negative = problem.grid.integrate(np.maximum(-raw, 0.0)).sum()
+        solution.diagnostics["clipped_hybridization"] = float(
+            negative / problem.grid.integrate(np.abs(raw)).sum()
+        )
+        return np.maximum(raw, 0.0)
+
+    def bare_hybridization(self, grid: FrequencyGrid) -> np.ndarray:
+        z = lattice_argument(grid, np.zeros(1), np.zeros((1, grid.n_w)))
+        return np.maximum(-self.resolvent(z)[1].imag[0] / np.pi, 0.0)
+
+    def density_of_states(self) -> tuple[np.ndarray, np.ndarray]:
+        return self.energies, self.values
+
+
+class Fixed:
+    """No lattice: the hybridization of the problem stays, one impurity solve is the whole loop."""
+
+    name = "fixed"
+    self_consistent = False
+    particle_hole_symmetric = True  # adds no asymmetry of its own
+
+    def local_greens(self, grid: FrequencyGrid, eps_d: np.ndarray, sigma: np.ndarray) -> np.ndarray:
+        raise InvalidProblemError(
+            "lattice 'fixed' has no local Green's function; choose bethe, square, cubic or dos"
+        )
+
+    def hybridization(self, problem: ImpurityProblem, solution: ImpuritySolution) -> np.ndarray:
+        return np.asarray(problem.hybridization)
+
+    def bare_hybridization(self, grid: FrequencyGrid) -> np.ndarray:
+        """The semicircle ``Delta = (D^2/4) G_semicircle`` with D = 1."""
+        return semicircle(grid, 0.0, 1.0, 0.25)
+
+    def density_of_states(self) -> tuple[np.ndarray, np.ndarray]:
+        raise InvalidProblemError(
+            "lattice 'fixed' has no density of states; choose bethe, square, cubic or dos"
+        )
+
+
+def semicircle(grid: FrequencyGrid, centre: float, half_width: float, weight: float) -> np.ndarray:
+    """(n_w,) semi-elliptic band of the given weight, centre and half-width (in D) on the grid."""
+    x = (grid.omega - centre) / half_width
+    band = np.sqrt(np.maximum(1 - x**2, 0.0))
+    norm = grid.integrate(band)
+    if norm == 0:
+        raise InvalidProblemError(
+            f"a band at {centre:.4g} of half-width {half_width:.4g} falls between the points of "
+            f"the grid or outside [{grid.omega[0]:.4g}, {grid.omega[-1]:.4g}]; widen or refine it"
+        )
+    return weight / norm * band
+
+
+def square_density(energies: np.ndarray) -> np.ndarray:
+    """``(2/pi^2) K(sqrt(1 - e^2))`` for ``0 < |e| <= 1``, zero outside; in 1/D."""
+    e2 = np.asarray(energies, dtype=np.float64) ** 2
+    return np.where(e2 <= 1, 2 / np.pi**2 * ellipkm1(np.minimum(e2, 1.0)), 0.0)
+
+
+def cubic_density(energy: float) -> float:
+    """Simple cubic density as the convolution of the square one with a chain; in 1/D.
+
+    ``rho(e) = (1/pi) integral_0^pi rho_square(e + cos(k)/3) dk``, the square's half-bandwidth 2/3.
+    The integrand's logarithm (argument 0) and steps (argument +-2/3) are break points.
+    """
+    breaks = [np.arccos(x) for x in 3 * (np.array([0.0, -2 / 3, 2 / 3]) - energy) if abs(x) < 1]
+    nodes = np.unique([0.0, *breaks, np.pi])
+    total = 0.0
+    for a, b in pairwise(nodes):
+        total += quad(lambda k: 1.5 * square_density(1.5 * (energy + np.cos(k) / 3)), a, b)[0]
+    return total / np.pi
+
+
+def read_curve(
+    path: str | Path, names: tuple[str, str], key: str = "path"
+) -> tuple[np.ndarray, np.ndarray]:
+    """Two columns of a text file, or the two named arrays of an .npz file; (n,) float64 each.
+
+    Parameters
+    ----------
+    key : str
+        What the user set to `path`, for errors.
+
+    Raises
+    ------
+    InvalidProblemError
+        If the file is missing, unreadable, or holds anything else.
+    """
+    path = checks.path(key, path, "two columns of text or an .npz file")
+    if not path.is_file():
+        raise InvalidProblemError(f"file {path} does not exist; give two columns of text or .npz")
+    remedy = f"it must hold two columns of numbers, or as .npz the arrays {names[0]} and {names[1]}"
+    with checks.reading(path, remedy, InvalidProblemError), warnings.catch_warnings():
+        warnings.simplefilter("error")  # an empty file, complex numbers
+        if path.suffix == ".npz":
+            # opened here: np.load leaks the handle of a broken archive
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+                curve = [np.asarray(archive[name]).astype(np.float64) for name in names]
+        else:
+            table = np.loadtxt(path, ndmin=2)
+            if table.shape[1] != 2:
+                raise InvalidProblemError(
+                    f"file {path} has {table.shape[1]} columns; two are needed"
+                )
+            curve = list(table.T)
+    if curve[0].ndim != 1 or curve[0].shape != curve[1].shape:
+        raise InvalidProblemError(
+            f"file {path}: {names[0]} {curve[0].shape} and {names[1]} {curve[1].shape} must be two "
+            "columns of equal length"
+        )
+    return curve[0], curve[1]
+
+
+def _checked_density(energies, values, name: str) -> tuple[np.ndarray, np.ndarray]:
+    energies, values = np.array(energies, np.float64), np.array(values, np.float64)
+    if energies.ndim != 1 or energies.size < 2 or energies.shape != values.shape:
+        raise InvalidProblemError(
+            f"density of states '{name}': energies {energies.shape} and values {values.shape} must "
+            "be two columns of equal length, at least 2"
+        )
+    if not (np.all(np.isfinite(energies)) and np.all(np.isfinite(values))):
+        raise InvalidProblemError(f"density of states '{name}' holds a value that is not finite")
+    if np.any(np.diff(energies) <= 0):
+        bad = int(np.argmin(np.diff(energies)))
+        raise InvalidProblemError(
+            f"density of states '{name}': energy {energies[bad + 1]:.6g} follows "
+            f"{energies[bad]:.6g}; the energies must increase strictly"
+        )
+    if np.any(values < 0) or not np.any(values > 0):
+        raise InvalidProblemError(
+            f"density of states '{name}': smallest value {values.min():.6g}, largest "
+            f"{values.max():.6g}; it must be >= 0 and not zero everywhere"
+        )
+    return energies, values
+
+
+def _centroid(energies: np.ndarray, density: np.ndarray) -> float:
+    """``integral e rho(e) de`` of a normalised piecewise-linear curve, exactly."""
+    e0, e1, r0, r1 = energies[:-1], energies[1:], density[:-1], density[1:]
+    return float(((e1 - e0) * (r0 * (2 * e0 + e1) + r1 * (e0 + 2 * e1))).sum() / 6)
+
+
+def _mirror(half: np.ndarray, sign: int) -> np.ndarray:
+    return np.concatenate([sign * half[::-1], half])
+
+
+def _points(n_points: int) -> int:
+    return checks.integer("lattice.n_points", n_points, at_least=16, at_most=MAX_POINTS)
