@@ -22,12 +22,12 @@ from rich.table import Table
 
 from dmftnet.config import entry_point, instantiate, run, to_plain
 from dmftnet.errors import DmftnetWarning
+from dmftnet.physics.dmft.files import refuse_to_overwrite, save_solution, summarize
 from dmftnet.physics.dmft.loop import DMFTLoop, DMFTResult, Iteration
+from dmftnet.physics.dmft.mixing import Mixing
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.problem import ImpuritySolver
 from dmftnet.physics.lattices.density_of_states import Lattice
-from dmftnet.physics.dmft.mixing import Mixing
-from dmftnet.physics.dmft.files import refuse_to_overwrite, save_solution, summarize
 from dmftnet.physics.solvers.krylov.ras_cost import notice
 from dmftnet.provenance import provenance
 

@@ -23,6 +23,10 @@ from rich.console import Console
 from rich.table import Table as ConsoleTable
 
 from dmftnet import checks
+from dmftnet.config import arguments, entry_point, instantiate, run, to_plain
+from dmftnet.data.datamodule import SpectralDataModule
+from dmftnet.data.exact_loops import ReferenceStore
+from dmftnet.errors import DmftnetError
 from dmftnet.evaluation.assessment import (
     Settings,
     assess_baselines,
@@ -39,10 +43,6 @@ from dmftnet.evaluation.hysteresis import HysteresisSettings, exact_paths
 from dmftnet.evaluation.loop_sets import REFERENCE, TEST
 from dmftnet.evaluation.sections import KL_COLUMNS, report_sections
 from dmftnet.evaluation.variants import variant_names
-from dmftnet.config import arguments, entry_point, instantiate, run, to_plain
-from dmftnet.data.datamodule import SpectralDataModule
-from dmftnet.data.exact_loops import ReferenceStore
-from dmftnet.errors import DmftnetError
 from dmftnet.models.training.checkpoint import read_record
 from dmftnet.physics.dmft.files import refuse_to_overwrite
 from dmftnet.progress import check_every, progress

@@ -20,16 +20,16 @@ from rich.console import Console
 from rich.markdown import Markdown
 
 from dmftnet import checks
-from dmftnet.evaluation.evidence import choose_sharpening, cost, examine, interpolation
 from dmftnet.config import entry_point, instantiate, run, to_plain
 from dmftnet.data.datamodule import SpectralDataModule
 from dmftnet.errors import DmftnetError, StoreError
+from dmftnet.evaluation.evidence import choose_sharpening, cost, examine, interpolation
+from dmftnet.models.shipping.card import model_card
+from dmftnet.models.shipping.shipped import load_ensemble, save_shipped
 from dmftnet.models.solvers.applicability import TrainingDistance, calibration_report, choose_limits
 from dmftnet.models.training.checkpoint import read_record
-from dmftnet.models.shipping.card import model_card
 from dmftnet.models.training.record import MAX_SHARPENING
 from dmftnet.models.training.scoring import hybridization_kl, kl_summary
-from dmftnet.models.shipping.shipped import load_ensemble, save_shipped
 from dmftnet.provenance import provenance
 
 

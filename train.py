@@ -29,14 +29,14 @@ from dmftnet import checks
 from dmftnet.callbacks.progress_log import ProgressLog
 from dmftnet.config import arguments, arguments_of, entry_point, instantiate, run, to_plain
 from dmftnet.errors import DmftnetError
+from dmftnet.models.networks.spectral_model import SpectralModel
+from dmftnet.models.training.baselines import Baseline
 from dmftnet.models.training.checkpoint import build_model, describe_data, save_model
 from dmftnet.models.training.fine_tuning import begin_with
-from dmftnet.models.training.baselines import Baseline
 from dmftnet.models.training.losses import DerivativeLoss
+from dmftnet.models.training.module import SpectralModule
 from dmftnet.models.training.resuming import require_resumable
 from dmftnet.models.training.scoring import SUMMARY, kl_summary, real_axis_kl, scores_beside
-from dmftnet.models.networks.spectral_model import SpectralModel
-from dmftnet.models.training.module import SpectralModule
 from dmftnet.progress import check_every
 
 COLUMNS = {"kl_median": "median", "kl_90": "90 %", "kl_worst": "worst"}

@@ -13,12 +13,12 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from dmftnet.physics.dmft.files import summarize
 from dmftnet.physics.dmft.loop import DMFTLoop
+from dmftnet.physics.dmft.starts import one_orbital_problem
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.lattices.density_of_states import Bethe
-from dmftnet.physics.dmft.files import summarize
 from dmftnet.physics.solvers.krylov.ras import RasSolver
-from dmftnet.physics.dmft.starts import one_orbital_problem
 
 # (U, eps_d, start, bath sites, depths)
 SHALLOW, DEFAULT, DEEP = ("all", 12, 3, 1), ("all", 12, 6, 1), ("all", 15, 6, 3)

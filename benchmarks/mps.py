@@ -24,20 +24,20 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from dmftnet.physics.analysis.observables import kl_divergence
+from dmftnet.physics.analysis.spectral_analysis import METHODS, SpectralAnalysis
 from dmftnet.physics.bath.discretisation import StarBath, discretise
 from dmftnet.physics.dmft.loop import DMFTLoop, Iteration
-from dmftnet.physics.grids.real_axis import FrequencyGrid
-from dmftnet.physics.impurity.problem import ImpurityProblem
-from dmftnet.physics.lattices.density_of_states import Bethe
-from dmftnet.physics.analysis.observables import kl_divergence
-from dmftnet.physics.impurity.solutions import PoleSolution
-from dmftnet.physics.solvers.krylov.ed import SmallImpurity
-from dmftnet.physics.solvers.tensor.mps import MpsSolver
-from dmftnet.physics.solvers.tensor.impurity import PreparedImpurity, TimeSignals
-from dmftnet.physics.solvers.krylov.ras import RasSolver
-from dmftnet.physics.analysis.spectral_analysis import METHODS, SpectralAnalysis
 from dmftnet.physics.dmft.starts import one_orbital_problem
+from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.grids.time_contour import SHAPES, TimeContour, reconstruct, signal_of_poles
+from dmftnet.physics.impurity.problem import ImpurityProblem
+from dmftnet.physics.impurity.solutions import PoleSolution
+from dmftnet.physics.lattices.density_of_states import Bethe
+from dmftnet.physics.solvers.krylov.ed import SmallImpurity
+from dmftnet.physics.solvers.krylov.ras import RasSolver
+from dmftnet.physics.solvers.tensor.impurity import PreparedImpurity, TimeSignals
+from dmftnet.physics.solvers.tensor.mps import MpsSolver
 
 FINE = {
     "truncation": 1e-17, "ground_truncation": 1e-18, "krylov_tolerance": 1e-8,

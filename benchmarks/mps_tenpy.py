@@ -27,9 +27,9 @@ from tenpy.networks.mps import MPS
 from dmftnet.physics.bath.discretisation import discretise
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.lattices.density_of_states import Bethe
-from dmftnet.physics.solvers.tensor.mps import MpsSolver
 from dmftnet.physics.solvers.tensor.impurity import PreparedImpurity
 from dmftnet.physics.solvers.tensor.layout import UP
+from dmftnet.physics.solvers.tensor.mps import MpsSolver
 
 ANY_SIZE = {"max_N_sites_per_ring": 10_000}  # TeNPy asks to confirm large unit cells
 

@@ -25,10 +25,10 @@ from dmftnet.errors import DmftnetWarning
 from dmftnet.models.shipping.ensemble import Ensemble
 from dmftnet.models.solvers.network import NetworkSolver
 from dmftnet.physics.dmft.loop import DMFTLoop
+from dmftnet.physics.dmft.starts import one_orbital_problem
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.lattices.density_of_states import Bethe
 from dmftnet.physics.solvers.krylov.ras import RasSolver
-from dmftnet.physics.dmft.starts import one_orbital_problem
 
 U = 2.0
 SCAN = [0.5, 1.0, 1.5, 2.0, 2.4, 3.0, 3.5, 4.0]  # of loops at once

@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.table import Table
 
 from dmftnet.data.exact_loops import ReferenceStore
-from dmftnet.physics.impurity.problem import ImpurityProblem
 from dmftnet.physics.analysis.quasiparticle import matsubara_weight
+from dmftnet.physics.impurity.problem import ImpurityProblem
 
 Y = (0.005, 0.01, 0.02)
 NRG = {  # Z(iy), and Z at y -> 0 (docs/physics, calibration)

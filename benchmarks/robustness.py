@@ -17,14 +17,14 @@ from rich.console import Console
 from rich.table import Table
 
 from dmftnet.models.solvers.network import NetworkSolver
+from dmftnet.physics.analysis.observables import gap
 from dmftnet.physics.dmft.loop import DMFTLoop
+from dmftnet.physics.dmft.starts import one_orbital_problem
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.problem import ImpurityProblem
 from dmftnet.physics.lattices.density_of_states import Bethe
-from dmftnet.physics.analysis.observables import gap
-from dmftnet.physics.solvers.perturbative.ipt import IptSolver
 from dmftnet.physics.solvers.krylov.ras import RasSolver
-from dmftnet.physics.dmft.starts import one_orbital_problem
+from dmftnet.physics.solvers.perturbative.ipt import IptSolver
 
 NOISE, REPEATS = 1e-12, 10
 SOLVERS = {"ras": RasSolver, "network": lambda: NetworkSolver("weights"), "ipt": IptSolver}

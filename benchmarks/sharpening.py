@@ -18,16 +18,16 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from dmftnet.evaluation.exact_loops import load_references
 from dmftnet.data.labels import network_spectrum
-from dmftnet.physics.dmft.loop import DMFTLoop
-from dmftnet.physics.grids.real_axis import FrequencyGrid
-from dmftnet.physics.impurity.problem import ImpurityProblem, SerialBatch
-from dmftnet.physics.lattices.density_of_states import Bethe
+from dmftnet.evaluation.exact_loops import load_references
 from dmftnet.physics.analysis.observables import kl_divergence
 from dmftnet.physics.analysis.quasiparticle import quasiparticle_weights
 from dmftnet.physics.analysis.resolution import sharpened
+from dmftnet.physics.dmft.loop import DMFTLoop
+from dmftnet.physics.grids.real_axis import FrequencyGrid
+from dmftnet.physics.impurity.problem import ImpurityProblem, SerialBatch
 from dmftnet.physics.impurity.solutions import CurveSolution
+from dmftnet.physics.lattices.density_of_states import Bethe
 from dmftnet.physics.solvers.krylov.ras import RasSolver
 
 RESOLUTION = (0.006, 0.06)

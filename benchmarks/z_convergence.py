@@ -18,11 +18,11 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from dmftnet.physics.dmft.files import summarize
 from dmftnet.physics.dmft.loop import DMFTLoop
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.problem import ImpurityProblem
 from dmftnet.physics.lattices.density_of_states import Bethe
-from dmftnet.physics.dmft.files import summarize
 from dmftnet.physics.solvers.krylov.ras import RasSolver
 
 # (bath sites, stretch, depths, block-Lanczos steps)

@@ -47,8 +47,8 @@ import evaluate  # noqa: E402
 import generate  # noqa: E402
 import ship  # noqa: E402
 import train  # noqa: E402
-from dmftnet.callbacks.latent_map import latent_map  # noqa: E402
 from dmftnet.config import run as run_script  # noqa: E402
+from dmftnet.evaluation.latent_map import latent_map  # noqa: E402
 
 SCRIPTS = {"dmft": dmft, "generate": generate, "train": train, "evaluate": evaluate, "ship": ship}
 SHARES = {"dmft": 0.36, "generate": 0.2, "train": 0.2, "evaluate": 0.12, "ship": 0.12}

@@ -20,16 +20,16 @@ from numpy.random import Generator
 from safetensors.numpy import load_file, save_file
 from toy_files import ANGLES, GRID, RESOLUTION, make_checkpoint, make_dataset, make_references
 
-from dmftnet.data.plans.collected import ProblemCollector
 from dmftnet.data.datamodule import SpectralDataModule
+from dmftnet.data.plans.collected import ProblemCollector
+from dmftnet.models.shipping.shipped import save_shipped
 from dmftnet.models.solvers.applicability import TrainingDistance
 from dmftnet.models.training.checkpoint import describe_data
-from dmftnet.models.shipping.shipped import save_shipped
+from dmftnet.physics.dmft.files import save_solution, summarize
 from dmftnet.physics.dmft.loop import DMFTLoop
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.problem import ImpurityProblem
 from dmftnet.physics.lattices.density_of_states import Bethe
-from dmftnet.physics.dmft.files import save_solution, summarize
 from dmftnet.physics.solvers.krylov.ras import RasSolver
 
 SMALL = RasSolver(depths=("all", 2), n_bath=5, n_lanczos=10, broadening=(0.05, 0.1))

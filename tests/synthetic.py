@@ -10,12 +10,12 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from dmftnet.data.labels import SpectralArrays
+from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.grids.rotation import (
     rotation_kernel,
     rotation_kernel_derivative,
     smoothing_kernel,
 )
-from dmftnet.physics.grids.real_axis import FrequencyGrid
 
 GRID = {"w_min": 0.02, "w_max": 6.0, "n_w": 32}
 ANGLES = (0.1, 0.2)

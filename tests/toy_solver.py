@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from dmftnet.errors import ConvergenceError
-from dmftnet.physics.impurity.problem import ImpurityProblem, SerialBatch
 from dmftnet.physics.impurity.poles import ResponsePoles
+from dmftnet.physics.impurity.problem import ImpurityProblem, SerialBatch
 from dmftnet.physics.impurity.solutions import PoleSolution
 
 

@@ -15,6 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dmftnet import checks
+from dmftnet.callbacks.common import PeriodicCallback
+from dmftnet.errors import DmftnetError
 from dmftnet.evaluation.closure import (
     LoopSettings,
     close_loops,
@@ -22,10 +24,9 @@ from dmftnet.evaluation.closure import (
     closure_table,
     spectra_panels,
 )
-from dmftnet.callbacks.common import PeriodicCallback, evaluating
 from dmftnet.evaluation.exact_loops import Reference, load_references
-from dmftnet.errors import DmftnetError
 from dmftnet.models.solvers.network import NetworkSolver
+from dmftnet.models.training.scoring import evaluating
 from dmftnet.report import figures
 
 

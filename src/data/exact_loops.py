@@ -39,10 +39,10 @@ from dmftnet.data.labels import network_spectrum
 from dmftnet.data.plans.sampling import STARTS
 from dmftnet.data.store import STATUS, grid_of
 from dmftnet.errors import InvalidProblemError, StoreError
+from dmftnet.physics.analysis.quasiparticle import QuasiparticleWeight, quasiparticle_weight
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.problem import ImpurityProblem
 from dmftnet.physics.lattices.density_of_states import Bethe, DensityOfStates, Lattice
-from dmftnet.physics.analysis.quasiparticle import QuasiparticleWeight, quasiparticle_weight
 
 SCHEMA = "dmftnet-references"
 VERSION = 2

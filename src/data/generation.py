@@ -22,12 +22,12 @@ from dmftnet.data.jobfile import Columns, JobJournal
 from dmftnet.data.plans.sampling import SPLITS, STARTS, Trajectory, TrajectorySampler
 from dmftnet.data.store import SCHEMA, STATUS, VERSION
 from dmftnet.errors import DmftnetError, SettingError, SpaceTooLargeError
+from dmftnet.physics.analysis.resolution import FiniteResolution, at_resolution
 from dmftnet.physics.dmft.loop import DMFTLoop, Iteration
+from dmftnet.physics.dmft.mixing import LinearMixing
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.problem import ImpurityProblem, ImpuritySolution, ImpuritySolver
 from dmftnet.physics.lattices.density_of_states import Lattice
-from dmftnet.physics.dmft.mixing import LinearMixing
-from dmftnet.physics.analysis.resolution import FiniteResolution, at_resolution
 
 NORM_TOLERANCE = 0.02
 """Largest error of the norm of G (poles, and curve on the grid), and of the filling."""

@@ -42,10 +42,10 @@ from safetensors.numpy import load_file, save_file
 
 from dmftnet.data.store import SpectralStore
 from dmftnet.errors import StoreError
-from dmftnet.physics.grids.rotation import rotation_kernel, rotation_kernel_derivative
-from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.analysis.resolution import at_resolution, scaled_to
 from dmftnet.physics.analysis.self_energy import dyson_spectrum
+from dmftnet.physics.grids.real_axis import FrequencyGrid
+from dmftnet.physics.grids.rotation import rotation_kernel, rotation_kernel_derivative
 from dmftnet.provenance import sha256, sha256_of_all
 
 BARE = 1 / 3

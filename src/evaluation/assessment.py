@@ -17,22 +17,22 @@ from typing import Any
 import numpy as np
 
 from dmftnet import checks
+from dmftnet.data.datamodule import BLOCKS, SpectralDataModule
+from dmftnet.errors import StoreError
 from dmftnet.evaluation.calibration import Calibration, calibration
 from dmftnet.evaluation.closure import LoopSettings
 from dmftnet.evaluation.hysteresis import BRANCHES, BranchPath, HysteresisSettings, follow
-from dmftnet.callbacks.kl_stability import Stability, stability
-from dmftnet.callbacks.latent_map import LatentMap, map_of_model
+from dmftnet.evaluation.latent_map import LatentMap, map_of_model
 from dmftnet.evaluation.loop_sets import LoopSet, close_all
+from dmftnet.evaluation.stability import Stability, stability
 from dmftnet.evaluation.targets import targets
 from dmftnet.evaluation.variants import is_zero_lam, variant_table
-from dmftnet.data.datamodule import BLOCKS, SpectralDataModule
-from dmftnet.errors import StoreError
+from dmftnet.models.networks.spectral_model import SpectralModel
+from dmftnet.models.shipping.shipped import load_ensemble
+from dmftnet.models.solvers.network import NetworkSolver
 from dmftnet.models.training.checkpoint import DESCRIPTION, build_model, load_model
 from dmftnet.models.training.fine_tuning import training_seconds
-from dmftnet.models.solvers.network import NetworkSolver
 from dmftnet.models.training.scoring import hybridization_kl, kl_summary
-from dmftnet.models.shipping.shipped import load_ensemble
-from dmftnet.models.networks.spectral_model import SpectralModel
 
 BASELINES = {
     "nearest neighbour": "dmftnet.models.training.baselines.NearestNeighbour",

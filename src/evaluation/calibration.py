@@ -11,12 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dmftnet.callbacks.common import evaluating
-from dmftnet.callbacks.kl_stability import rank_correlation
 from dmftnet.data.labels import SpectralArrays
-from dmftnet.models.shipping.ensemble import Ensemble, disagreement
-from dmftnet.models.training.scoring import predict_members
+from dmftnet.evaluation.stability import rank_correlation
 from dmftnet.models.networks.spectral_model import SpectralModel
+from dmftnet.models.shipping.ensemble import Ensemble, disagreement
+from dmftnet.models.training.scoring import evaluating, predict_members
 
 LEFT_OUT = 0.2
 

@@ -17,17 +17,17 @@ from typing import Any
 import numpy as np
 
 from dmftnet import checks
-from dmftnet.evaluation.exact_loops import Reference
 from dmftnet.data.exact_loops import lattice_named
-from dmftnet.physics.dmft.loop import DMFTLoop, DMFTResult
-from dmftnet.physics.dmft.filling import solve_filling
-from dmftnet.physics.grids.real_axis import FrequencyGrid
-from dmftnet.physics.impurity.problem import ImpurityProblem, ImpuritySolver
-from dmftnet.physics.lattices.density_of_states import Lattice
+from dmftnet.evaluation.exact_loops import Reference
 from dmftnet.physics.analysis.observables import kl_divergence
 from dmftnet.physics.analysis.phases import phase_of_solution
 from dmftnet.physics.dmft.files import summarize
+from dmftnet.physics.dmft.filling import solve_filling
+from dmftnet.physics.dmft.loop import DMFTLoop, DMFTResult
 from dmftnet.physics.dmft.starts import starting_hybridization
+from dmftnet.physics.grids.real_axis import FrequencyGrid
+from dmftnet.physics.impurity.problem import ImpurityProblem, ImpuritySolver
+from dmftnet.physics.lattices.density_of_states import Lattice
 from dmftnet.report.figures import Panel
 from dmftnet.report.html import Table
 

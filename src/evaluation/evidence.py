@@ -24,18 +24,18 @@ from typing import Any
 
 import numpy as np
 
-from dmftnet.evaluation.closure import LoopSettings, close_loops
-from dmftnet.evaluation.exact_loops import load_references
 from dmftnet.data.datamodule import BLOCKS, SpectralDataModule
 from dmftnet.data.labels import SpectralArrays
-from dmftnet.models.solvers.applicability import TrainingDistance
+from dmftnet.evaluation.closure import LoopSettings, close_loops
+from dmftnet.evaluation.exact_loops import load_references
+from dmftnet.models.networks.spectral_model import SpectralModel
 from dmftnet.models.shipping.ensemble import disagreement
+from dmftnet.models.solvers.applicability import TrainingDistance
 from dmftnet.models.solvers.network import NetworkSolver
 from dmftnet.models.training.scoring import answers, kl_summary, predict_members
-from dmftnet.models.networks.spectral_model import SpectralModel
-from dmftnet.physics.impurity.problem import ImpurityProblem
 from dmftnet.physics.analysis.observables import kl_divergence
 from dmftnet.physics.analysis.resolution import sharpened
+from dmftnet.physics.impurity.problem import ImpurityProblem
 
 BATCH = 64
 LOOP = LoopSettings(max_iterations=150)

@@ -11,11 +11,11 @@ import numpy as np
 
 from dmftnet.data.exact_loops import References, ReferenceStore, lattice_named
 from dmftnet.errors import StoreError
-from dmftnet.physics.grids.real_axis import FrequencyGrid
-from dmftnet.physics.impurity.problem import ImpurityProblem
 from dmftnet.physics.analysis.phases import phase_of
 from dmftnet.physics.analysis.quasiparticle import quasiparticle_weight
 from dmftnet.physics.analysis.self_energy import dyson_self_energy
+from dmftnet.physics.grids.real_axis import FrequencyGrid
+from dmftnet.physics.impurity.problem import ImpurityProblem
 
 
 @dataclass(frozen=True, eq=False)

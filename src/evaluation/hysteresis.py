@@ -17,16 +17,16 @@ from typing import Any
 import numpy as np
 
 from dmftnet import checks
-from dmftnet.evaluation.closure import LoopSettings
 from dmftnet.data.exact_loops import ReferenceStore, lattice_named
 from dmftnet.data.plans.sampling import STARTS
 from dmftnet.errors import DmftnetError
-from dmftnet.physics.dmft.loop import DMFTResult, continue_in_U
-from dmftnet.physics.grids.real_axis import FrequencyGrid
-from dmftnet.physics.impurity.problem import ImpurityProblem, ImpuritySolver
+from dmftnet.evaluation.closure import LoopSettings
 from dmftnet.physics.analysis.phases import phase_of, phase_of_solution, pinned_share
 from dmftnet.physics.analysis.quasiparticle import quasiparticle_weights
+from dmftnet.physics.dmft.loop import DMFTResult, continue_in_U
 from dmftnet.physics.dmft.starts import starting_hybridization
+from dmftnet.physics.grids.real_axis import FrequencyGrid
+from dmftnet.physics.impurity.problem import ImpurityProblem, ImpuritySolver
 from dmftnet.report.figures import Branch
 
 BRANCHES = ("metal", "insulator")

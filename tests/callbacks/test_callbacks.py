@@ -14,6 +14,10 @@ from lightning.pytorch.loggers import CSVLogger, WandbLogger
 from synthetic import SyntheticDataModule
 
 from dmftnet.callbacks import latent_map as latent_module
+from dmftnet.callbacks.dmft_closure import DmftClosure
+from dmftnet.callbacks.kl_stability import KLStability, stability
+from dmftnet.callbacks.latent_map import LatentMapCallback, latent_map, map_of_model
+from dmftnet.errors import DmftnetError, StoreError
 from dmftnet.evaluation.closure import (
     COLUMNS,
     LoopSettings,
@@ -21,18 +25,14 @@ from dmftnet.evaluation.closure import (
     closure_scalars,
     closure_table,
 )
-from dmftnet.callbacks.dmft_closure import DmftClosure
 from dmftnet.evaluation.exact_loops import load_references
-from dmftnet.callbacks.kl_stability import KLStability, stability
-from dmftnet.callbacks.latent_map import LatentMapCallback, latent_map, map_of_model
-from dmftnet.errors import DmftnetError, StoreError
-from dmftnet.models.training.losses import DerivativeLoss
 from dmftnet.models.solvers.network import NetworkSolver
+from dmftnet.models.training.losses import DerivativeLoss
 from dmftnet.models.training.module import SpectralModule
-from dmftnet.physics.grids.real_axis import FrequencyGrid
-from dmftnet.physics.impurity.problem import SerialBatch
 from dmftnet.physics.analysis.observables import kl_divergence
 from dmftnet.physics.analysis.self_energy import dyson_spectrum
+from dmftnet.physics.grids.real_axis import FrequencyGrid
+from dmftnet.physics.impurity.problem import SerialBatch
 from dmftnet.physics.impurity.solutions import CurveSolution
 
 SETTINGS = LoopSettings(tolerance=1e-4, max_iterations=15)

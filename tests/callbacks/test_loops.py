@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import toy_files
 
+from dmftnet.data.exact_loops import ReferenceStore
+from dmftnet.errors import DmftnetError
 from dmftnet.evaluation.closure import LoopSettings, close_fillings, close_loops, closure_scalars
 from dmftnet.evaluation.exact_loops import load_references
 from dmftnet.evaluation.hysteresis import (
@@ -15,13 +17,11 @@ from dmftnet.evaluation.hysteresis import (
     exact_paths,
     follow,
 )
-from dmftnet.data.exact_loops import ReferenceStore
-from dmftnet.errors import DmftnetError
+from dmftnet.physics.analysis.self_energy import dyson_spectrum
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.problem import SerialBatch
-from dmftnet.physics.lattices.density_of_states import semicircle
-from dmftnet.physics.analysis.self_energy import dyson_spectrum
 from dmftnet.physics.impurity.solutions import CurveSolution
+from dmftnet.physics.lattices.density_of_states import semicircle
 
 GRID = FrequencyGrid.geometric(1e-2, 8.0, 200)
 SETTINGS = LoopSettings(1e-4, 40)

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 import toy_files
 
-from dmftnet.data.plans.collected import ProblemCollector, read_collected
 from dmftnet.data.columns import Column
+from dmftnet.data.exact_loops import ReferenceStore
 from dmftnet.data.jobfile import JobJournal
 from dmftnet.data.labels import cached_labels
-from dmftnet.data.exact_loops import ReferenceStore
+from dmftnet.data.plans.collected import ProblemCollector, read_collected
 from dmftnet.data.store import SpectralStore
 from dmftnet.errors import StoreError
 from dmftnet.physics.grids.real_axis import FrequencyGrid

@@ -12,8 +12,8 @@ from dmftnet.data.plans.sampling import TrajectorySampler
 from dmftnet.data.store import STATUS, SpectralStore
 from dmftnet.errors import DmftnetError
 from dmftnet.physics.grids.real_axis import FrequencyGrid
-from dmftnet.physics.lattices.density_of_states import Bethe, semicircle
 from dmftnet.physics.impurity.solutions import CurveSolution
+from dmftnet.physics.lattices.density_of_states import Bethe, semicircle
 
 COARSE = FrequencyGrid.geometric(3e-3, 6.0, 80)
 RESOLUTION = (0.006, 0.06)

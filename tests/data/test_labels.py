@@ -13,10 +13,10 @@ from dmftnet.data.labels import cached_labels, fine_spectra, make_labels, networ
 from dmftnet.data.plans.sampling import Trajectory, TrajectorySampler
 from dmftnet.data.store import SpectralStore
 from dmftnet.errors import StoreError
-from dmftnet.physics.grids.rotation import rotation_kernel
-from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.analysis.observables import kl_divergence
 from dmftnet.physics.analysis.resolution import at_resolution
+from dmftnet.physics.grids.real_axis import FrequencyGrid
+from dmftnet.physics.grids.rotation import rotation_kernel
 
 GRID = FrequencyGrid.geometric(3e-3, 6.0, 160)
 ANGLES = (0.1, 0.2)

@@ -6,15 +6,15 @@ import pytest
 from toy_dataset import make_file
 from toy_solver import ToySolver
 
+from dmftnet.data.exact_loops import KINDS, ReferenceStore
 from dmftnet.data.labels import network_spectrum
 from dmftnet.data.plans.exact_loops import ReferencePlan
-from dmftnet.data.exact_loops import KINDS, ReferenceStore
 from dmftnet.errors import InvalidProblemError, StoreError
+from dmftnet.physics.analysis.quasiparticle import matsubara_weight
 from dmftnet.physics.dmft.loop import DMFTLoop
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.problem import ImpurityProblem
 from dmftnet.physics.lattices.density_of_states import Bethe
-from dmftnet.physics.analysis.quasiparticle import matsubara_weight
 from dmftnet.physics.solvers.krylov.ed import EdSolver
 from dmftnet.physics.solvers.krylov.ras import RasSolver
 

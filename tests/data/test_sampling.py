@@ -3,12 +3,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dmftnet.data.plans.random_spectra import agnostic_spectrum, quasiparticle_spectrum, random_bands
+from dmftnet.data.plans.random_spectra import (
+    agnostic_spectrum,
+    quasiparticle_spectrum,
+    random_bands,
+)
 from dmftnet.data.plans.sampling import SPLITS, STARTS, TrajectorySampler
 from dmftnet.errors import InvalidProblemError
+from dmftnet.physics.dmft.starts import starting_hybridization
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.lattices.density_of_states import Bethe
-from dmftnet.physics.dmft.starts import starting_hybridization
 
 GRID = FrequencyGrid.geometric(1e-3, 8.0, 400)
 

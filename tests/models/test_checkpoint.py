@@ -9,16 +9,33 @@ import yaml
 from synthetic import ANGLES, GRID, RESOLUTION, SyntheticDataModule, make_arrays
 
 from dmftnet.errors import DmftnetError, StoreError
-from dmftnet.models.training.checkpoint import build_model, describe_data, load_model, save_model
 from dmftnet.models.training.baselines import Baseline
+from dmftnet.models.training.checkpoint import build_model, describe_data, load_model, save_model
 
 ROTATED = {"_target_": "dmftnet.models.networks.heads.RotatedHead"}
 MODELS = {
     "mlp": {"_target_": "dmftnet.models.networks.mlp.MLP", "width": 16, "n_blocks": 1},
-    "crossattn": {"_target_": "dmftnet.models.networks.crossattn.CrossAttention", "width": 8, "n_heads": 2},
-    "crossquery": {"_target_": "dmftnet.models.networks.crossquery.CrossQuery", "width": 8, "n_heads": 2},
-    "encdec": {"_target_": "dmftnet.models.networks.encdec.EncoderDecoder", "width": 8, "n_heads": 2},
-    "film": {"_target_": "dmftnet.models.networks.film.Film", "width": 8, "n_heads": 2, "n_blocks": 1},
+    "crossattn": {
+        "_target_": "dmftnet.models.networks.crossattn.CrossAttention",
+        "width": 8,
+        "n_heads": 2,
+    },
+    "crossquery": {
+        "_target_": "dmftnet.models.networks.crossquery.CrossQuery",
+        "width": 8,
+        "n_heads": 2,
+    },
+    "encdec": {
+        "_target_": "dmftnet.models.networks.encdec.EncoderDecoder",
+        "width": 8,
+        "n_heads": 2,
+    },
+    "film": {
+        "_target_": "dmftnet.models.networks.film.Film",
+        "width": 8,
+        "n_heads": 2,
+        "n_blocks": 1,
+    },
     "kernel_ridge": {"_target_": "dmftnet.models.training.baselines.KernelRidgeRegression"},
     "nearest_neighbour": {"_target_": "dmftnet.models.training.baselines.NearestNeighbour"},
 }
@@ -100,7 +117,10 @@ def test_truncated_weights(saved):
         ({"schema_version": 99}, "schema version 99"),
         ({"model": {"_target_": "os.system"}}, "is not part of dmftnet.models"),
         ({"model": {"_target_": "dmftnet.models.networks.mlp.Nothing"}}, "does not exist"),
-        ({"model": {"_target_": "dmftnet.models.networks.mlp.MLP", "depth": 3}}, "MLP cannot be built"),
+        (
+            {"model": {"_target_": "dmftnet.models.networks.mlp.MLP", "depth": 3}},
+            "MLP cannot be built",
+        ),
     ],
 )
 def test_bad_description(saved, change, message):

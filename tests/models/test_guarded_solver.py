@@ -10,15 +10,15 @@ from toy_solver import ToySolver
 
 from dmftnet.data.plans.collected import read_collected
 from dmftnet.errors import DmftnetError, DmftnetWarning
-from dmftnet.models.solvers.applicability import Applicability, TrainingDistance
 from dmftnet.models.shipping.ensemble import Ensemble
+from dmftnet.models.solvers.applicability import Applicability, TrainingDistance
 from dmftnet.models.solvers.guarded import GuardedSolver
 from dmftnet.models.solvers.network import NetworkSolver
+from dmftnet.physics.dmft.files import summarize
 from dmftnet.physics.dmft.loop import DMFTLoop
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.problem import ImpurityProblem
 from dmftnet.physics.lattices.density_of_states import Bethe
-from dmftnet.physics.dmft.files import summarize
 
 FREQUENCIES = FrequencyGrid.geometric(**GRID)
 EVERYTHING, NOTHING = {"spread": 1e9}, {"spread": -1.0}

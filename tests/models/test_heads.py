@@ -8,9 +8,9 @@ from toy_networks import HEADS, NETWORKS
 
 from dmftnet.errors import DmftnetError
 from dmftnet.models.training.checkpoint import build_model
-from dmftnet.physics.grids.rotation import rotation_kernel
-from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.analysis.observables import kl_divergence
+from dmftnet.physics.grids.real_axis import FrequencyGrid
+from dmftnet.physics.grids.rotation import rotation_kernel
 
 
 @pytest.fixture(params=sorted(NETWORKS))

@@ -8,8 +8,8 @@ import torch
 from synthetic import ANGLES
 
 from dmftnet.errors import DmftnetError, InvalidProblemError
-from dmftnet.models.training.checkpoint import build_model, save_model
 from dmftnet.models.solvers.network import NetworkSolver
+from dmftnet.models.training.checkpoint import build_model, save_model
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.problem import ImpurityProblem, ImpuritySolution, ImpuritySolver
 

@@ -8,12 +8,12 @@ import yaml
 
 from dmftnet.data.exact_loops import ReferenceStore
 from dmftnet.models.solvers.network import NetworkSolver
+from dmftnet.physics.analysis.observables import kl_divergence
 from dmftnet.physics.dmft.loop import DMFTLoop
+from dmftnet.physics.dmft.mixing import LinearMixing
+from dmftnet.physics.dmft.starts import starting_hybridization
 from dmftnet.physics.impurity.problem import ImpurityProblem
 from dmftnet.physics.lattices.density_of_states import Bethe, DensityOfStates
-from dmftnet.physics.dmft.mixing import LinearMixing
-from dmftnet.physics.analysis.observables import kl_divergence
-from dmftnet.physics.dmft.starts import starting_hybridization
 from dmftnet.provenance import sha256_of_all
 
 ROOT = Path(__file__).resolve().parents[2]

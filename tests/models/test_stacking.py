@@ -5,9 +5,9 @@ import torch
 from synthetic import ANGLES, GRID, RESOLUTION, make_arrays
 from toy_networks import HEADS, NETWORKS
 
-from dmftnet.models.training.checkpoint import build_model
 from dmftnet.models.shipping.ensemble import Ensemble
 from dmftnet.models.shipping.stacking import alike
+from dmftnet.models.training.checkpoint import build_model
 
 
 def inputs(n=4):

@@ -13,8 +13,8 @@ from synthetic import ANGLES, GRID, RESOLUTION, SyntheticDataModule
 from dmftnet.errors import ConvergenceError, DmftnetError
 from dmftnet.models.training.checkpoint import build_model
 from dmftnet.models.training.losses import DerivativeLoss, TaylorLoss
-from dmftnet.models.training.scoring import hybridization_kl, kl_summary, real_axis_kl
 from dmftnet.models.training.module import SpectralModule
+from dmftnet.models.training.scoring import hybridization_kl, kl_summary, real_axis_kl
 
 EPOCHS = 4
 
@@ -36,7 +36,9 @@ FILM = {"_target_": "dmftnet.models.networks.film.Film", "n_blocks": 1}
 def make_module(head="DirectHead", lr=3e-3, net=SEED, loss=None, **options):
     torch.manual_seed(0)
     net = {"width": 8, "n_heads": 2, **net}
-    model = build_model(net, {"_target_": f"dmftnet.models.networks.heads.{head}"}, GRID, ANGLES, RESOLUTION)
+    model = build_model(
+        net, {"_target_": f"dmftnet.models.networks.heads.{head}"}, GRID, ANGLES, RESOLUTION
+    )
     optimizer = partial(torch.optim.AdamW, lr=lr)
     hyperparameters = {"lr": lr, "grid": GRID}
     return SpectralModule(

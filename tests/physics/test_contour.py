@@ -7,13 +7,13 @@ from hypothesis import strategies as st
 
 from dmftnet.errors import ConvergenceError, InvalidProblemError
 from dmftnet.physics import contour
+from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.grids.rotation import (
     first_order_reconstruction,
     rotation_kernel,
     rotation_kernel_derivative,
     smoothing_kernel,
 )
-from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.poles import PoleSpectrum
 
 GRID = FrequencyGrid.geometric(2e-3, 6.0, 200)

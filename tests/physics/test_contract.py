@@ -12,20 +12,20 @@ from physics.properties import assert_causal, assert_particle_hole, assert_sum_r
 from synthetic import ANGLES, RESOLUTION
 
 from dmftnet.errors import InvalidProblemError
-from dmftnet.models.solvers.applicability import Applicability
-from dmftnet.models.training.checkpoint import build_model
 from dmftnet.models.shipping.ensemble import Ensemble
+from dmftnet.models.solvers.applicability import Applicability
 from dmftnet.models.solvers.guarded import GuardedSolver
 from dmftnet.models.solvers.network import NetworkSolver
+from dmftnet.models.training.checkpoint import build_model
+from dmftnet.physics.analysis.observables import exact_moments
+from dmftnet.physics.analysis.self_energy import dyson_spectrum
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.problem import ImpurityProblem, ImpuritySolution, ImpuritySolver
 from dmftnet.physics.lattices.density_of_states import semicircle
-from dmftnet.physics.analysis.observables import exact_moments
-from dmftnet.physics.analysis.self_energy import dyson_spectrum
 from dmftnet.physics.solvers.krylov.ed import EdSolver
+from dmftnet.physics.solvers.krylov.ras import RasSolver
 from dmftnet.physics.solvers.perturbative.ipt import IptSolver
 from dmftnet.physics.solvers.tensor.mps import MpsSolver
-from dmftnet.physics.solvers.krylov.ras import RasSolver
 
 NETWORK_GRID = {"w_min": 5e-3, "w_max": 8.0, "n_w": 200}
 GRID = FrequencyGrid.geometric(**NETWORK_GRID)

@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 
 from dmftnet.errors import InvalidProblemError
-from dmftnet.physics.dmft.loop import DMFTLoop, continue_in_U
-from dmftnet.physics.dmft.filling import solve_filling
-from dmftnet.physics.grids.real_axis import FrequencyGrid
-from dmftnet.physics.impurity.problem import ImpurityProblem, SerialBatch
-from dmftnet.physics.lattices.density_of_states import Bethe, DensityOfStates, Fixed, semicircle
-from dmftnet.physics.dmft.mixing import AndersonMixing, LinearMixing
 from dmftnet.physics.analysis.observables import gap
 from dmftnet.physics.analysis.self_energy import dyson_spectrum
-from dmftnet.physics.impurity.solutions import CurveSolution
 from dmftnet.physics.dmft.files import summarize
+from dmftnet.physics.dmft.filling import solve_filling
+from dmftnet.physics.dmft.loop import DMFTLoop, continue_in_U
+from dmftnet.physics.dmft.mixing import AndersonMixing, LinearMixing
 from dmftnet.physics.dmft.starts import one_orbital_problem, starting_hybridization
+from dmftnet.physics.grids.real_axis import FrequencyGrid
+from dmftnet.physics.impurity.problem import ImpurityProblem, SerialBatch
+from dmftnet.physics.impurity.solutions import CurveSolution
+from dmftnet.physics.lattices.density_of_states import Bethe, DensityOfStates, Fixed, semicircle
 
 GRID = FrequencyGrid.geometric(1e-3, 8.0, 240)
 

@@ -9,13 +9,13 @@ from functools import cache
 import numpy as np
 import pytest
 
-from dmftnet.physics.dmft.loop import DMFTLoop
-from dmftnet.physics.grids.real_axis import FrequencyGrid
-from dmftnet.physics.lattices.density_of_states import Bethe
 from dmftnet.physics.analysis.observables import gap
 from dmftnet.physics.analysis.quasiparticle import matsubara_weight, quasiparticle_weights
-from dmftnet.physics.solvers.krylov.ras import RasSolver
+from dmftnet.physics.dmft.loop import DMFTLoop
 from dmftnet.physics.dmft.starts import one_orbital_problem
+from dmftnet.physics.grids.real_axis import FrequencyGrid
+from dmftnet.physics.lattices.density_of_states import Bethe
+from dmftnet.physics.solvers.krylov.ras import RasSolver
 
 GRID = FrequencyGrid.geometric()
 

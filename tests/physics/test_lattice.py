@@ -6,8 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dmftnet.errors import InvalidProblemError
+from dmftnet.physics.analysis.self_energy import dyson_spectrum
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.problem import ImpurityProblem
+from dmftnet.physics.impurity.solutions import CurveSolution
 from dmftnet.physics.lattices.density_of_states import (
     Bethe,
     DensityOfStates,
@@ -17,8 +19,6 @@ from dmftnet.physics.lattices.density_of_states import (
     semicircle,
     square_density,
 )
-from dmftnet.physics.analysis.self_energy import dyson_spectrum
-from dmftnet.physics.impurity.solutions import CurveSolution
 
 GRID = FrequencyGrid.geometric(1e-3, 8.0, 400)
 FORMULAS = {

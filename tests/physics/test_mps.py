@@ -10,17 +10,17 @@ from physics.kanamori import Kanamori
 from dmftnet.errors import DmftnetWarning, InvalidProblemError, SpaceTooLargeError, StoreError
 from dmftnet.physics.bath.discretisation import StarBath
 from dmftnet.physics.grids.real_axis import FrequencyGrid
+from dmftnet.physics.grids.time_contour import TimeContour, signal_of_poles
 from dmftnet.physics.impurity.problem import ImpurityProblem
 from dmftnet.physics.lattices.density_of_states import semicircle
-from dmftnet.physics.solvers.tensor.mps import MpsSolver
 from dmftnet.physics.solvers.tensor.algebra import overlap
 from dmftnet.physics.solvers.tensor.blocks import Truncation
 from dmftnet.physics.solvers.tensor.evolution import Evolution, EvolutionPlan
 from dmftnet.physics.solvers.tensor.impurity import PreparedImpurity
 from dmftnet.physics.solvers.tensor.layout import UP, orbital_of
 from dmftnet.physics.solvers.tensor.model import ImpurityModel
+from dmftnet.physics.solvers.tensor.mps import MpsSolver
 from dmftnet.physics.solvers.tensor.state import ground_state, with_operator
-from dmftnet.physics.grids.time_contour import TimeContour, signal_of_poles
 
 ENERGIES, COUPLINGS = np.array([-0.1, 0.3]), np.array([0.4, 0.35])
 BATH = StarBath(ENERGIES, COUPLINGS)

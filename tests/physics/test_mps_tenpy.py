@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from dmftnet.physics.bath.discretisation import StarBath
-from dmftnet.physics.solvers.tensor.mps import MpsSolver
 from dmftnet.physics.solvers.tensor.impurity import PreparedImpurity
+from dmftnet.physics.solvers.tensor.mps import MpsSolver
 
 SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "mps_tenpy.py"
 

@@ -5,9 +5,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dmftnet.physics.grids.real_axis import FrequencyGrid
-from dmftnet.physics.impurity.problem import ImpurityProblem
-from dmftnet.physics.lattices.density_of_states import semicircle
 from dmftnet.physics.analysis.observables import (
     double_occupancy_from_curves,
     exact_moments,
@@ -17,6 +14,9 @@ from dmftnet.physics.analysis.observables import (
     kl_divergence,
 )
 from dmftnet.physics.analysis.self_energy import dyson_spectrum
+from dmftnet.physics.grids.real_axis import FrequencyGrid
+from dmftnet.physics.impurity.problem import ImpurityProblem
+from dmftnet.physics.lattices.density_of_states import semicircle
 
 GRID = FrequencyGrid.geometric(1e-3, 8.0, 800)
 W = GRID.omega

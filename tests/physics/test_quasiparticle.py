@@ -3,9 +3,6 @@
 import numpy as np
 import pytest
 
-from dmftnet.physics.grids.real_axis import FrequencyGrid
-from dmftnet.physics.impurity.problem import ImpurityProblem
-from dmftnet.physics.lattices.density_of_states import semicircle
 from dmftnet.physics.analysis.quasiparticle import (
     has_pole_at_zero,
     matsubara_self_energy,
@@ -14,7 +11,10 @@ from dmftnet.physics.analysis.quasiparticle import (
     quasiparticle_weights,
 )
 from dmftnet.physics.analysis.self_energy import dyson_spectrum
+from dmftnet.physics.grids.real_axis import FrequencyGrid
+from dmftnet.physics.impurity.problem import ImpurityProblem
 from dmftnet.physics.impurity.solutions import SelfEnergySolution
+from dmftnet.physics.lattices.density_of_states import semicircle
 
 GRID = FrequencyGrid.geometric(1e-3, 8.0, 800)
 W = GRID.omega

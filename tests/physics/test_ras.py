@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from physics.brute_force import BruteForce
 
 from dmftnet.errors import InvalidProblemError, SpaceTooLargeError
+from dmftnet.physics.analysis.quasiparticle import matsubara_weight
 from dmftnet.physics.bath.discretisation import (
     StarBath,
     discretise,
@@ -19,7 +20,6 @@ from dmftnet.physics.bath.discretisation import (
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.problem import ImpurityProblem
 from dmftnet.physics.lattices.density_of_states import semicircle
-from dmftnet.physics.analysis.quasiparticle import matsubara_weight
 from dmftnet.physics.solvers import ras, ras_space
 from dmftnet.physics.solvers.krylov.ras import RasSolver, Sector
 from dmftnet.physics.solvers.krylov.ras_space import resolve_depths, spin_strings

@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 
 from dmftnet.errors import InvalidProblemError
-from dmftnet.physics.grids.real_axis import FrequencyGrid
-from dmftnet.physics.impurity.problem import ImpurityProblem
-from dmftnet.physics.lattices.density_of_states import Bethe, semicircle
 from dmftnet.physics.analysis.resolution import FiniteResolution, at_resolution, sharpened
 from dmftnet.physics.analysis.self_energy import dyson_spectrum
+from dmftnet.physics.grids.real_axis import FrequencyGrid
+from dmftnet.physics.impurity.problem import ImpurityProblem
 from dmftnet.physics.impurity.solutions import CurveSolution
+from dmftnet.physics.lattices.density_of_states import Bethe, semicircle
 
 GRID = FrequencyGrid.geometric(1e-3, 8.0, 600)
 RESOLUTION = (0.006, 0.06)

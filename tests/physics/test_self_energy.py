@@ -7,12 +7,7 @@ from hypothesis import strategies as st
 from physics.brute_force import BruteForce
 
 from dmftnet.errors import InvalidProblemError
-from dmftnet.physics.bath.discretisation import StarBath
-from dmftnet.physics.grids.real_axis import FrequencyGrid
-from dmftnet.physics.impurity.problem import ImpurityProblem
-from dmftnet.physics.lattices.density_of_states import semicircle
 from dmftnet.physics.analysis.observables import exact_moments
-from dmftnet.physics.impurity.poles import ResponsePoles
 from dmftnet.physics.analysis.self_energy import (
     SMALL,
     _hat_integrals,
@@ -21,7 +16,12 @@ from dmftnet.physics.analysis.self_energy import (
     dyson_spectrum,
     improved_self_energy,
 )
+from dmftnet.physics.bath.discretisation import StarBath
+from dmftnet.physics.grids.real_axis import FrequencyGrid
+from dmftnet.physics.impurity.poles import ResponsePoles
+from dmftnet.physics.impurity.problem import ImpurityProblem
 from dmftnet.physics.impurity.solutions import CurveSolution, PoleSolution
+from dmftnet.physics.lattices.density_of_states import semicircle
 from dmftnet.physics.solvers.krylov.ed import EdSolver
 
 GRID = FrequencyGrid.geometric(2e-3, 8.0, 300)

@@ -4,9 +4,7 @@ import numpy as np
 import pytest
 
 from dmftnet.errors import InvalidProblemError
-from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.analysis.observables import kl_divergence
-from dmftnet.physics.impurity.poles import PoleSpectrum
 from dmftnet.physics.analysis.positive_weights import positive_poles, refitted
 from dmftnet.physics.analysis.spectral_analysis import (
     SpectralAnalysis,
@@ -15,6 +13,8 @@ from dmftnet.physics.analysis.spectral_analysis import (
     frequency_cells,
     predict_linearly,
 )
+from dmftnet.physics.grids.real_axis import FrequencyGrid
+from dmftnet.physics.impurity.poles import PoleSpectrum
 
 GRID = FrequencyGrid.geometric(2e-2, 4.0, 150)
 E = np.array([0.2, 0.7, 1.5])

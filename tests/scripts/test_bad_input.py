@@ -87,7 +87,10 @@ def dataset(tmp_path_factory):
         (("solver._target_=no.such.thing",), "solver._target_ = 'no.such.thing' is no class"),
         (("grid=null",), "grid = None: give a section with a class as _target_"),
         (
-            ("lattice._target_=dmftnet.physics.dmft.mixing.LinearMixing", "~lattice.half_bandwidth"),
+            (
+                "lattice._target_=dmftnet.physics.dmft.mixing.LinearMixing",
+                "~lattice.half_bandwidth",
+            ),
             "gives an object of the class LinearMixing, and one of the kind Lattice is needed",
         ),
         (("lattice=nope",), "lattice/nope is unknown; available: bethe, cubic"),

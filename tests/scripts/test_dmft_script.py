@@ -11,8 +11,8 @@ import pytest
 from shell import environment
 
 from dmftnet.errors import StoreError
-from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.dmft.files import SUMMARY_KEYS, load_solution
+from dmftnet.physics.grids.real_axis import FrequencyGrid
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = ("solver.n_bath=11", "solver.depths=[all,4,1]", "solver.n_lanczos=25", "grid.n_w=80")
@@ -85,7 +85,9 @@ def test_loop_without_convergence_writes_what_it_has_then_one_with_it(tmp_path):
     summary = json.loads((tmp_path / "a" / "summary.json").read_text())
     assert summary["converged"] is False and summary["iterations"] == 2
     start = f"start={tmp_path / 'a' / 'solution.h5'}"
-    wide = "solver.broadening=[0.02,0.1]"  # peaks as sharp as ras's own: the map of 11 sites is rough
+    wide = (
+        "solver.broadening=[0.02,0.1]"  # peaks as sharp as ras's own: the map of 11 sites is rough
+    )
     status, out, err = dmft(tmp_path / "b", *LOOSE, start, wide, "lattice=square")
     assert status == 0, err
     assert "KL" in out and "A(0)" in out and "converged: KL" in out
@@ -147,8 +149,8 @@ def test_damaged_and_foreign_solutions_are_refused(fixed, tmp_path):
 
 
 def test_a_solution_moves_to_another_grid(fixed):
-    from dmftnet.physics.lattices.density_of_states import Bethe
     from dmftnet.physics.dmft.starts import starting_hybridization
+    from dmftnet.physics.lattices.density_of_states import Bethe
 
     fine = FrequencyGrid.geometric(1e-3, 8.0, 400)
     spectrum = starting_hybridization(Bethe(), fine, 2.0, -1.0, fixed[0] / "solution.h5")

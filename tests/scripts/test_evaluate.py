@@ -15,9 +15,9 @@ import yaml
 from shell import environment
 
 import evaluate
-from dmftnet.evaluation.assessment import datamodule_of, find_checkpoints
 from dmftnet.config import run
 from dmftnet.errors import StoreError
+from dmftnet.evaluation.assessment import datamodule_of, find_checkpoints
 from dmftnet.models.training.checkpoint import load_model
 from dmftnet.models.training.scoring import kl_summary, real_axis_kl
 from dmftnet.provenance import sha256

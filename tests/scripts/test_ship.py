@@ -10,12 +10,12 @@ import yaml
 from shell import environment
 from toy_files import ANGLES, GRID, RESOLUTION, make_checkpoint, make_dataset, make_references
 
-from dmftnet.data.plans.collected import read_collected
 from dmftnet.data.datamodule import SpectralDataModule
+from dmftnet.data.plans.collected import read_collected
 from dmftnet.data.store import SpectralStore
-from dmftnet.models.training.checkpoint import describe_data
 from dmftnet.models.shipping.ensemble import Ensemble
 from dmftnet.models.solvers.network import NetworkSolver
+from dmftnet.models.training.checkpoint import describe_data
 
 ROOT = Path(__file__).resolve().parents[2]
 GENEROUS = ("calibration.kl=50.0", "calibration.share=0.5")  # the networks are untrained

@@ -14,8 +14,8 @@ import yaml
 from hydra import compose, initialize_config_dir
 from shell import environment
 
-from dmftnet.models.training.checkpoint import load_model
 from dmftnet.models.solvers.network import NetworkSolver
+from dmftnet.models.training.checkpoint import load_model
 
 ROOT = Path(__file__).resolve().parents[2]
 WITH_SYNTHETIC = environment(PYTHONPATH=str(ROOT / "tests"))

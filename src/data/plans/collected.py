@@ -46,13 +46,13 @@ from dmftnet.data.store import SCHEMA as SPECTRA
 from dmftnet.data.store import STATUS
 from dmftnet.data.store import VERSION as SPECTRA_VERSION
 from dmftnet.errors import DmftnetError, StoreError
+from dmftnet.physics.analysis.resolution import at_resolution
 from dmftnet.physics.dmft.loop import Iteration
 from dmftnet.physics.grids.real_axis import FrequencyGrid
-from dmftnet.physics.impurity.problem import ImpurityProblem, ImpuritySolution, ImpuritySolver
-from dmftnet.physics.lattices.density_of_states import Lattice
 from dmftnet.physics.impurity.poles import ResponsePoles
-from dmftnet.physics.analysis.resolution import at_resolution
+from dmftnet.physics.impurity.problem import ImpurityProblem, ImpuritySolution, ImpuritySolver
 from dmftnet.physics.impurity.solutions import PoleSolution
+from dmftnet.physics.lattices.density_of_states import Lattice
 
 SCHEMA = "dmftnet-collected"
 VERSION = 2

@@ -27,12 +27,12 @@ from dmftnet.data.generation import (
 from dmftnet.data.jobfile import Columns
 from dmftnet.data.plans.sampling import TrajectorySampler
 from dmftnet.errors import DmftnetError, SettingError, SpaceTooLargeError
+from dmftnet.physics.analysis.resolution import at_resolution
 from dmftnet.physics.dmft.loop import DMFTLoop, Iteration
+from dmftnet.physics.dmft.mixing import LinearMixing
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.problem import ImpurityProblem, ImpuritySolver
 from dmftnet.physics.lattices.density_of_states import Lattice
-from dmftnet.physics.dmft.mixing import LinearMixing
-from dmftnet.physics.analysis.resolution import at_resolution
 
 
 class DrivenPlan(TrajectoryPlan):

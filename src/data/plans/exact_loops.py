@@ -26,25 +26,25 @@ from typing import Any
 import numpy as np
 
 from dmftnet import checks
-from dmftnet.data.generation import quality
-from dmftnet.data.jobfile import Columns
 from dmftnet.data.exact_loops import (
     KINDS,
     SCHEMA,
     VERSION,
     lattice_named,
 )
+from dmftnet.data.generation import quality
+from dmftnet.data.jobfile import Columns
 from dmftnet.data.plans.sampling import STARTS
 from dmftnet.data.store import STATUS
 from dmftnet.errors import InvalidProblemError
 from dmftnet.physics.analysis import observables
-from dmftnet.physics.dmft.loop import DMFTLoop, DMFTResult, continue_in_U
+from dmftnet.physics.analysis.phases import PINNED, phase_of_solution, pinned_share
 from dmftnet.physics.dmft.filling import solve_filling
+from dmftnet.physics.dmft.loop import DMFTLoop, DMFTResult, continue_in_U
+from dmftnet.physics.dmft.starts import starting_hybridization
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.problem import ImpurityProblem, ImpuritySolver
 from dmftnet.physics.lattices.density_of_states import Lattice
-from dmftnet.physics.analysis.phases import PINNED, phase_of_solution, pinned_share
-from dmftnet.physics.dmft.starts import starting_hybridization
 
 KEYS = {"U", "path", "shift", "filling", "start", "lattice", "settings"}
 SETTINGS = ("tolerance", "zero_tolerance", "max_iterations")

@@ -25,11 +25,15 @@ import numpy as np
 from scipy.stats import qmc
 
 from dmftnet import checks
-from dmftnet.data.plans.random_spectra import agnostic_spectrum, quasiparticle_spectrum, random_bands
+from dmftnet.data.plans.random_spectra import (
+    agnostic_spectrum,
+    quasiparticle_spectrum,
+    random_bands,
+)
 from dmftnet.errors import InvalidProblemError, SettingError
+from dmftnet.physics.dmft.starts import starting_hybridization
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.lattices.density_of_states import Lattice
-from dmftnet.physics.dmft.starts import starting_hybridization
 
 SPLITS = ("train", "val", "test")
 """Names by the integer code that files store."""

@@ -21,8 +21,8 @@ from collections.abc import Mapping, Sequence
 import torch
 
 from dmftnet.models.networks.perturbation import Constants, Inverse, ModifiedIPT
-from dmftnet.physics.grids.rotation import smoothing_kernel
 from dmftnet.physics.grids.real_axis import FrequencyGrid
+from dmftnet.physics.grids.rotation import smoothing_kernel
 
 NAMES = ("ipt", "hybridization", "lower", "middle", "upper")
 MIRRORED = [0, 1, 4, 3, 2, 5, 6]  # which row each becomes under particle-hole mirroring

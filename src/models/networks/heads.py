@@ -30,11 +30,11 @@ from torch import nn
 
 from dmftnet import checks
 from dmftnet.errors import DmftnetError
-from dmftnet.models.networks.network import SpectralNetwork
 from dmftnet.models.networks.guesses import References
+from dmftnet.models.networks.network import SpectralNetwork
 from dmftnet.models.networks.spectral_model import SpectralModel, rotation_matrices
-from dmftnet.physics.grids.rotation import smoothing_kernel
 from dmftnet.physics.grids.real_axis import FrequencyGrid
+from dmftnet.physics.grids.rotation import smoothing_kernel
 
 
 @lru_cache(maxsize=8)

@@ -24,8 +24,8 @@ from dmftnet import checks
 from dmftnet.errors import DmftnetError
 from dmftnet.models.networks.guesses import References
 from dmftnet.models.networks.symmetry import is_even, mirror
-from dmftnet.physics.grids.rotation import rotation_kernel, rotation_kernel_derivative
 from dmftnet.physics.grids.real_axis import FrequencyGrid
+from dmftnet.physics.grids.rotation import rotation_kernel, rotation_kernel_derivative
 
 FINE_FACTOR = 5  # points of the fine grid, on which the rotation is integrated, per network point
 

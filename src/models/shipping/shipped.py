@@ -22,10 +22,10 @@ from safetensors.numpy import load_file, save_file
 
 from dmftnet import checks
 from dmftnet.errors import DmftnetError, StoreError
+from dmftnet.models.networks.spectral_model import SpectralModel
+from dmftnet.models.shipping.ensemble import Ensemble
 from dmftnet.models.solvers.applicability import Applicability, TrainingDistance
 from dmftnet.models.training.checkpoint import WEIGHTS, load_model, read_record, write_description
-from dmftnet.models.shipping.ensemble import Ensemble
-from dmftnet.models.networks.spectral_model import SpectralModel
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 
 TRAINING_POINTS = "training_points.safetensors"

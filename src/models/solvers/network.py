@@ -28,13 +28,13 @@ import numpy as np
 from dmftnet import checks
 from dmftnet.data.labels import network_spectrum
 from dmftnet.errors import DmftnetError, DmftnetWarning
+from dmftnet.models.networks.spectral_model import SpectralModel
+from dmftnet.models.shipping.ensemble import Ensemble, disagreement
+from dmftnet.models.shipping.shipped import load_applicability, load_ensemble
 from dmftnet.models.solvers.applicability import Applicability
 from dmftnet.models.training.checkpoint import load_model
-from dmftnet.models.shipping.ensemble import Ensemble, disagreement
 from dmftnet.models.training.record import MAX_SHARPENING
 from dmftnet.models.training.scoring import answers, predict_members
-from dmftnet.models.shipping.shipped import load_applicability, load_ensemble
-from dmftnet.models.networks.spectral_model import SpectralModel
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.problem import ImpurityProblem, ImpuritySolution, require_one_orbital
 from dmftnet.physics.impurity.solutions import CurveSolution

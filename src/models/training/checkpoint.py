@@ -24,12 +24,12 @@ from safetensors.torch import load_file, save_file
 
 from dmftnet import checks
 from dmftnet.errors import DmftnetError, SettingError, StoreError
-from dmftnet.models.shipping.ensemble import Ensemble
 from dmftnet.models.networks.heads import Head
-from dmftnet.models.training.baselines import Baseline
 from dmftnet.models.networks.network import SpectralNetwork
-from dmftnet.models.training.record import REQUIRED, check_record
 from dmftnet.models.networks.spectral_model import SpectralModel
+from dmftnet.models.shipping.ensemble import Ensemble
+from dmftnet.models.training.baselines import Baseline
+from dmftnet.models.training.record import REQUIRED, check_record
 from dmftnet.provenance import provenance, sha256_of_all
 
 SCHEMA = "dmftnet-model"

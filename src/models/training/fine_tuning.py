@@ -12,9 +12,9 @@ from typing import Any
 
 from dmftnet import checks
 from dmftnet.errors import DmftnetError
-from dmftnet.models.training.checkpoint import load_model
-from dmftnet.models.training.baselines import Baseline
 from dmftnet.models.networks.spectral_model import SpectralModel
+from dmftnet.models.training.baselines import Baseline
+from dmftnet.models.training.checkpoint import load_model
 
 MUST_AGREE = ("model", "head", "grid")
 

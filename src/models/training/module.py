@@ -21,8 +21,8 @@ from torch import nn
 
 from dmftnet import checks
 from dmftnet.errors import ConvergenceError, DmftnetError
-from dmftnet.models.training.scoring import kl_summary
 from dmftnet.models.networks.spectral_model import SpectralModel, select
+from dmftnet.models.training.scoring import kl_summary
 from dmftnet.physics.analysis.observables import kl_divergence
 
 CHUNK = 256  # problems whose references are computed at once

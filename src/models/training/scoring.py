@@ -6,23 +6,36 @@ itself close to the answer, so that copying it already looks good.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 
 from dmftnet.errors import ConvergenceError
+from dmftnet.models.networks.spectral_model import SpectralModel
 from dmftnet.models.shipping.ensemble import Ensemble
 from dmftnet.models.training.baselines import KernelRidgeRegression, NearestNeighbour
-from dmftnet.models.networks.spectral_model import SpectralModel
-from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.analysis.observables import kl_divergence
 from dmftnet.physics.analysis.resolution import sharpened
+from dmftnet.physics.grids.real_axis import FrequencyGrid
 
 BATCH = 256
 SUMMARY = ("kl_median", "kl_90", "kl_worst", "kl_geometric")
 """What `kl_summary` tells."""
+
+
+@contextmanager
+def evaluating(model: torch.nn.Module) -> Iterator[None]:
+    """Inference mode without dropout; the training flag is put back afterwards."""
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        model.train(was_training)
 
 
 def predict_members(model: SpectralModel, hybridization, params) -> np.ndarray:

@@ -15,8 +15,8 @@ from functools import lru_cache
 import numpy as np
 
 from dmftnet import checks
-from dmftnet.physics.grids.rotation import smoothing_kernel
 from dmftnet.physics.grids.real_axis import FrequencyGrid
+from dmftnet.physics.grids.rotation import smoothing_kernel
 from dmftnet.physics.impurity.problem import ImpurityProblem, ImpuritySolution
 from dmftnet.physics.lattices.density_of_states import Lattice
 

@@ -17,8 +17,8 @@ import numpy as np
 
 from dmftnet.errors import InvalidProblemError
 from dmftnet.physics.grids.real_axis import FrequencyGrid
-from dmftnet.physics.impurity.problem import ImpurityProblem
 from dmftnet.physics.impurity.poles import ResponsePoles, gaussian_kernel
+from dmftnet.physics.impurity.problem import ImpurityProblem
 
 ESTIMATORS = ("improved", "ratio", "dyson")
 ROUNDING = 1e-9  # D, of a positive Im Sigma

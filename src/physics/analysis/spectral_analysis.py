@@ -35,8 +35,8 @@ import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 
 from dmftnet.errors import InvalidProblemError
-from dmftnet.physics.impurity.poles import ResponsePoles
 from dmftnet.physics.analysis.positive_weights import frame_of, positive_poles, refitted
+from dmftnet.physics.impurity.poles import ResponsePoles
 
 METHODS = ("esprit", "linear_prediction", "fourier")
 COARSER = (1.0, 3.0, 10.0, 30.0)  # tolerances of the exponential fit, in those asked for

@@ -30,10 +30,10 @@ import numpy as np
 
 from dmftnet import checks
 from dmftnet.errors import InvalidProblemError, StoreError
-from dmftnet.physics.dmft.loop import DMFTResult
-from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.analysis.observables import gap
 from dmftnet.physics.analysis.quasiparticle import matsubara_weight, quasiparticle_weights
+from dmftnet.physics.dmft.loop import DMFTResult
+from dmftnet.physics.grids.real_axis import FrequencyGrid
 
 SCHEMA, SCHEMA_VERSION = "dmftnet-solution", 1
 Z_AT = 0.01  # D, of Z_matsubara

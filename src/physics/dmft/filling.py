@@ -19,10 +19,10 @@ from scipy.optimize import brentq
 
 from dmftnet import checks
 from dmftnet.errors import InvalidProblemError
-from dmftnet.physics.dmft.loop import DMFTLoop, DMFTResult
-from dmftnet.physics.impurity.problem import ImpurityProblem
 from dmftnet.physics.analysis.observables import gap_edges
+from dmftnet.physics.dmft.loop import DMFTLoop, DMFTResult
 from dmftnet.physics.dmft.starts import shifted
+from dmftnet.physics.impurity.problem import ImpurityProblem
 
 CURVE_ERROR = 0.05
 """Error of n up to which a gapped curve counts as the integer that it must be; noted where it

@@ -30,11 +30,11 @@ import numpy as np
 
 from dmftnet import checks
 from dmftnet.errors import DmftnetWarning, InvalidProblemError, SettingError
+from dmftnet.physics.analysis.observables import kl_divergence
+from dmftnet.physics.dmft.mixing import AndersonMixing, Mixer, Mixing
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.problem import ImpurityProblem, ImpuritySolution, ImpuritySolver
 from dmftnet.physics.lattices.density_of_states import Lattice
-from dmftnet.physics.dmft.mixing import AndersonMixing, Mixer, Mixing
-from dmftnet.physics.analysis.observables import kl_divergence
 
 EIGENVALUE = 0.95
 """Largest eigenvalue of the iteration along its last step at which it counts as about to arrive:

@@ -9,12 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from dmftnet.errors import InvalidProblemError
-from dmftnet.physics.bath.discretisation import StarBath
-from dmftnet.physics.grids.rotation import rotation_kernel
-from dmftnet.physics.grids.real_axis import FrequencyGrid
-from dmftnet.physics.impurity.problem import ImpurityProblem
 from dmftnet.physics.analysis.observables import double_occupancy_from_curves, filling_from_spectrum
-from dmftnet.physics.impurity.poles import ResponsePoles
 from dmftnet.physics.analysis.self_energy import (
     causal,
     dyson_self_energy,
@@ -22,6 +17,11 @@ from dmftnet.physics.analysis.self_energy import (
     improved_self_energy,
     ratio_self_energy,
 )
+from dmftnet.physics.bath.discretisation import StarBath
+from dmftnet.physics.grids.real_axis import FrequencyGrid
+from dmftnet.physics.grids.rotation import rotation_kernel
+from dmftnet.physics.impurity.poles import ResponsePoles
+from dmftnet.physics.impurity.problem import ImpurityProblem
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,8 +7,8 @@ from typing import Any
 
 from dmftnet import checks
 from dmftnet.errors import InvalidProblemError, SettingError
-from dmftnet.physics.bath.discretisation import SPACINGS
 from dmftnet.physics.analysis.self_energy import ESTIMATORS
+from dmftnet.physics.bath.discretisation import SPACINGS
 
 MAX_SHIFTS = 1000
 """Baths that an average is taken over; a dozen smooth every ripple."""

@@ -40,8 +40,8 @@ from dmftnet.physics.bath.discretisation import (
     mean_field_ground_state,
     natural_orbitals,
 )
-from dmftnet.physics.impurity.problem import ImpurityProblem, SerialBatch, require_one_orbital
 from dmftnet.physics.impurity.poles import ResponsePoles
+from dmftnet.physics.impurity.problem import ImpurityProblem, SerialBatch, require_one_orbital
 from dmftnet.physics.impurity.solutions import PoleSolution
 from dmftnet.physics.solvers.arguments import check_restricted
 from dmftnet.physics.solvers.krylov.lanczos import ground_state, response_poles

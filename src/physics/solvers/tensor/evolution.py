@@ -30,11 +30,11 @@ import h5py
 import numpy as np
 
 from dmftnet.errors import StoreError
+from dmftnet.physics.grids.time_contour import TimeContour
 from dmftnet.physics.solvers.tensor.algebra import bundled, overlap, overlaps
 from dmftnet.physics.solvers.tensor.blocks import BlockState, Truncation
 from dmftnet.physics.solvers.tensor.model import ImpurityModel
 from dmftnet.physics.solvers.tensor.sweeps import Expansion, Sweeper, evolve
-from dmftnet.physics.grids.time_contour import TimeContour
 
 UNCUT = Truncation(10_000, 0.0)
 ROOM = 2  # directions that a bond may gain in a sweep, of each charge

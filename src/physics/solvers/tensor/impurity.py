@@ -16,6 +16,7 @@ import numpy as np
 
 from dmftnet.errors import InvalidProblemError, SpaceTooLargeError
 from dmftnet.physics.bath.discretisation import StarBath
+from dmftnet.physics.grids.time_contour import TimeContour, reconstruct
 from dmftnet.physics.solvers.tensor.blocks import Truncation
 from dmftnet.physics.solvers.tensor.evolution import Evolution, EvolutionPlan
 from dmftnet.physics.solvers.tensor.layout import DOWN, UP, Orbital, orbital_of
@@ -26,7 +27,6 @@ from dmftnet.physics.solvers.tensor.state import (
     memory_estimate,
     with_operator,
 )
-from dmftnet.physics.grids.time_contour import TimeContour, reconstruct
 from dmftnet.progress import progress
 
 if TYPE_CHECKING:

@@ -23,7 +23,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from dmftnet.errors import InvalidProblemError
-from dmftnet.physics.bath.discretisation import StarBath, mean_field_ground_state, natural_orbitals, star_to_chain
+from dmftnet.physics.bath.discretisation import (
+    StarBath,
+    mean_field_ground_state,
+    natural_orbitals,
+    star_to_chain,
+)
 
 GEOMETRIES = ("natural", "star", "chain")
 UP, DOWN = 0, 1

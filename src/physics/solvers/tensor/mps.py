@@ -32,15 +32,15 @@ from dataclasses import dataclass
 
 from dmftnet import checks
 from dmftnet.errors import InvalidProblemError
+from dmftnet.physics.analysis.spectral_analysis import SpectralAnalysis
 from dmftnet.physics.bath.discretisation import StarBath, discretise
-from dmftnet.physics.impurity.problem import ImpurityProblem, SerialBatch
+from dmftnet.physics.grids.time_contour import MAX_ORDER, TimeContour
 from dmftnet.physics.impurity.poles import ResponsePoles
+from dmftnet.physics.impurity.problem import ImpurityProblem, SerialBatch
 from dmftnet.physics.impurity.solutions import PoleSolution
 from dmftnet.physics.solvers.arguments import check_bath, settle
 from dmftnet.physics.solvers.tensor.impurity import PreparedImpurity
 from dmftnet.physics.solvers.tensor.layout import GEOMETRIES
-from dmftnet.physics.analysis.spectral_analysis import SpectralAnalysis
-from dmftnet.physics.grids.time_contour import MAX_ORDER, TimeContour
 
 
 @dataclass(frozen=True)
