@@ -26,8 +26,8 @@ from dmftnet.physics.dmft.files import refuse_to_overwrite, save_solution, summa
 from dmftnet.physics.dmft.loop import DMFTLoop, DMFTResult, Iteration
 from dmftnet.physics.dmft.mixing import Mixing
 from dmftnet.physics.grids.real_axis import FrequencyGrid
-from dmftnet.physics.impurity.problem import ImpuritySolver
-from dmftnet.physics.lattices.density_of_states import Lattice
+from dmftnet.physics.impurity.protocol import ImpuritySolver
+from dmftnet.physics.lattices.protocol import Lattice
 from dmftnet.physics.solvers.krylov.ras_cost import notice
 from dmftnet.provenance import provenance
 

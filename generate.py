@@ -27,8 +27,8 @@ from dmftnet.config import entry_point, instantiate, run, to_plain
 from dmftnet.data.generation import Plan, check_size, generate, open_journal, recipe_hash
 from dmftnet.errors import DmftnetError
 from dmftnet.physics.grids.real_axis import FrequencyGrid
-from dmftnet.physics.impurity.problem import ImpuritySolver
-from dmftnet.physics.lattices.density_of_states import Lattice
+from dmftnet.physics.impurity.protocol import ImpuritySolver
+from dmftnet.physics.lattices.protocol import Lattice
 from dmftnet.physics.solvers.krylov.ras_cost import notice
 from dmftnet.progress import check_every, progress
 from dmftnet.provenance import provenance

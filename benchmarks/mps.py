@@ -33,7 +33,7 @@ from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.grids.time_contour import SHAPES, TimeContour, reconstruct, signal_of_poles
 from dmftnet.physics.impurity.problem import ImpurityProblem
 from dmftnet.physics.impurity.solutions import PoleSolution
-from dmftnet.physics.lattices.density_of_states import Bethe
+from dmftnet.physics.lattices.bethe import Bethe
 from dmftnet.physics.solvers.krylov.ed import SmallImpurity
 from dmftnet.physics.solvers.krylov.ras import RasSolver
 from dmftnet.physics.solvers.tensor.impurity import PreparedImpurity, TimeSignals

@@ -26,7 +26,7 @@ from tenpy.networks.mps import MPS
 
 from dmftnet.physics.bath.discretisation import discretise
 from dmftnet.physics.grids.real_axis import FrequencyGrid
-from dmftnet.physics.lattices.density_of_states import Bethe
+from dmftnet.physics.lattices.bethe import Bethe
 from dmftnet.physics.solvers.tensor.impurity import PreparedImpurity
 from dmftnet.physics.solvers.tensor.layout import UP
 from dmftnet.physics.solvers.tensor.mps import MpsSolver

@@ -27,7 +27,7 @@ from dmftnet.models.solvers.network import NetworkSolver
 from dmftnet.physics.dmft.loop import DMFTLoop
 from dmftnet.physics.dmft.starts import one_orbital_problem
 from dmftnet.physics.grids.real_axis import FrequencyGrid
-from dmftnet.physics.lattices.density_of_states import Bethe
+from dmftnet.physics.lattices.bethe import Bethe
 from dmftnet.physics.solvers.krylov.ras import RasSolver
 
 U = 2.0

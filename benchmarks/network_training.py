@@ -26,13 +26,14 @@ from rich.table import Table
 
 from dmftnet.config import instantiate, to_plain
 from dmftnet.data.executors import local
-from dmftnet.data.generation import TrajectoryPlan, generate, open_journal
+from dmftnet.data.generation import generate, open_journal
 from dmftnet.data.plans.sampling import TrajectorySampler
+from dmftnet.data.plans.trajectories import TrajectoryPlan
 from dmftnet.data.store import SpectralStore
 from dmftnet.models.training.checkpoint import build_model
 from dmftnet.models.training.module import SpectralModule
 from dmftnet.physics.grids.real_axis import FrequencyGrid
-from dmftnet.physics.lattices.density_of_states import Bethe
+from dmftnet.physics.lattices.bethe import Bethe
 from dmftnet.physics.solvers.krylov.ras import RasSolver
 
 ROOT = Path(__file__).resolve().parents[1]

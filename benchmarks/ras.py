@@ -17,7 +17,7 @@ from rich.table import Table
 from dmftnet.physics.analysis.observables import kl_divergence
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.problem import ImpurityProblem
-from dmftnet.physics.lattices.density_of_states import Bethe
+from dmftnet.physics.lattices.bethe import Bethe
 from dmftnet.physics.solvers.krylov.ras import RasSolver
 
 ANGLE = 0.1

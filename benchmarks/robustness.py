@@ -22,7 +22,7 @@ from dmftnet.physics.dmft.loop import DMFTLoop
 from dmftnet.physics.dmft.starts import one_orbital_problem
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.problem import ImpurityProblem
-from dmftnet.physics.lattices.density_of_states import Bethe
+from dmftnet.physics.lattices.bethe import Bethe
 from dmftnet.physics.solvers.krylov.ras import RasSolver
 from dmftnet.physics.solvers.perturbative.ipt import IptSolver
 

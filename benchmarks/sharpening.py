@@ -4,8 +4,9 @@
     OMP_NUM_THREADS=1 python benchmarks/sharpening.py 2.8
 
 The exact solver answers on the networks' grid and at their resolution, as a perfect network would,
-and `dmftnet.physics.analysis.resolution.sharpened` works on its answers. Loops start from the exact metal.
-What remains is the loss that no training can repair: this bounds what `solver.sharpening` can give.
+and `dmftnet.physics.analysis.resolution.sharpened` works on its answers. Loops start from the exact
+metal. What remains is the loss that no training can repair: this bounds what `solver.sharpening`
+can give.
 """
 
 from __future__ import annotations
@@ -25,9 +26,10 @@ from dmftnet.physics.analysis.quasiparticle import quasiparticle_weights
 from dmftnet.physics.analysis.resolution import sharpened
 from dmftnet.physics.dmft.loop import DMFTLoop
 from dmftnet.physics.grids.real_axis import FrequencyGrid
-from dmftnet.physics.impurity.problem import ImpurityProblem, SerialBatch
+from dmftnet.physics.impurity.problem import ImpurityProblem
+from dmftnet.physics.impurity.protocol import SerialBatch
 from dmftnet.physics.impurity.solutions import CurveSolution
-from dmftnet.physics.lattices.density_of_states import Bethe
+from dmftnet.physics.lattices.bethe import Bethe
 from dmftnet.physics.solvers.krylov.ras import RasSolver
 
 RESOLUTION = (0.006, 0.06)

@@ -29,7 +29,7 @@ from dmftnet.physics.dmft.files import save_solution, summarize
 from dmftnet.physics.dmft.loop import DMFTLoop
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.problem import ImpurityProblem
-from dmftnet.physics.lattices.density_of_states import Bethe
+from dmftnet.physics.lattices.bethe import Bethe
 from dmftnet.physics.solvers.krylov.ras import RasSolver
 
 SMALL = RasSolver(depths=("all", 2), n_bath=5, n_lanczos=10, broadening=(0.05, 0.1))

@@ -6,7 +6,7 @@ from toy_solver import ToySolver
 
 from dmftnet.data.generation import generate, open_journal
 from dmftnet.physics.grids.real_axis import FrequencyGrid
-from dmftnet.physics.lattices.density_of_states import Bethe
+from dmftnet.physics.lattices.bethe import Bethe
 
 
 def make_file(path, plan, solver=None, n_w=400, executor=None, **options):

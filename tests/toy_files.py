@@ -7,9 +7,9 @@ import torch
 from toy_dataset import make_file
 from toy_solver import ToySolver
 
-from dmftnet.data.generation import TrajectoryPlan
 from dmftnet.data.plans.exact_loops import ReferencePlan
 from dmftnet.data.plans.sampling import TrajectorySampler
+from dmftnet.data.plans.trajectories import TrajectoryPlan
 from dmftnet.models.training.checkpoint import build_model, save_model
 from dmftnet.physics.dmft.loop import DMFTLoop
 
@@ -34,7 +34,7 @@ def make_dataset(path, n_trajectories=48):
 
 
 def make_references(path, max_iterations=60):
-    """Half-filled loops from both starts, doped ones (one unfinished), a path, another lattice, a filling."""
+    """Half-filled loops from both starts, doped ones, a path, another lattice, a filling."""
 
     def loop(solver, lattice, **settings):
         settings = {"max_iterations": max_iterations, **settings}

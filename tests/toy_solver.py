@@ -14,7 +14,8 @@ import numpy as np
 
 from dmftnet.errors import ConvergenceError
 from dmftnet.physics.impurity.poles import ResponsePoles
-from dmftnet.physics.impurity.problem import ImpurityProblem, SerialBatch
+from dmftnet.physics.impurity.problem import ImpurityProblem
+from dmftnet.physics.impurity.protocol import SerialBatch
 from dmftnet.physics.impurity.solutions import PoleSolution
 
 

@@ -13,8 +13,8 @@ references/kind            i4         index into `KINDS`: an independent loop, a
 references/series          i4         number of the series in the config
 references/lattice         str        name, see `LATTICES`
 references/U, eps_d        f8         in D
-references/start           i4         index into `dmftnet.data.plans.sampling.STARTS`; of a path: the
-                                      branch that it follows
+references/start           i4         index into `dmftnet.data.plans.sampling.STARTS`; of a path:
+                                      the branch that it follows
 references/target          f8         filling that was searched for, else NaN
 references/converged       i4         0 also where the solution is neither metal nor insulator
 references/iterations      i4         of the (last) loop
@@ -42,7 +42,9 @@ from dmftnet.errors import InvalidProblemError, StoreError
 from dmftnet.physics.analysis.quasiparticle import QuasiparticleWeight, quasiparticle_weight
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.problem import ImpurityProblem
-from dmftnet.physics.lattices.density_of_states import Bethe, DensityOfStates, Lattice
+from dmftnet.physics.lattices.bethe import Bethe
+from dmftnet.physics.lattices.density_of_states import DensityOfStates
+from dmftnet.physics.lattices.protocol import Lattice
 
 SCHEMA = "dmftnet-references"
 VERSION = 2

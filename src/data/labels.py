@@ -56,7 +56,9 @@ network's grid: finer structure falls between its points."""
 def source_files() -> list[Path]:
     """The code that makes labels: this module, the store, and all physics but solvers."""
     here = Path(__file__).resolve()
-    return [here, here.with_name("store.py"), *sorted((here.parents[1] / "physics").glob("*.py"))]
+    physics = here.parents[1] / "physics"
+    own = (path for path in physics.rglob("*.py") if path.parts[len(physics.parts)] != "solvers")
+    return [here, here.with_name("store.py"), *sorted(own)]
 
 
 @cache

@@ -1,0 +1,1 @@
+"""What runs after training: closed loops, hysteresis, targets, comparison of variants."""

@@ -26,8 +26,9 @@ from dmftnet.physics.dmft.filling import solve_filling
 from dmftnet.physics.dmft.loop import DMFTLoop, DMFTResult
 from dmftnet.physics.dmft.starts import starting_hybridization
 from dmftnet.physics.grids.real_axis import FrequencyGrid
-from dmftnet.physics.impurity.problem import ImpurityProblem, ImpuritySolver
-from dmftnet.physics.lattices.density_of_states import Lattice
+from dmftnet.physics.impurity.problem import ImpurityProblem
+from dmftnet.physics.impurity.protocol import ImpuritySolver
+from dmftnet.physics.lattices.protocol import Lattice
 from dmftnet.report.figures import Panel
 from dmftnet.report.html import Table
 

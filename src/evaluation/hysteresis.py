@@ -26,7 +26,8 @@ from dmftnet.physics.analysis.quasiparticle import quasiparticle_weights
 from dmftnet.physics.dmft.loop import DMFTResult, continue_in_U
 from dmftnet.physics.dmft.starts import starting_hybridization
 from dmftnet.physics.grids.real_axis import FrequencyGrid
-from dmftnet.physics.impurity.problem import ImpurityProblem, ImpuritySolver
+from dmftnet.physics.impurity.problem import ImpurityProblem
+from dmftnet.physics.impurity.protocol import ImpuritySolver
 from dmftnet.report.figures import Branch
 
 BRANCHES = ("metal", "insulator")

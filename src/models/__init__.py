@@ -1,0 +1,1 @@
+"""Everything learned: networks, their training, learned solvers, what is shipped."""

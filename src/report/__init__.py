@@ -1,0 +1,1 @@
+"""Figures, tables and pages of what it is given; imports physics alone."""

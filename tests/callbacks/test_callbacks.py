@@ -13,11 +13,11 @@ import wandb
 from lightning.pytorch.loggers import CSVLogger, WandbLogger
 from synthetic import SyntheticDataModule
 
-from dmftnet.callbacks import latent_map as latent_module
 from dmftnet.callbacks.dmft_closure import DmftClosure
-from dmftnet.callbacks.kl_stability import KLStability, stability
-from dmftnet.callbacks.latent_map import LatentMapCallback, latent_map, map_of_model
+from dmftnet.callbacks.kl_stability import KLStability
+from dmftnet.callbacks.latent_map import LatentMapCallback
 from dmftnet.errors import DmftnetError, StoreError
+from dmftnet.evaluation import latent_map as latent_module
 from dmftnet.evaluation.closure import (
     COLUMNS,
     LoopSettings,
@@ -26,13 +26,15 @@ from dmftnet.evaluation.closure import (
     closure_table,
 )
 from dmftnet.evaluation.exact_loops import load_references
+from dmftnet.evaluation.latent_map import latent_map, map_of_model
+from dmftnet.evaluation.stability import stability
 from dmftnet.models.solvers.network import NetworkSolver
 from dmftnet.models.training.losses import DerivativeLoss
 from dmftnet.models.training.module import SpectralModule
 from dmftnet.physics.analysis.observables import kl_divergence
 from dmftnet.physics.analysis.self_energy import dyson_spectrum
 from dmftnet.physics.grids.real_axis import FrequencyGrid
-from dmftnet.physics.impurity.problem import SerialBatch
+from dmftnet.physics.impurity.protocol import SerialBatch
 from dmftnet.physics.impurity.solutions import CurveSolution
 
 SETTINGS = LoopSettings(tolerance=1e-4, max_iterations=15)

@@ -19,9 +19,9 @@ from dmftnet.evaluation.hysteresis import (
 )
 from dmftnet.physics.analysis.self_energy import dyson_spectrum
 from dmftnet.physics.grids.real_axis import FrequencyGrid
-from dmftnet.physics.impurity.problem import SerialBatch
+from dmftnet.physics.impurity.protocol import SerialBatch
 from dmftnet.physics.impurity.solutions import CurveSolution
-from dmftnet.physics.lattices.density_of_states import semicircle
+from dmftnet.physics.lattices.bethe import semicircle
 
 GRID = FrequencyGrid.geometric(1e-2, 8.0, 200)
 SETTINGS = LoopSettings(1e-4, 40)

@@ -14,6 +14,8 @@ from dmftnet.evaluation.variants import describe, variant_names, variant_table
 
 MODEL = {"_target_": "dmftnet.models.networks.mlp.MLP", "width": 8}
 HEAD = {"_target_": "dmftnet.models.networks.heads.RotatedHead"}
+NEAREST = {"_target_": "dmftnet.models.training.baselines.NearestNeighbour"}
+TAYLOR = {"_target_": "dmftnet.models.training.losses.TaylorLoss", "lam": 1.0}
 LOSS = {"_target_": "dmftnet.models.training.losses.DerivativeLoss", "lam": 0.5}
 
 
@@ -43,10 +45,8 @@ def test_different_trainings_of_one_name_are_two_variants():
     ("changes", "name"),
     [
         ({"members": ["a", "b"]}, "ensemble of 2"),
-        ({"model": {"_target_": "dmftnet.models.training.baselines.NearestNeighbour"}, "head": None},
-         "nearest neighbour"),
-        ({"loss": {"_target_": "dmftnet.models.training.losses.TaylorLoss", "lam": 1.0}},
-         "mlp, rotated, taylor, lam 1"),
+        ({"model": NEAREST, "head": None}, "nearest neighbour"),
+        ({"loss": TAYLOR}, "mlp, rotated, taylor, lam 1"),
         ({"loss": {**LOSS, "amplitude": True}}, "mlp, rotated, amplitude, lam 0.5"),
         ({"model": {**MODEL, "log_residual": True}, "loss": None}, "mlp, rotated, residual"),
         ({"data": {"file": "a.h5, b.h5"}}, "mlp, rotated, lam 0.5, + b"),

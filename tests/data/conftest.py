@@ -1,8 +1,8 @@
 import pytest
 from toy_dataset import make_file
 
-from dmftnet.data.generation import TrajectoryPlan
 from dmftnet.data.plans.sampling import TrajectorySampler
+from dmftnet.data.plans.trajectories import TrajectoryPlan
 
 
 @pytest.fixture(scope="session")

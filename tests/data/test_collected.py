@@ -6,21 +6,16 @@ from toy_dataset import make_file
 from toy_solver import ToySolver
 
 from dmftnet.data.datamodule import SpectralDataModule
-from dmftnet.data.generation import NoPolesError
-from dmftnet.data.plans.collected import (
-    CollectedPlan,
-    ProblemCollector,
-    neighbours,
-    read_collected,
-)
+from dmftnet.data.plans.collected import CollectedPlan, ProblemCollector, neighbours, read_collected
 from dmftnet.data.plans.sampling import SPLITS, STARTS
+from dmftnet.data.plans.trajectories import NoPolesError
 from dmftnet.data.store import SpectralStore
 from dmftnet.errors import DmftnetError, StoreError
 from dmftnet.physics.analysis.resolution import at_resolution
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.problem import ImpurityProblem
 from dmftnet.physics.impurity.solutions import CurveSolution
-from dmftnet.physics.lattices.density_of_states import Bethe, semicircle
+from dmftnet.physics.lattices.bethe import Bethe, semicircle
 
 COARSE = FrequencyGrid.geometric(3e-3, 6.0, 160)
 OTHER = FrequencyGrid.geometric(1e-2, 5.0, 120)

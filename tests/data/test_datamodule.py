@@ -137,8 +137,8 @@ def test_several_files_are_one_dataset(dataset, tmp_path):
     """Split by split, each trajectory with an id of its own."""
     from toy_dataset import make_file
 
-    from dmftnet.data.generation import TrajectoryPlan
     from dmftnet.data.plans.sampling import TrajectorySampler
+    from dmftnet.data.plans.trajectories import TrajectoryPlan
 
     plan = TrajectoryPlan(TrajectorySampler(seed=8), n_trajectories=8, n_iterations=2)
     other = make_file(tmp_path / "other.h5", plan, n_w=300)  # another fine grid too

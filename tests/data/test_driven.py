@@ -13,7 +13,7 @@ from dmftnet.data.store import STATUS, SpectralStore
 from dmftnet.errors import DmftnetError
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.solutions import CurveSolution
-from dmftnet.physics.lattices.density_of_states import Bethe, semicircle
+from dmftnet.physics.lattices.bethe import Bethe, semicircle
 
 COARSE = FrequencyGrid.geometric(3e-3, 6.0, 80)
 RESOLUTION = (0.006, 0.06)

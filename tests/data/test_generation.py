@@ -10,9 +10,10 @@ from toy_solver import ToySolver
 
 from dmftnet.config import instantiate
 from dmftnet.data import executors
-from dmftnet.data.generation import TrajectoryPlan, recipe_hash
+from dmftnet.data.generation import recipe_hash
 from dmftnet.data.jobfile import content_hash
 from dmftnet.data.plans.sampling import SPLITS, TrajectorySampler
+from dmftnet.data.plans.trajectories import TrajectoryPlan
 from dmftnet.data.store import STATUS, SpectralStore
 from dmftnet.errors import DmftnetError, StoreError
 from dmftnet.physics.impurity.solutions import CurveSolution

@@ -14,7 +14,7 @@ from dmftnet.physics.analysis.quasiparticle import matsubara_weight
 from dmftnet.physics.dmft.loop import DMFTLoop
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.problem import ImpurityProblem
-from dmftnet.physics.lattices.density_of_states import Bethe
+from dmftnet.physics.lattices.bethe import Bethe
 from dmftnet.physics.solvers.krylov.ed import EdSolver
 from dmftnet.physics.solvers.krylov.ras import RasSolver
 

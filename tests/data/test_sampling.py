@@ -12,7 +12,7 @@ from dmftnet.data.plans.sampling import SPLITS, STARTS, TrajectorySampler
 from dmftnet.errors import InvalidProblemError
 from dmftnet.physics.dmft.starts import starting_hybridization
 from dmftnet.physics.grids.real_axis import FrequencyGrid
-from dmftnet.physics.lattices.density_of_states import Bethe
+from dmftnet.physics.lattices.bethe import Bethe
 
 GRID = FrequencyGrid.geometric(1e-3, 8.0, 400)
 

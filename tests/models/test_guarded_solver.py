@@ -18,7 +18,7 @@ from dmftnet.physics.dmft.files import summarize
 from dmftnet.physics.dmft.loop import DMFTLoop
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.problem import ImpurityProblem
-from dmftnet.physics.lattices.density_of_states import Bethe
+from dmftnet.physics.lattices.bethe import Bethe
 
 FREQUENCIES = FrequencyGrid.geometric(**GRID)
 EVERYTHING, NOTHING = {"spread": 1e9}, {"spread": -1.0}

@@ -11,7 +11,8 @@ from dmftnet.errors import DmftnetError, InvalidProblemError
 from dmftnet.models.solvers.network import NetworkSolver
 from dmftnet.models.training.checkpoint import build_model, save_model
 from dmftnet.physics.grids.real_axis import FrequencyGrid
-from dmftnet.physics.impurity.problem import ImpurityProblem, ImpuritySolution, ImpuritySolver
+from dmftnet.physics.impurity.problem import ImpurityProblem
+from dmftnet.physics.impurity.protocol import ImpuritySolution, ImpuritySolver
 
 GRID = {"w_min": 0.02, "w_max": 6.0, "n_w": 96}  # closer than 1.5 widths of the resolution
 RESOLUTION = (0.02, 0.1)

@@ -10,7 +10,7 @@ from dmftnet.physics.analysis.self_energy import dyson_spectrum
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.grids.rotation import smoothing_kernel
 from dmftnet.physics.impurity.problem import ImpurityProblem
-from dmftnet.physics.lattices.density_of_states import semicircle
+from dmftnet.physics.lattices.bethe import semicircle
 from dmftnet.physics.solvers.perturbative.ipt import IptSolver, second_order_diagram
 
 GRID = {"w_min": 3e-3, "w_max": 6.0, "n_w": 160}

@@ -13,7 +13,8 @@ from dmftnet.physics.dmft.loop import DMFTLoop
 from dmftnet.physics.dmft.mixing import LinearMixing
 from dmftnet.physics.dmft.starts import starting_hybridization
 from dmftnet.physics.impurity.problem import ImpurityProblem
-from dmftnet.physics.lattices.density_of_states import Bethe, DensityOfStates
+from dmftnet.physics.lattices.bethe import Bethe
+from dmftnet.physics.lattices.density_of_states import DensityOfStates
 from dmftnet.provenance import sha256_of_all
 
 ROOT = Path(__file__).resolve().parents[2]

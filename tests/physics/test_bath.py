@@ -6,20 +6,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dmftnet.errors import InvalidProblemError
-from dmftnet.physics.bath.discretisation import (
+from dmftnet.physics.bath.chains import (
     MeanField,
-    StarBath,
     chain_to_star,
-    discretise,
-    interval_edges,
     mean_field,
     mean_field_ground_state,
     natural_orbitals,
     star_to_chain,
-    weight_window,
 )
+from dmftnet.physics.bath.discretisation import StarBath, discretise, interval_edges, weight_window
 from dmftnet.physics.grids.real_axis import FrequencyGrid
-from dmftnet.physics.lattices.density_of_states import semicircle
+from dmftnet.physics.lattices.bethe import semicircle
 
 GRID = FrequencyGrid.geometric(1e-3, 8.0, 400)
 SEMICIRCLE = semicircle(GRID, 0.0, 1.0, 0.25)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dmftnet.errors import ConvergenceError, InvalidProblemError
-from dmftnet.physics import contour
+from dmftnet.physics.grids import rotation
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.grids.rotation import (
     first_order_reconstruction,
@@ -196,7 +196,7 @@ def test_bad_input_is_refused(make, text):
 
 def test_a_resolution_that_cannot_be_balanced_is_told(monkeypatch):
     """Norms would be off; two scalings are too few for so wide a kernel."""
-    monkeypatch.setattr(contour, "MAX_SCALINGS", 2)
+    monkeypatch.setattr(rotation, "MAX_SCALINGS", 2)
     with pytest.raises(ConvergenceError, match=r"norm is off by .* use a smaller slope") as caught:
         smoothing_kernel(FrequencyGrid.geometric(1e-2, 6.0, 60), 0.01, 0.5)
     assert "\n" not in str(caught.value)

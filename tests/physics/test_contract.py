@@ -20,8 +20,9 @@ from dmftnet.models.training.checkpoint import build_model
 from dmftnet.physics.analysis.observables import exact_moments
 from dmftnet.physics.analysis.self_energy import dyson_spectrum
 from dmftnet.physics.grids.real_axis import FrequencyGrid
-from dmftnet.physics.impurity.problem import ImpurityProblem, ImpuritySolution, ImpuritySolver
-from dmftnet.physics.lattices.density_of_states import semicircle
+from dmftnet.physics.impurity.problem import ImpurityProblem
+from dmftnet.physics.impurity.protocol import ImpuritySolution, ImpuritySolver
+from dmftnet.physics.lattices.bethe import semicircle
 from dmftnet.physics.solvers.krylov.ed import EdSolver
 from dmftnet.physics.solvers.krylov.ras import RasSolver
 from dmftnet.physics.solvers.perturbative.ipt import IptSolver
@@ -34,7 +35,7 @@ GRID = FrequencyGrid.geometric(**NETWORK_GRID)
 def tiny_model(model, head, seed=3):
     """A network with random weights, on the grid of the problems."""
     torch.manual_seed(seed)
-    node = {"_target_": f"dmftnet.models.{model}", "width": 8, "n_heads": 2}
+    node = {"_target_": f"dmftnet.models.networks.{model}", "width": 8, "n_heads": 2}
     head = {"_target_": f"dmftnet.models.networks.heads.{head}"}
     return build_model(node, head, NETWORK_GRID, ANGLES, RESOLUTION).eval()
 

@@ -14,9 +14,12 @@ from dmftnet.physics.dmft.loop import DMFTLoop, continue_in_U
 from dmftnet.physics.dmft.mixing import AndersonMixing, LinearMixing
 from dmftnet.physics.dmft.starts import one_orbital_problem, starting_hybridization
 from dmftnet.physics.grids.real_axis import FrequencyGrid
-from dmftnet.physics.impurity.problem import ImpurityProblem, SerialBatch
+from dmftnet.physics.impurity.problem import ImpurityProblem
+from dmftnet.physics.impurity.protocol import SerialBatch
 from dmftnet.physics.impurity.solutions import CurveSolution
-from dmftnet.physics.lattices.density_of_states import Bethe, DensityOfStates, Fixed, semicircle
+from dmftnet.physics.lattices.bethe import Bethe, semicircle
+from dmftnet.physics.lattices.density_of_states import DensityOfStates
+from dmftnet.physics.lattices.fixed import Fixed
 
 GRID = FrequencyGrid.geometric(1e-3, 8.0, 240)
 

@@ -10,7 +10,7 @@ from dmftnet.errors import InvalidProblemError, SpaceTooLargeError
 from dmftnet.physics.bath.discretisation import StarBath
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.problem import ImpurityProblem
-from dmftnet.physics.lattices.density_of_states import semicircle
+from dmftnet.physics.lattices.bethe import semicircle
 from dmftnet.physics.solvers.krylov.ed import EdSolver, SmallImpurity
 from dmftnet.physics.solvers.krylov.ras import RasSolver
 

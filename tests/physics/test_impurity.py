@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 from dmftnet.errors import DmftnetError, InvalidProblemError
 from dmftnet.physics.grids.real_axis import FrequencyGrid
-from dmftnet.physics.impurity.problem import ImpurityProblem, require_one_orbital
-from dmftnet.physics.lattices.density_of_states import semicircle
+from dmftnet.physics.impurity.problem import ImpurityProblem
+from dmftnet.physics.impurity.protocol import require_one_orbital
+from dmftnet.physics.lattices.bethe import semicircle
 
 GRID = FrequencyGrid.geometric(1e-2, 8.0, 60)
 BAND = semicircle(GRID, 0.0, 1.0, 0.25)

@@ -6,7 +6,7 @@ import pytest
 from dmftnet.errors import InvalidProblemError
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.problem import ImpurityProblem
-from dmftnet.physics.lattices.density_of_states import semicircle
+from dmftnet.physics.lattices.bethe import semicircle
 from dmftnet.physics.solvers.perturbative.ipt import IptSolver, second_order_diagram
 
 GRID = FrequencyGrid.geometric(5e-3, 8.0, 200)

@@ -10,15 +10,14 @@ from dmftnet.physics.analysis.self_energy import dyson_spectrum
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.problem import ImpurityProblem
 from dmftnet.physics.impurity.solutions import CurveSolution
+from dmftnet.physics.lattices.bethe import Bethe, semicircle
 from dmftnet.physics.lattices.density_of_states import (
-    Bethe,
     DensityOfStates,
-    Fixed,
-    Lattice,
     cubic_density,
-    semicircle,
     square_density,
 )
+from dmftnet.physics.lattices.fixed import Fixed
+from dmftnet.physics.lattices.protocol import Lattice
 
 GRID = FrequencyGrid.geometric(1e-3, 8.0, 400)
 FORMULAS = {

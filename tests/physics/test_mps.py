@@ -12,7 +12,7 @@ from dmftnet.physics.bath.discretisation import StarBath
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.grids.time_contour import TimeContour, signal_of_poles
 from dmftnet.physics.impurity.problem import ImpurityProblem
-from dmftnet.physics.lattices.density_of_states import semicircle
+from dmftnet.physics.lattices.bethe import semicircle
 from dmftnet.physics.solvers.tensor.algebra import overlap
 from dmftnet.physics.solvers.tensor.blocks import Truncation
 from dmftnet.physics.solvers.tensor.evolution import Evolution, EvolutionPlan

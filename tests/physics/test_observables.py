@@ -16,7 +16,7 @@ from dmftnet.physics.analysis.observables import (
 from dmftnet.physics.analysis.self_energy import dyson_spectrum
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.problem import ImpurityProblem
-from dmftnet.physics.lattices.density_of_states import semicircle
+from dmftnet.physics.lattices.bethe import semicircle
 
 GRID = FrequencyGrid.geometric(1e-3, 8.0, 800)
 W = GRID.omega

@@ -6,7 +6,9 @@ import pytest
 from dmftnet.errors import InvalidProblemError
 from dmftnet.physics.analysis.phases import fermi_level_density, phase_of, pinned_share
 from dmftnet.physics.grids.real_axis import FrequencyGrid
-from dmftnet.physics.lattices.density_of_states import Bethe, DensityOfStates, Fixed, semicircle
+from dmftnet.physics.lattices.bethe import Bethe, semicircle
+from dmftnet.physics.lattices.density_of_states import DensityOfStates
+from dmftnet.physics.lattices.fixed import Fixed
 
 GRID = FrequencyGrid.geometric(1e-3, 8.0, 800)
 

@@ -10,19 +10,15 @@ from physics.brute_force import BruteForce
 
 from dmftnet.errors import InvalidProblemError, SpaceTooLargeError
 from dmftnet.physics.analysis.quasiparticle import matsubara_weight
-from dmftnet.physics.bath.discretisation import (
-    StarBath,
-    discretise,
-    mean_field,
-    mean_field_ground_state,
-    natural_orbitals,
-)
+from dmftnet.physics.bath.chains import mean_field, mean_field_ground_state, natural_orbitals
+from dmftnet.physics.bath.discretisation import StarBath, discretise
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.problem import ImpurityProblem
-from dmftnet.physics.lattices.density_of_states import semicircle
-from dmftnet.physics.solvers import ras, ras_space
-from dmftnet.physics.solvers.krylov.ras import RasSolver, Sector
-from dmftnet.physics.solvers.krylov.ras_space import resolve_depths, spin_strings
+from dmftnet.physics.lattices.bethe import semicircle
+from dmftnet.physics.solvers.krylov import ras, ras_space
+from dmftnet.physics.solvers.krylov.ras import RasSolver
+from dmftnet.physics.solvers.krylov.ras_sector import Sector
+from dmftnet.physics.solvers.krylov.ras_strings import ACTIVE, resolve_depths, spin_strings
 
 GRID = FrequencyGrid.geometric(1e-3, 8.0, 800)
 SEMICIRCLE = semicircle(GRID, 0.0, 1.0, 0.25)
@@ -135,7 +131,7 @@ def small_sector(depths, n_v=3, n_c=2, U=2.0):
     n_bath = n_v + n_c + 1
     bath = star(np.sort(rng.uniform(-1, 1, n_bath)), rng.uniform(0.2, 0.5, n_bath))
     natural = natural_orbitals(bath, -0.7, U, mean_field(bath, -0.7, U, n_v + 1))
-    return Sector(natural, ras_space.resolve_depths(depths, natural), -0.7, U, 1.0)
+    return Sector(natural, resolve_depths(depths, natural), -0.7, U, 1.0)
 
 
 def allowed_determinants(n_v, n_c, depths, n_up, n_down):
@@ -159,7 +155,7 @@ def occupied(codes, active, n_v):
     """Occupied orbitals of a string, in the same order."""
     holes = {n_v - c // 2 for c in codes if c and c % 2 == 0}
     particles = {n_v + 1 + c // 2 for c in codes if c % 2 == 1}
-    middle = {n_v + i for i in range(2) if ras_space.ACTIVE[active, i]}
+    middle = {n_v + i for i in range(2) if ACTIVE[active, i]}
     return tuple(sorted((set(range(n_v)) - holes) | particles | middle))
 
 

@@ -6,11 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dmftnet.errors import SpaceTooLargeError
-from dmftnet.physics.bath.discretisation import StarBath, mean_field, natural_orbitals
+from dmftnet.physics.bath.chains import mean_field, natural_orbitals
+from dmftnet.physics.bath.discretisation import StarBath
 from dmftnet.physics.solvers.krylov.ed import EdSolver
 from dmftnet.physics.solvers.krylov.ras import RasSolver
 from dmftnet.physics.solvers.krylov.ras_cost import Cost, count_determinants, duration, notice
-from dmftnet.physics.solvers.krylov.ras_space import determinant_space, resolve_depths, spin_strings
+from dmftnet.physics.solvers.krylov.ras_space import determinant_space
+from dmftnet.physics.solvers.krylov.ras_strings import resolve_depths, spin_strings
 
 
 def listed(depths, n_valence, n_conduction):

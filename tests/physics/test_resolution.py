@@ -7,7 +7,7 @@ from dmftnet.physics.analysis.self_energy import dyson_spectrum
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.problem import ImpurityProblem
 from dmftnet.physics.impurity.solutions import CurveSolution
-from dmftnet.physics.lattices.density_of_states import Bethe, semicircle
+from dmftnet.physics.lattices.bethe import Bethe, semicircle
 
 GRID = FrequencyGrid.geometric(1e-3, 8.0, 600)
 RESOLUTION = (0.006, 0.06)

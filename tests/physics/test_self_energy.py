@@ -21,7 +21,7 @@ from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.poles import ResponsePoles
 from dmftnet.physics.impurity.problem import ImpurityProblem
 from dmftnet.physics.impurity.solutions import CurveSolution, PoleSolution
-from dmftnet.physics.lattices.density_of_states import semicircle
+from dmftnet.physics.lattices.bethe import semicircle
 from dmftnet.physics.solvers.krylov.ed import EdSolver
 
 GRID = FrequencyGrid.geometric(2e-3, 8.0, 300)

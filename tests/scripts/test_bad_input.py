@@ -17,11 +17,12 @@ import generate
 import ship
 import train
 from dmftnet.config import run
-from dmftnet.physics.solvers import ras_cost
+from dmftnet.physics.solvers.krylov import ras_cost
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = {"dmft": dmft, "evaluate": evaluate, "generate": generate, "ship": ship, "train": train}
 SMALL = ("solver.n_bath=5", "solver.depths=[all,2]", "solver.n_lanczos=8", "grid.n_w=60")
+NETWORKS = "dmftnet.models.networks"
 NETWORK = ("solver=network", f"solver.checkpoint={ROOT / 'weights'}")
 TOY = (
     "model=mlp", "model.width=8", "model.n_blocks=1", "callbacks=none", "logger=csv",
@@ -195,8 +196,10 @@ def test_descriptions_that_say_nonsense_are_refused(refused, tmp_path, change, w
 
 @pytest.mark.parametrize(
     "target",
-    ["dmftnet.models.networks.network.PARAMETER_SCALES", "dmftnet.models.networks.network.SpectralNetwork",
-     "dmftnet.models.networks.network", "dmftnet.models..mlp", "dmftnet.models.networks.mlp.M L P", 5],
+    [
+        f"{NETWORKS}.network.PARAMETER_SCALES", f"{NETWORKS}.network.SpectralNetwork",
+        f"{NETWORKS}.network", "dmftnet.models..mlp", f"{NETWORKS}.mlp.M L P", 5,
+    ],
 )  # fmt: skip
 def test_a_model_that_is_no_class_is_refused(refused, tmp_path, target):
     folder = toy_files.make_checkpoint(tmp_path / "run0")

@@ -150,7 +150,7 @@ def test_damaged_and_foreign_solutions_are_refused(fixed, tmp_path):
 
 def test_a_solution_moves_to_another_grid(fixed):
     from dmftnet.physics.dmft.starts import starting_hybridization
-    from dmftnet.physics.lattices.density_of_states import Bethe
+    from dmftnet.physics.lattices.bethe import Bethe
 
     fine = FrequencyGrid.geometric(1e-3, 8.0, 400)
     spectrum = starting_hybridization(Bethe(), fine, 2.0, -1.0, fixed[0] / "solution.h5")

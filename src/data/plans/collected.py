@@ -39,9 +39,9 @@ from scipy.spatial import cKDTree
 
 from dmftnet import checks
 from dmftnet.data.columns import Column, check_columns
-from dmftnet.data.generation import NoPolesError, quality, sample_row, trajectory_columns
 from dmftnet.data.jobfile import Columns, JobJournal, read_jobs, split_jobs
 from dmftnet.data.plans.sampling import MAX_BLOCK, Trajectory, split_of
+from dmftnet.data.plans.trajectories import NoPolesError, quality, sample_row, trajectory_columns
 from dmftnet.data.store import SCHEMA as SPECTRA
 from dmftnet.data.store import STATUS
 from dmftnet.data.store import VERSION as SPECTRA_VERSION
@@ -50,9 +50,10 @@ from dmftnet.physics.analysis.resolution import at_resolution
 from dmftnet.physics.dmft.loop import Iteration
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.poles import ResponsePoles
-from dmftnet.physics.impurity.problem import ImpurityProblem, ImpuritySolution, ImpuritySolver
+from dmftnet.physics.impurity.problem import ImpurityProblem
+from dmftnet.physics.impurity.protocol import ImpuritySolution, ImpuritySolver
 from dmftnet.physics.impurity.solutions import PoleSolution
-from dmftnet.physics.lattices.density_of_states import Lattice
+from dmftnet.physics.lattices.protocol import Lattice
 
 SCHEMA = "dmftnet-collected"
 VERSION = 2

@@ -17,22 +17,23 @@ from collections.abc import Sequence
 import numpy as np
 
 from dmftnet import checks
-from dmftnet.data.generation import (
+from dmftnet.data.jobfile import Columns
+from dmftnet.data.plans.sampling import TrajectorySampler
+from dmftnet.data.plans.trajectories import (
     NoPolesError,
     TrajectoryPlan,
     quality,
     sample_row,
     trajectory_columns,
 )
-from dmftnet.data.jobfile import Columns
-from dmftnet.data.plans.sampling import TrajectorySampler
 from dmftnet.errors import DmftnetError, SettingError, SpaceTooLargeError
 from dmftnet.physics.analysis.resolution import at_resolution
 from dmftnet.physics.dmft.loop import DMFTLoop, Iteration
 from dmftnet.physics.dmft.mixing import LinearMixing
 from dmftnet.physics.grids.real_axis import FrequencyGrid
-from dmftnet.physics.impurity.problem import ImpurityProblem, ImpuritySolver
-from dmftnet.physics.lattices.density_of_states import Lattice
+from dmftnet.physics.impurity.problem import ImpurityProblem
+from dmftnet.physics.impurity.protocol import ImpuritySolver
+from dmftnet.physics.lattices.protocol import Lattice
 
 
 class DrivenPlan(TrajectoryPlan):

@@ -26,15 +26,10 @@ from typing import Any
 import numpy as np
 
 from dmftnet import checks
-from dmftnet.data.exact_loops import (
-    KINDS,
-    SCHEMA,
-    VERSION,
-    lattice_named,
-)
-from dmftnet.data.generation import quality
+from dmftnet.data.exact_loops import KINDS, SCHEMA, VERSION, lattice_named
 from dmftnet.data.jobfile import Columns
 from dmftnet.data.plans.sampling import STARTS
+from dmftnet.data.plans.trajectories import quality
 from dmftnet.data.store import STATUS
 from dmftnet.errors import InvalidProblemError
 from dmftnet.physics.analysis import observables
@@ -43,8 +38,9 @@ from dmftnet.physics.dmft.filling import solve_filling
 from dmftnet.physics.dmft.loop import DMFTLoop, DMFTResult, continue_in_U
 from dmftnet.physics.dmft.starts import starting_hybridization
 from dmftnet.physics.grids.real_axis import FrequencyGrid
-from dmftnet.physics.impurity.problem import ImpurityProblem, ImpuritySolver
-from dmftnet.physics.lattices.density_of_states import Lattice
+from dmftnet.physics.impurity.problem import ImpurityProblem
+from dmftnet.physics.impurity.protocol import ImpuritySolver
+from dmftnet.physics.lattices.protocol import Lattice
 
 KEYS = {"U", "path", "shift", "filling", "start", "lattice", "settings"}
 SETTINGS = ("tolerance", "zero_tolerance", "max_iterations")

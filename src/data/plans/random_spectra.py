@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 
 from dmftnet.physics.grids.real_axis import FrequencyGrid
-from dmftnet.physics.lattices.density_of_states import semicircle
+from dmftnet.physics.lattices.bethe import semicircle
 
 
 def random_bands(

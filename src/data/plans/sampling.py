@@ -10,8 +10,8 @@ interruption can change the data, and a dataset grows by raising the number of t
   the level where the band is nearly empty (or full, mirrored): fillings of about 0.4 to 1.6, or
   further by option, gapped or not.
 * Starts are the non-interacting metal, the atomic insulator, or drawn at random
-  (`dmftnet.data.plans.random_spectra`): bands, a pinned quasiparticle resonance of any width between
-  Hubbard bands, or spectra that know no lattice.
+  (`dmftnet.data.plans.random_spectra`): bands, a pinned quasiparticle resonance of any width
+  between Hubbard bands, or spectra that know no lattice.
 * Training, validation and test sets are whole trajectories: of each `block` consecutive ids one is
   for validation and one for the test, at places that the seed decides.
 """
@@ -33,7 +33,7 @@ from dmftnet.data.plans.random_spectra import (
 from dmftnet.errors import InvalidProblemError, SettingError
 from dmftnet.physics.dmft.starts import starting_hybridization
 from dmftnet.physics.grids.real_axis import FrequencyGrid
-from dmftnet.physics.lattices.density_of_states import Lattice
+from dmftnet.physics.lattices.protocol import Lattice
 
 SPLITS = ("train", "val", "test")
 """Names by the integer code that files store."""

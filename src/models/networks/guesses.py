@@ -3,8 +3,8 @@
 A network that corrects a good guess needs less data than one that starts from nothing. `References`
 offers five guesses, all non-negative, of norm one and at the data's resolution:
 
-* ``ipt``: modified second-order perturbation theory (`dmftnet.physics.solvers.perturbative.ipt`), exact at
-  U = 0, to order U^2 and in the atomic limit;
+* ``ipt``: modified second-order perturbation theory (`dmftnet.physics.solvers.perturbative.ipt`),
+  exact at U = 0, to order U^2 and in the atomic limit;
 * ``hybridization``: the normalised input, close to the answer late in a DMFT loop;
 * ``lower``, ``middle``, ``upper``: resonant levels at ``eps_d + U (0, 1/2, 1)`` in the given bath
   (the other spin absent, half there, there): Hubbard bands, bound states included.

@@ -7,8 +7,9 @@ Training data live on complex-time contours, ``A(w, alpha)`` and ``dA/dalpha``; 
   and asked at zero. ``dA/dalpha`` is the forward-mode derivative of the network. It inherits the
   error of extrapolating in the angle.
 * `RotatedHead`: the network's output *is* the real-axis spectrum, compared with the data through
-  the exact rotation ``K_alpha`` and ``dK_alpha/dalpha`` (`dmftnet.physics.grids.rotation`). Inverting the
-  rotation amplifies noise, so the output passes through a Gaussian of width ``eta + slope |w|``.
+  the exact rotation ``K_alpha`` and ``dK_alpha/dalpha`` (`dmftnet.physics.grids.rotation`).
+  Inverting the rotation amplifies noise, so the output passes through a Gaussian of
+  width ``eta + slope |w|``.
 
 A head owns its network and is the whole model (`dmftnet.models.networks.spectral_model`).
 

@@ -107,8 +107,8 @@ class SpectralNetwork(nn.Module, ABC):
         The logarithms of the cheap spectra of `dmftnet.models.networks.guesses` are features of the
         frequency tokens.
     log_residual : bool
-        The output corrects those spectra, see `FIRST_OUTPUTS`; the head (`dmftnet.models.networks.heads`)
-        reads this.
+        The output corrects those spectra, see `FIRST_OUTPUTS`; the head
+        (`dmftnet.models.networks.heads`) reads this.
     logarithm : bool
         See `HybridizationInput`.
 

@@ -1,8 +1,8 @@
 """Modified second-order perturbation theory for a whole batch, in torch.
 
-The twin of the numpy solver `dmftnet.physics.solvers.perturbative.ipt`, which has the formulas: float64, no loop
-over problems and a fixed number of steps. Green's functions are smooth on the imaginary axis, so
-the occupation that reference and answer share is sought there, by a secant.
+The twin of the numpy solver `dmftnet.physics.solvers.perturbative.ipt`, which has the formulas:
+float64, no loop over problems and a fixed number of steps. Green's functions are smooth on the
+imaginary axis, so the occupation that reference and answer share is sought there, by a secant.
 
 A problem that is its own particle-hole mirror image is half filled, its reference level at zero:
 nothing is sought there, and nothing dressed.

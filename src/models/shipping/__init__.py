@@ -1,0 +1,1 @@
+"""From checkpoints to the folder that is published: ensemble, stacking, model card."""

@@ -6,9 +6,9 @@ but their seed agree where the data pin them down and disagree elsewhere, so tha
     ``spread = 1/2 [ (1/M) sum_m integral |A_m - A| dw ]^2``
 
 says which answers to trust. By Pinsker's inequality it is of the size of a KL divergence, a lower
-bound of it. It ranks errors; `dmftnet.models.solvers.applicability` calibrates the limit beyond which an
-answer is not to be used, together with the distance to the training data, which tells what the
-members cannot: where all are wrong alike.
+bound of it. It ranks errors; `dmftnet.models.solvers.applicability` calibrates the limit beyond
+which an answer is not to be used, together with the distance to the training data, which tells what
+the members cannot: where all are wrong alike.
 
 Of means of ``KL(A_m || A)`` and the like, logarithms count gaps and tails, where members differ
 without harm; the squared total variation does not. ``evaluate.py`` prints how spread and distance

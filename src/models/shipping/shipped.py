@@ -3,8 +3,8 @@
 ``ship.py`` writes such a folder, ``weights/`` in the repository, and `NetworkSolver` reads it:
 
 =================================  ==============================================================
-``model.yaml``                     as in `dmftnet.models.training.checkpoint`; on top of it ``members``,
-                                   test scores, ``limits`` and how they were calibrated
+``model.yaml``                     as in `dmftnet.models.training.checkpoint`; on top of it
+                                   ``members``, test scores, ``limits`` and how they were calibrated
 ``member_<i>/``                    the members' checkpoints (none where a single model ships)
 ``training_points.safetensors``    see `dmftnet.models.solvers.applicability.TrainingDistance`
 ``README.md``                      the model card (`dmftnet.models.shipping.card`)

@@ -1,0 +1,1 @@
+"""Trained models behind the protocol of impurity solvers, and where they apply."""

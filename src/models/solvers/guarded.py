@@ -1,10 +1,10 @@
 """A network where it can be trusted, the exact solver for just those problems where it cannot.
 
 `GuardedSolver` asks the network first. A problem whose parameters, distance to the training data or
-ensemble spread are beyond the network's calibrated limits (`dmftnet.models.solvers.applicability`) goes to
-the exact solver instead, so that in a DMFT loop only those iterations cost what an exact solve
-costs. Diagnostics count them (``fallback``), and the problems can be collected with their exact
-poles, to become training data (`dmftnet.data.plans.collected`): a loop that teaches itself.
+ensemble spread are beyond the network's calibrated limits (`dmftnet.models.solvers.applicability`)
+goes to the exact solver instead, so that in a DMFT loop only those iterations cost what an exact
+solve costs. Diagnostics count them (``fallback``), and the problems can be collected with their
+exact poles, to become training data (`dmftnet.data.plans.collected`): a loop that teaches itself.
 
 Grid
     A loop works on the network's grid. The exact solver takes the hybridization there as what it
@@ -34,12 +34,8 @@ from dmftnet import checks
 from dmftnet.data.plans.collected import ProblemCollector
 from dmftnet.errors import DmftnetError, SettingError
 from dmftnet.models.solvers.network import NetworkSolver
-from dmftnet.physics.impurity.problem import (
-    ImpurityProblem,
-    ImpuritySolution,
-    ImpuritySolver,
-    require_one_orbital,
-)
+from dmftnet.physics.impurity.problem import ImpurityProblem
+from dmftnet.physics.impurity.protocol import ImpuritySolution, ImpuritySolver, require_one_orbital
 from dmftnet.physics.solvers.krylov.ras_cost import Cost
 
 

@@ -3,8 +3,8 @@
 `NetworkSolver` loads a checkpoint and answers with `CurveSolution`s, so that the DMFT loop, the
 scripts and the tests never know what drives them. Batches go through the network at once.
 
-Accuracy is that of the checkpoint (``model.yaml`` holds its test scores) and only near its
-training data (`dmftnet.models.solvers.applicability`). Every solution says in its diagnostics how near:
+Accuracy is that of the checkpoint (``model.yaml`` holds its test scores) and only near its training
+data (`dmftnet.models.solvers.applicability`). Every solution says in its diagnostics how near:
 ``extrapolating`` (U or shift outside the training range), ``distance``, ``spread``, and
 ``warning``, a line with figures where one of them is beyond its limit, else empty. `solve` also
 issues that line as a `DmftnetWarning`; a DMFT loop does so once, at its end. For a reference, or
@@ -36,7 +36,8 @@ from dmftnet.models.training.checkpoint import load_model
 from dmftnet.models.training.record import MAX_SHARPENING
 from dmftnet.models.training.scoring import answers, predict_members
 from dmftnet.physics.grids.real_axis import FrequencyGrid
-from dmftnet.physics.impurity.problem import ImpurityProblem, ImpuritySolution, require_one_orbital
+from dmftnet.physics.impurity.problem import ImpurityProblem
+from dmftnet.physics.impurity.protocol import ImpuritySolution, require_one_orbital
 from dmftnet.physics.impurity.solutions import CurveSolution
 
 SHARPENING = 3

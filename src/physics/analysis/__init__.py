@@ -1,0 +1,1 @@
+"""What is read off a solution: self-energy, quasiparticle, phase, observables, resolution."""

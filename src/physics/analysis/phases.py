@@ -18,8 +18,8 @@ import numpy as np
 
 from dmftnet.physics.analysis.observables import gap
 from dmftnet.physics.grids.real_axis import FrequencyGrid
-from dmftnet.physics.impurity.problem import ImpuritySolution
-from dmftnet.physics.lattices.density_of_states import Lattice
+from dmftnet.physics.impurity.protocol import ImpuritySolution
+from dmftnet.physics.lattices.protocol import Lattice
 
 PINNED, GAPPED = 0.9, 0.1
 HALF_WIDTH = 0.02  # in D

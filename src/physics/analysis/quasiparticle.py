@@ -28,7 +28,8 @@ import numpy as np
 
 from dmftnet.physics.analysis.observables import gap
 from dmftnet.physics.grids.real_axis import FrequencyGrid
-from dmftnet.physics.impurity.problem import ImpurityProblem, ImpuritySolution
+from dmftnet.physics.impurity.problem import ImpurityProblem
+from dmftnet.physics.impurity.protocol import ImpuritySolution
 
 MATSUBARA = (0.005, 0.01, 0.02)  # in D
 WINDOW, NARROW = 0.02, 0.01  # in D

@@ -17,8 +17,9 @@ import numpy as np
 from dmftnet import checks
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.grids.rotation import smoothing_kernel
-from dmftnet.physics.impurity.problem import ImpurityProblem, ImpuritySolution
-from dmftnet.physics.lattices.density_of_states import Lattice
+from dmftnet.physics.impurity.problem import ImpurityProblem
+from dmftnet.physics.impurity.protocol import ImpuritySolution
+from dmftnet.physics.lattices.protocol import Lattice
 
 
 @lru_cache(maxsize=4)

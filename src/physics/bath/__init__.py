@@ -1,0 +1,1 @@
+"""From a continuous hybridization to bath sites: discretisation, chains, natural orbitals."""

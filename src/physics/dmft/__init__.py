@@ -1,0 +1,1 @@
+"""The self-consistency loop: mixing, filling search, starts, solution files."""

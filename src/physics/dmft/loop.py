@@ -33,8 +33,9 @@ from dmftnet.errors import DmftnetWarning, InvalidProblemError, SettingError
 from dmftnet.physics.analysis.observables import kl_divergence
 from dmftnet.physics.dmft.mixing import AndersonMixing, Mixer, Mixing
 from dmftnet.physics.grids.real_axis import FrequencyGrid
-from dmftnet.physics.impurity.problem import ImpurityProblem, ImpuritySolution, ImpuritySolver
-from dmftnet.physics.lattices.density_of_states import Lattice
+from dmftnet.physics.impurity.problem import ImpurityProblem
+from dmftnet.physics.impurity.protocol import ImpuritySolution, ImpuritySolver
+from dmftnet.physics.lattices.protocol import Lattice
 
 EIGENVALUE = 0.95
 """Largest eigenvalue of the iteration along its last step at which it counts as about to arrive:

@@ -13,9 +13,11 @@ import numpy as np
 from dmftnet import checks
 from dmftnet.errors import InvalidProblemError
 from dmftnet.physics.dmft.files import load_solution
+from dmftnet.physics.grids.curve_file import read_curve
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.problem import ImpurityProblem
-from dmftnet.physics.lattices.density_of_states import Lattice, read_curve, semicircle
+from dmftnet.physics.lattices.bethe import semicircle
+from dmftnet.physics.lattices.protocol import Lattice
 
 
 def one_orbital_problem(

@@ -1,0 +1,1 @@
+"""Grids in frequency and time, and the exact kernels between them."""

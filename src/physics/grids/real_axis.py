@@ -2,8 +2,8 @@
 
 A spectrum on a `FrequencyGrid` is its values at the points ``omega``; between two points it is
 linear, outside the grid it is zero. Quadrature, Hilbert transform (Kramers-Kronig), smoothing and
-the complex-time rotation (`dmftnet.physics.grids.rotation`) all integrate this same function exactly, so
-they agree with each other on any grid, coarse or fine.
+the complex-time rotation (`dmftnet.physics.grids.rotation`) all integrate this same function
+exactly, so they agree with each other on any grid, coarse or fine.
 
 The usual grid is symmetric and geometric: fine at low energy, where a Kondo resonance lives, and
 coarse in the Hubbard bands. It has no point at zero frequency, where the self-energy of a Mott

@@ -1,0 +1,1 @@
+"""What a solver is given and what it gives back: problem, solutions, the protocol."""

@@ -1,0 +1,1 @@
+"""The self-consistency condition of each lattice."""

@@ -1,27 +1,16 @@
-"""Lattices of the DMFT loop: local Green's function and the self-consistency condition.
+"""Lattices given by any density of states: square, cubic, or read from a file.
 
-A lattice enters DMFT through its density of states rho alone (one orbital, or degenerate ones):
-
-``G_loc(w) = integral rho(e) / (z - e) de``, ``z = w - eps_d - Sigma(w)``, ``Delta = z - 1/G_loc``.
-
-* `Bethe`: the semicircle in closed form, and ``Delta = (D^2/4) G``: the new hybridization is the
-  impurity's own spectrum, which is non-negative whatever the solver and asks for no self-energy.
-* `DensityOfStates`: any rho, as a piecewise-linear curve that is integrated exactly over each cell
-  (logarithms), also where ``Im z -> 0``. Far from the band, ``|z| > 3 R``, the moments of rho are
-  summed instead: there the logarithms cancel, and a Mott insulator needs exactly those z.
-  ``-Im Delta >= 0`` holds by construction if ``Im Sigma <= 0``. Cost O(n_w n_e) an iteration.
-* `Fixed`: no lattice; the hybridization stays as it is and the loop is one impurity solve.
-
-Energies are in units of the half-bandwidth D = 1 unless said otherwise; docs/physics, model.
+The density is a piecewise-linear curve that is integrated exactly over each cell (logarithms), also
+where ``Im z -> 0``. Far from the band, ``|z| > 3 R``, its moments are summed instead: there the
+logarithms cancel, and a Mott insulator needs exactly those z. ``-Im Delta >= 0`` holds by
+construction if ``Im Sigma <= 0``. Cost O(n_w n_e) an iteration.
 """
 
 from __future__ import annotations
 
-import warnings
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 from scipy.integrate import quad
@@ -29,89 +18,15 @@ from scipy.special import ellipkm1
 
 from dmftnet import checks
 from dmftnet.errors import InvalidProblemError
+from dmftnet.physics.grids.curve_file import read_curve
 from dmftnet.physics.grids.real_axis import FrequencyGrid, cauchy_matrix
-from dmftnet.physics.impurity.problem import ImpurityProblem, ImpuritySolution
+from dmftnet.physics.impurity.problem import ImpurityProblem
+from dmftnet.physics.impurity.protocol import ImpuritySolution
+from dmftnet.physics.lattices.protocol import lattice_argument
 
 _N_MOMENTS = 40  # 3^-40 = 8e-20: the moment series is exact to rounding for |z| > 3 R
+
 MAX_POINTS = 10_000  # of a lattice's own curve; some hundred are exact to 1e-4
-_IMAG_FLOOR = 1e-12  # keeps a logarithm at a band edge finite and on its branch, in D
-
-
-@runtime_checkable
-class Lattice(Protocol):
-    """What the DMFT loop asks of a lattice.
-
-    Attributes
-    ----------
-    name : str
-    self_consistent : bool
-        False where the hybridization never changes, so that one solve is the whole loop.
-    particle_hole_symmetric : bool
-        Whether ``rho(-e) = rho(e)``, so that ``eps_d = -U/2`` is half filling.
-    """
-
-    name: str
-    self_consistent: bool
-    particle_hole_symmetric: bool
-
-    def local_greens(self, grid: FrequencyGrid, eps_d: np.ndarray, sigma: np.ndarray) -> np.ndarray:
-        """(n_orb, n_w) complex retarded ``G_loc`` of the self-energy ``sigma (n_orb, n_w)``."""
-
-    def hybridization(self, problem: ImpurityProblem, solution: ImpuritySolution) -> np.ndarray:
-        """(n_orb, n_w) new hybridization spectrum ``-Im Delta / pi >= 0`` after one solve."""
-
-    def bare_hybridization(self, grid: FrequencyGrid) -> np.ndarray:
-        """(n_w,) hybridization spectrum of the non-interacting lattice, level at zero energy."""
-
-    def density_of_states(self) -> tuple[np.ndarray, np.ndarray]:
-        """(n_e,) energies in D and (n_e,) density of states in 1/D, linear between them."""
-
-
-def lattice_argument(grid: FrequencyGrid, eps_d: np.ndarray, sigma: np.ndarray) -> np.ndarray:
-    """``z = w - eps_d - Sigma`` on the upper side of the real axis, (n_orb, n_w) complex128."""
-    z = grid.omega - np.atleast_1d(eps_d)[:, None] - sigma
-    return z.real + 1j * np.maximum(z.imag, _IMAG_FLOOR)
-
-
-class Bethe:
-    """Bethe lattice of infinite coordination: ``rho(e) = 2/(pi D^2) sqrt(D^2 - e^2)``.
-
-    Parameters
-    ----------
-    half_bandwidth : float
-        D, the unit of energy everywhere else.
-    """
-
-    name = "bethe"
-    self_consistent = True
-    particle_hole_symmetric = True
-
-    def __init__(self, half_bandwidth: float = 1.0):
-        self.half_bandwidth = checks.number(
-            "lattice.half_bandwidth", half_bandwidth, above=0, at_most=1e3
-        )
-
-    def local_greens(self, grid: FrequencyGrid, eps_d: np.ndarray, sigma: np.ndarray) -> np.ndarray:
-        """``G = 2 / (z + sqrt(z - D) sqrt(z + D))``, (n_orb, n_w) complex128."""
-        z, D = lattice_argument(grid, eps_d, sigma), self.half_bandwidth
-        return 2 / (z + np.sqrt(z - D) * np.sqrt(z + D))
-
-    def hybridization(self, problem: ImpurityProblem, solution: ImpuritySolution) -> np.ndarray:
-        """``(D^2/4) A``, at self-consistency the same as through the self-energy."""
-        return self.half_bandwidth**2 / 4 * solution.spectrum()
-
-    def bare_hybridization(self, grid: FrequencyGrid) -> np.ndarray:
-        reach = np.abs(grid.omega[[0, -1]]).min()
-        if self.half_bandwidth > reach:
-            raise InvalidProblemError(
-                f"lattice.half_bandwidth = {self.half_bandwidth:g}: the band reaches beyond the "
-                f"grid, which ends at {reach:g}; raise grid.w_max"
-            )
-        return semicircle(grid, 0.0, self.half_bandwidth, self.half_bandwidth**2 / 4)
-
-    def density_of_states(self) -> tuple[np.ndarray, np.ndarray]:
-        x, D = -np.cos(np.linspace(0.0, np.pi, 801)), self.half_bandwidth
-        return D * x, 2 / (np.pi * D) * np.sqrt(np.maximum(1 - x**2, 0.0))
 
 
 class DensityOfStates:
@@ -257,44 +172,6 @@ class DensityOfStates:
         return self.energies, self.values
 
 
-class Fixed:
-    """No lattice: the hybridization of the problem stays, one impurity solve is the whole loop."""
-
-    name = "fixed"
-    self_consistent = False
-    particle_hole_symmetric = True  # adds no asymmetry of its own
-
-    def local_greens(self, grid: FrequencyGrid, eps_d: np.ndarray, sigma: np.ndarray) -> np.ndarray:
-        raise InvalidProblemError(
-            "lattice 'fixed' has no local Green's function; choose bethe, square, cubic or dos"
-        )
-
-    def hybridization(self, problem: ImpurityProblem, solution: ImpuritySolution) -> np.ndarray:
-        return np.asarray(problem.hybridization)
-
-    def bare_hybridization(self, grid: FrequencyGrid) -> np.ndarray:
-        """The semicircle ``Delta = (D^2/4) G_semicircle`` with D = 1."""
-        return semicircle(grid, 0.0, 1.0, 0.25)
-
-    def density_of_states(self) -> tuple[np.ndarray, np.ndarray]:
-        raise InvalidProblemError(
-            "lattice 'fixed' has no density of states; choose bethe, square, cubic or dos"
-        )
-
-
-def semicircle(grid: FrequencyGrid, centre: float, half_width: float, weight: float) -> np.ndarray:
-    """(n_w,) semi-elliptic band of the given weight, centre and half-width (in D) on the grid."""
-    x = (grid.omega - centre) / half_width
-    band = np.sqrt(np.maximum(1 - x**2, 0.0))
-    norm = grid.integrate(band)
-    if norm == 0:
-        raise InvalidProblemError(
-            f"a band at {centre:.4g} of half-width {half_width:.4g} falls between the points of "
-            f"the grid or outside [{grid.omega[0]:.4g}, {grid.omega[-1]:.4g}]; widen or refine it"
-        )
-    return weight / norm * band
-
-
 def square_density(energies: np.ndarray) -> np.ndarray:
     """``(2/pi^2) K(sqrt(1 - e^2))`` for ``0 < |e| <= 1``, zero outside; in 1/D."""
     e2 = np.asarray(energies, dtype=np.float64) ** 2
@@ -313,46 +190,6 @@ def cubic_density(energy: float) -> float:
     for a, b in pairwise(nodes):
         total += quad(lambda k: 1.5 * square_density(1.5 * (energy + np.cos(k) / 3)), a, b)[0]
     return total / np.pi
-
-
-def read_curve(
-    path: str | Path, names: tuple[str, str], key: str = "path"
-) -> tuple[np.ndarray, np.ndarray]:
-    """Two columns of a text file, or the two named arrays of an .npz file; (n,) float64 each.
-
-    Parameters
-    ----------
-    key : str
-        What the user set to `path`, for errors.
-
-    Raises
-    ------
-    InvalidProblemError
-        If the file is missing, unreadable, or holds anything else.
-    """
-    path = checks.path(key, path, "two columns of text or an .npz file")
-    if not path.is_file():
-        raise InvalidProblemError(f"file {path} does not exist; give two columns of text or .npz")
-    remedy = f"it must hold two columns of numbers, or as .npz the arrays {names[0]} and {names[1]}"
-    with checks.reading(path, remedy, InvalidProblemError), warnings.catch_warnings():
-        warnings.simplefilter("error")  # an empty file, complex numbers
-        if path.suffix == ".npz":
-            # opened here: np.load leaks the handle of a broken archive
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-                curve = [np.asarray(archive[name]).astype(np.float64) for name in names]
-        else:
-            table = np.loadtxt(path, ndmin=2)
-            if table.shape[1] != 2:
-                raise InvalidProblemError(
-                    f"file {path} has {table.shape[1]} columns; two are needed"
-                )
-            curve = list(table.T)
-    if curve[0].ndim != 1 or curve[0].shape != curve[1].shape:
-        raise InvalidProblemError(
-            f"file {path}: {names[0]} {curve[0].shape} and {names[1]} {curve[1].shape} must be two "
-            "columns of equal length"
-        )
-    return curve[0], curve[1]
 
 
 def _checked_density(energies, values, name: str) -> tuple[np.ndarray, np.ndarray]:

@@ -1,0 +1,1 @@
+"""Impurity solvers that need no training, and the checks of their arguments."""

@@ -1,0 +1,1 @@
+"""Exact and restricted diagonalisation by Lanczos: ed and ras."""

@@ -23,7 +23,8 @@ from dmftnet import checks
 from dmftnet.errors import SpaceTooLargeError
 from dmftnet.physics.bath.discretisation import StarBath, discretise
 from dmftnet.physics.impurity.poles import ResponsePoles
-from dmftnet.physics.impurity.problem import ImpurityProblem, SerialBatch, require_one_orbital
+from dmftnet.physics.impurity.problem import ImpurityProblem
+from dmftnet.physics.impurity.protocol import SerialBatch, require_one_orbital
 from dmftnet.physics.impurity.solutions import PoleSolution
 from dmftnet.physics.solvers.arguments import check_bath, check_lanczos, settle
 from dmftnet.physics.solvers.krylov.lanczos import ground_state, response_poles

@@ -16,6 +16,7 @@ from math import comb
 from typing import Any
 
 from dmftnet import checks
+from dmftnet.errors import SpaceTooLargeError
 
 BYTES_EACH = 14 * 12 + 66 * 8
 """Of a determinant: about 14 hops (index, amplitude) a row, 60 Lanczos vectors and some copies."""
@@ -110,6 +111,19 @@ class Cost:
         return (
             f"{self.determinants:,} determinants, about {checks.gibibytes(self.n_bytes)} and "
             f"roughly {duration(self.seconds)} a solve on one core"
+        )
+
+
+def check_memory(
+    count: int, max_memory: float, what: str = "determinants", bytes_each: int = BYTES_EACH
+) -> None:
+    """Raise if a space would not fit into `max_memory` GiB."""
+    estimate = count * bytes_each / 2**30
+    if estimate > max_memory:
+        raise SpaceTooLargeError(
+            f"the restricted space has {count:,} {what} and needs about {estimate:.2g} GiB, more "
+            f"than max_memory = {max_memory:g} GiB; use smaller depths, fewer bath sites, or raise "
+            "solver.max_memory"
         )
 
 

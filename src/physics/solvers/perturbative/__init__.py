@@ -1,0 +1,1 @@
+"""Cheap solvers that expand in the interaction: ipt."""

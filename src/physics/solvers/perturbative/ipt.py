@@ -34,7 +34,8 @@ from dmftnet import checks
 from dmftnet.errors import InvalidProblemError
 from dmftnet.physics.analysis.self_energy import dyson_spectrum, inverse_spectrum
 from dmftnet.physics.grids.real_axis import FrequencyGrid
-from dmftnet.physics.impurity.problem import ImpurityProblem, SerialBatch, require_one_orbital
+from dmftnet.physics.impurity.problem import ImpurityProblem
+from dmftnet.physics.impurity.protocol import SerialBatch, require_one_orbital
 from dmftnet.physics.impurity.solutions import SelfEnergySolution
 
 LEVEL_SHARE = 0.9  # reference levels lie in this share of the grid

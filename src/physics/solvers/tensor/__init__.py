@@ -1,0 +1,1 @@
+"""The tensor-network solver: mps and the layers it is built of."""

@@ -1,6 +1,6 @@
 """Evolution of an excited state along a complex contour, and the correlators read off on the way.
 
-Time-dependent variational principle (`mps_sweeps`): two-site steps, in which the bonds grow as the
+Time-dependent variational principle (`sweeps`): two-site steps, in which the bonds grow as the
 truncation weight asks for, until a bond reaches the largest dimension; one-site steps, at constant
 bond dimension, from there on. The step from ``t_j`` to ``t_(j+1)`` is ``exp(-i (H - E0) dz)`` with
 ``dz = z(t_(j+1)) - z(t_j)``. The norm is kept, not restored: what truncation costs shows.

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 
@@ -29,15 +29,37 @@ from dmftnet.physics.solvers.tensor.state import (
 )
 from dmftnet.progress import progress
 
-if TYPE_CHECKING:
-    from dmftnet.physics.solvers.tensor.mps import MpsSolver
-
 # A sector must lie lower by this (in D) to be preferred: nearer ones are degenerate (a spectator
 # site, a local moment) for a truncated state.
 SECTOR_TOLERANCE = 1e-6
 SMALLEST_MPO = 4  # bond dimension of the Hamiltonian's operator in any geometry
 # Spins whose occupations differ by less are evolved once.
 SPIN_TOLERANCE = 1e-5
+
+
+class Settings(Protocol):
+    """What is asked of the solver whose impurity this is; see `MpsSolver`."""
+
+    geometry: str
+    bond_dimension: int
+    truncation: float
+    ground_truncation: float
+    energy_tolerance: float
+    max_sweeps: int
+    dt: float
+    order: int
+    squared: bool
+    krylov_tolerance: float
+    with_self_energy: bool
+    sector: str
+    checkpoint: str | None
+    checkpoint_every: float
+    progress: bool
+    max_memory: float
+
+    @property
+    def time_contour(self) -> TimeContour:
+        """Where states are evolved."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +106,7 @@ class PreparedImpurity:
 
     Parameters
     ----------
-    solver : MpsSolver
+    solver : Settings
     orbitals : tuple of Orbital
     model : ImpurityModel
         H counted from the ground-state energy.
@@ -93,7 +115,7 @@ class PreparedImpurity:
     symmetric : bool
     """
 
-    solver: MpsSolver
+    solver: Settings
     orbitals: tuple[Orbital, ...]
     model: ImpurityModel
     ground: GroundState
@@ -102,7 +124,7 @@ class PreparedImpurity:
 
     @classmethod
     def of(
-        cls, solver: MpsSolver, baths: list[StarBath], eps_d, U: float, J: float, symmetric: bool
+        cls, solver: Settings, baths: list[StarBath], eps_d, U: float, J: float, symmetric: bool
     ) -> PreparedImpurity:
         """Orbitals in the solver's geometry, memory checked, ground state over the sectors."""
         n_sites = 2 * sum(bath.n_bath + 1 for bath in baths)
@@ -115,14 +137,14 @@ class PreparedImpurity:
         _check_memory(solver, n_sites, max(model.mpo.chi))
         n_pairs = sum(orbital.n_pairs for orbital in orbitals)
         half_filled = 2 * n_pairs == n_sites // 2
-        symmetric = symmetric and half_filled and all(map(_is_symmetric, baths))
+        symmetric = symmetric and half_filled and all(bath.is_symmetric for bath in baths)
         start = (n_pairs, n_pairs)
         electrons, ground = cls._lowest_sector(solver, model, start, symmetric)
         shifted = model.shifted(ground.energy)
         return cls(solver, orbitals, shifted, ground, electrons, symmetric)
 
     @staticmethod
-    def _lowest_sector(solver: MpsSolver, model: ImpurityModel, start, symmetric: bool):
+    def _lowest_sector(solver: Settings, model: ImpurityModel, start, symmetric: bool):
         def lowest(n_up: int, n_down: int) -> GroundState:
             return ground_state(
                 model, n_up, n_down,
@@ -225,7 +247,7 @@ class PreparedImpurity:
         return signal, max(evolution.bond_dimensions, default=0)
 
 
-def _check_memory(solver: MpsSolver, n_sites: int, mpo_dimension: int) -> None:
+def _check_memory(solver: Settings, n_sites: int, mpo_dimension: int) -> None:
     """Raise if states of the solver's bond dimension may not fit into its memory.
 
     Raises
@@ -240,13 +262,6 @@ def _check_memory(solver: MpsSolver, n_sites: int, mpo_dimension: int) -> None:
             f"more than solver.max_memory = {solver.max_memory} GiB; lower bond_dimension or "
             "n_bath, or raise solver.max_memory"
         )
-
-
-def _is_symmetric(bath: StarBath) -> bool:
-    """Whether the bath maps onto itself under particle-hole exchange; a shifted grid's does not."""
-    order = np.argsort(bath.energies)
-    e, v = bath.energies[order], bath.couplings[order]
-    return bool(np.allclose(e, -e[::-1], atol=1e-9) and np.allclose(v, v[::-1], atol=1e-9))
 
 
 @contextmanager

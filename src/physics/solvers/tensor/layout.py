@@ -8,9 +8,9 @@ Several orbitals share the two sides, their baths interleaved by distance from t
 
 Geometries of the bath:
 
-* ``natural``: natural orbitals (`dmftnet.physics.bath.discretisation.natural_orbitals`); the valence and the
-  conduction chain of a spin run side by side, ``.. v2 c2 v1 c1 b | d``, so that what is entangled
-  (a hole and a particle of equal depth) is near, and the far end is a product state;
+* ``natural``: natural orbitals (`dmftnet.physics.bath.chains.natural_orbitals`); the valence and
+  the conduction chain of a spin run side by side, ``.. v2 c2 v1 c1 b | d``, so that what is
+  entangled (a hole and a particle of equal depth) is near, and the far end is a product state;
 * ``star``: the bath sites by energy;
 * ``chain``: the tridiagonal form.
 """
@@ -23,12 +23,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from dmftnet.errors import InvalidProblemError
-from dmftnet.physics.bath.discretisation import (
-    StarBath,
-    mean_field_ground_state,
-    natural_orbitals,
-    star_to_chain,
-)
+from dmftnet.physics.bath.chains import mean_field_ground_state, natural_orbitals, star_to_chain
+from dmftnet.physics.bath.discretisation import StarBath
 
 GEOMETRIES = ("natural", "star", "chain")
 UP, DOWN = 0, 1

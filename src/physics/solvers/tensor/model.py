@@ -1,6 +1,6 @@
 """Hamiltonian of an impurity as a matrix-product operator, and the product state to start from.
 
-Every mode is one site with the conserved charges (N_up, N_down), in the order of `mps_layout`.
+Every mode is one site with the conserved charges (N_up, N_down), in the order of `layout`.
 
 The MPO carries, across each bond, the smaller of the two: operators that started on the left, or
 sums waiting for their partner on the right. The bond dimension is 4 to 6 in any of the geometries.

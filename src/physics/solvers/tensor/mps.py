@@ -2,10 +2,10 @@
 
 Method
     1. Discretise the hybridization, bring the bath into natural orbitals (or a star, or a chain),
-       write H as an MPO with U(1) x U(1) charges (`mps_model`, TeNPy), ground state by DMRG
-       (`mps_state`, `mps_sweeps`) over the neighbouring particle numbers (`mps_impurity`).
+       write H as an MPO with U(1) x U(1) charges (`model`, TeNPy), ground state by DMRG
+       (`state`, `sweeps`) over the neighbouring particle numbers (`impurity`).
     2. Evolve ``d+|gs>, q+|gs>`` (addition) and ``d|gs>, q|gs>`` (removal) by TDVP along a contour
-       in the complex time plane (`mps_evolution`, `dmftnet.physics.grids.time_contour`): damping keeps
+       in the complex time plane (`evolution`, `dmftnet.physics.grids.time_contour`): damping keeps
        the entanglement, and so the cost, small. ``q = [d, H_int]``.
     3. Signals in time to poles (`dmftnet.physics.analysis.spectral_analysis`, `positive_weights`);
        self-energy by the symmetric improved estimator.
@@ -36,7 +36,8 @@ from dmftnet.physics.analysis.spectral_analysis import SpectralAnalysis
 from dmftnet.physics.bath.discretisation import StarBath, discretise
 from dmftnet.physics.grids.time_contour import MAX_ORDER, TimeContour
 from dmftnet.physics.impurity.poles import ResponsePoles
-from dmftnet.physics.impurity.problem import ImpurityProblem, SerialBatch
+from dmftnet.physics.impurity.problem import ImpurityProblem
+from dmftnet.physics.impurity.protocol import SerialBatch
 from dmftnet.physics.impurity.solutions import PoleSolution
 from dmftnet.physics.solvers.arguments import check_bath, settle
 from dmftnet.physics.solvers.tensor.impurity import PreparedImpurity

@@ -1,6 +1,6 @@
 """Sweeps over a block state: ground state (two-site DMRG) and evolution (two- and one-site TDVP).
 
-DMRG takes the lowest Lanczos vector of each local problem (`mps_local`); TDVP applies
+DMRG takes the lowest Lanczos vector of each local problem (`local`); TDVP applies
 ``exp(-i dz H)`` forwards on two sites and backwards on one, or forwards on one and backwards on the
 bond. Every step is a sweep to the right and back, second order in dz.
 
