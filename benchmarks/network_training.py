@@ -66,9 +66,9 @@ def make_step(overrides: list[str], size: int | None = None, compiled: bool = Fa
         for name in ("hybridization", "params", "rotated", "derivative")
     }
     with torch.no_grad():
-        references = model.references(batch["hybridization"], batch["params"])
-    if references is not None:  # a training computes them once
-        batch["references"] = references
+        guesses = model.guesses(batch["hybridization"], batch["params"])
+    if guesses is not None:  # a training computes them once
+        batch["guesses"] = guesses
     if compiled:
         model.net.compile()
 

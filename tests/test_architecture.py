@@ -12,7 +12,13 @@ from hydra.utils import get_object
 ROOT = Path(__file__).resolve().parents[1]
 SRC = ROOT / "src"
 CONF = ROOT / "conf"
-EVERYONE = {"checks", "errors", "progress", "provenance"}  # know of the package but each other
+EVERYONE = {
+    "checks",
+    "errors",
+    "moved",
+    "progress",
+    "provenance",
+}  # know of the package but each other
 ALLOWED = {
     "physics": {"physics"},
     "data": {"data", "physics"},

@@ -1,30 +1,14 @@
 """Every architecture and head, small."""
 
+ROOM = "dmftnet.models.networks"
 HEADS = {
-    "rotated": {"_target_": "dmftnet.models.networks.heads.RotatedHead"},
-    "direct": {"_target_": "dmftnet.models.networks.heads.DirectHead"},
+    "rotated": {"_target_": f"{ROOM}.heads.RotatedHead"},
+    "direct": {"_target_": f"{ROOM}.heads.DirectHead"},
 }
 NETWORKS = {
-    "crossattn": {
-        "_target_": "dmftnet.models.networks.crossattn.CrossAttention",
-        "width": 16,
-        "n_heads": 2,
-    },
-    "crossquery": {
-        "_target_": "dmftnet.models.networks.crossquery.CrossQuery",
-        "width": 16,
-        "n_heads": 2,
-    },
-    "encdec": {
-        "_target_": "dmftnet.models.networks.encdec.EncoderDecoder",
-        "width": 16,
-        "n_heads": 2,
-    },
-    "film": {
-        "_target_": "dmftnet.models.networks.film.Film",
-        "width": 16,
-        "n_heads": 2,
-        "n_blocks": 2,
-    },
-    "mlp": {"_target_": "dmftnet.models.networks.mlp.MLP", "width": 16, "n_blocks": 1},
+    "crossattn": {"_target_": f"{ROOM}.crossattn.CrossAttention", "width": 16, "n_heads": 2},
+    "crossquery": {"_target_": f"{ROOM}.crossquery.CrossQuery", "width": 16, "n_heads": 2},
+    "encdec": {"_target_": f"{ROOM}.encdec.EncoderDecoder", "width": 16, "n_heads": 2},
+    "film": {"_target_": f"{ROOM}.film.Film", "width": 16, "n_heads": 2, "n_blocks": 2},
+    "mlp": {"_target_": f"{ROOM}.mlp.MLP", "width": 16, "n_blocks": 1},
 }

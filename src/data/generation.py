@@ -19,6 +19,7 @@ from typing import Any, Protocol, runtime_checkable
 from dmftnet import checks
 from dmftnet.data.jobfile import Columns, JobJournal
 from dmftnet.errors import DmftnetError
+from dmftnet.moved import former, with_targets
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.protocol import ImpuritySolver
 from dmftnet.physics.lattices.protocol import Lattice
@@ -56,9 +57,10 @@ def recipe_hash(config: Mapping[str, Any]) -> str:
     """Hash of everything that decides the content of a job.
 
     The number of trajectories is left out: each is a function of its id, so a dataset can grow.
-    So is a limit that says whether a solve is tried, and nothing about its answer.
+    So is a limit that says whether a solve is tried, and nothing about its answer. Classes go by
+    their first names: where a module stands decides nothing.
     """
-    config = json.loads(json.dumps(config))
+    config = with_targets(json.loads(json.dumps(config)), former)
     config["sampling"].pop("n_trajectories", None)
     config.get("solver", {}).pop("max_determinants", None)
     return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()

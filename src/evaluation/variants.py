@@ -65,13 +65,13 @@ def describe(record: Mapping[str, Any]) -> str:
     if "members" in record:
         return f"ensemble of {len(record['members'])}"
     _, module, cls = record["model"]["_target_"].rsplit(".", 2)
-    if module == "kernel_ridge":
+    if module == "baselines":
         return {"NearestNeighbour": "nearest neighbour"}.get(cls, "kernel ridge")
     head = record["head"]["_target_"].rsplit(".", 1)[1].removesuffix("Head").lower()
-    if record["model"].get("log_residual"):  # the output corrects cheap physical spectra
+    if record["model"].get("log_residual"):  # the output corrects the guesses
         head += ", residual"
-    elif record["model"].get("references"):  # which are inputs alone
-        head += ", references"
+    elif record["model"].get("guesses"):  # which are inputs alone
+        head += ", guesses"
     loss = record.get("loss") or {}
     kind = str(loss.get("_target_", "")).rsplit(".", 1)[-1].removesuffix("Loss").lower()
     parts = [module, head]

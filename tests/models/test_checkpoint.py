@@ -12,30 +12,15 @@ from dmftnet.errors import DmftnetError, StoreError
 from dmftnet.models.training.baselines import Baseline
 from dmftnet.models.training.checkpoint import build_model, describe_data, load_model, save_model
 
-ROTATED = {"_target_": "dmftnet.models.networks.heads.RotatedHead"}
+NETWORKS = "dmftnet.models.networks"
+ROTATED = {"_target_": f"{NETWORKS}.heads.RotatedHead"}
+SMALL = {"width": 8, "n_heads": 2}
 MODELS = {
-    "mlp": {"_target_": "dmftnet.models.networks.mlp.MLP", "width": 16, "n_blocks": 1},
-    "crossattn": {
-        "_target_": "dmftnet.models.networks.crossattn.CrossAttention",
-        "width": 8,
-        "n_heads": 2,
-    },
-    "crossquery": {
-        "_target_": "dmftnet.models.networks.crossquery.CrossQuery",
-        "width": 8,
-        "n_heads": 2,
-    },
-    "encdec": {
-        "_target_": "dmftnet.models.networks.encdec.EncoderDecoder",
-        "width": 8,
-        "n_heads": 2,
-    },
-    "film": {
-        "_target_": "dmftnet.models.networks.film.Film",
-        "width": 8,
-        "n_heads": 2,
-        "n_blocks": 1,
-    },
+    "mlp": {"_target_": f"{NETWORKS}.mlp.MLP", "width": 16, "n_blocks": 1},
+    "crossattn": {"_target_": f"{NETWORKS}.crossattn.CrossAttention", **SMALL},
+    "crossquery": {"_target_": f"{NETWORKS}.crossquery.CrossQuery", **SMALL},
+    "encdec": {"_target_": f"{NETWORKS}.encdec.EncoderDecoder", **SMALL},
+    "film": {"_target_": f"{NETWORKS}.film.Film", **SMALL, "n_blocks": 1},
     "kernel_ridge": {"_target_": "dmftnet.models.training.baselines.KernelRidgeRegression"},
     "nearest_neighbour": {"_target_": "dmftnet.models.training.baselines.NearestNeighbour"},
 }
@@ -116,11 +101,8 @@ def test_truncated_weights(saved):
         ({"schema": "something else"}, "is no model description"),
         ({"schema_version": 99}, "schema version 99"),
         ({"model": {"_target_": "os.system"}}, "is not part of dmftnet.models"),
-        ({"model": {"_target_": "dmftnet.models.networks.mlp.Nothing"}}, "does not exist"),
-        (
-            {"model": {"_target_": "dmftnet.models.networks.mlp.MLP", "depth": 3}},
-            "MLP cannot be built",
-        ),
+        ({"model": {"_target_": f"{NETWORKS}.mlp.Nothing"}}, "does not exist"),
+        ({"model": {"_target_": f"{NETWORKS}.mlp.MLP", "depth": 3}}, "MLP cannot be built"),
     ],
 )
 def test_bad_description(saved, change, message):
@@ -128,6 +110,24 @@ def test_bad_description(saved, change, message):
     (saved / "model.yaml").write_text(yaml.safe_dump(record))
     with pytest.raises(DmftnetError, match=message):
         load_model(saved)
+
+
+def test_a_record_from_before_classes_moved(tmp_path):
+    """Old paths of classes, and ``references`` for what is called ``guesses`` now."""
+    save(tmp_path, "film")
+    path = tmp_path / "model.yaml"
+    record = yaml.safe_load(path.read_text())
+    today = load_model(tmp_path)
+    record["model"]["_target_"] = "dmftnet.models.film.Film"
+    record["model"]["references"] = record["model"].pop("guesses", True)
+    record["head"]["_target_"] = record["head"]["_target_"].replace("networks.", "")
+    path.write_text(yaml.safe_dump(record))
+    loaded = load_model(tmp_path)
+    assert loaded.record["model"] == {"guesses": True, **today.record["model"]}
+    assert loaded.record["head"] == today.record["head"]
+    data = make_arrays(4, 2)
+    h, p = torch.tensor(data.hybridization), torch.tensor(data.params)
+    assert torch.equal(loaded.real_axis(h, p), today.real_axis(h, p))
 
 
 def test_description_that_is_no_yaml(saved):

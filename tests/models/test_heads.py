@@ -70,21 +70,21 @@ def test_even_problems_need_one_pass_and_give_even_spectra(network, head, log_re
     torch.testing.assert_close(A, alone, rtol=1e-4, atol=1e-5)
 
 
-def test_kept_references_change_nothing(network, head):
-    model = model_of(network, head, log_residual=True, references=True).eval()
-    references = model.references(*inputs())
-    assert references.shape == (4, 7, GRID["n_w"])
-    kept = model.real_axis(*inputs(), references)
+def test_kept_guesses_change_nothing(network, head):
+    model = model_of(network, head, log_residual=True, guesses=True).eval()
+    guesses = model.guesses(*inputs())
+    assert guesses.shape == (4, 7, GRID["n_w"])
+    kept = model.real_axis(*inputs(), guesses)
     torch.testing.assert_close(kept, model.real_axis(*inputs()))
-    spectra = model.spectrum(*inputs(), None, references)
+    spectra = model.spectrum(*inputs(), None, guesses)
     for one, other in zip(spectra, model.spectrum(*inputs()), strict=True):
         torch.testing.assert_close(one, other)
 
 
-def test_log_residual_starts_from_the_references(network):
+def test_log_residual_starts_from_the_guesses(network):
     """An untrained network is closer to perturbation theory than to nothing."""
     model = model_of(network, "rotated", log_residual=True).eval()
-    A, ipt = model.real_axis(*inputs()), model.references(*inputs())[:, 0]
+    A, ipt = model.real_axis(*inputs()), model.guesses(*inputs())[:, 0]
     assert torch.all((A - ipt).abs() @ model.weights < 0.8)
 
 
@@ -100,7 +100,7 @@ def test_angle_derivative_is_the_derivative_of_the_direct_head(network, log_resi
     index = torch.tensor([[0], [1], [1], [0]])
     _, dA = model.spectrum(hybridization, params, index)
     at, step = model.angles[index[:, 0]], 1e-5
-    references = model.references(hybridization, params)
+    guesses = model.guesses(hybridization, params)
 
     def curve(s):
         def rotate(x):
@@ -108,7 +108,7 @@ def test_angle_derivative_is_the_derivative_of_the_direct_head(network, log_resi
             return value + s * slope
 
         full = torch.cat([params, (at + s)[:, None]], dim=1)
-        return model._curve(hybridization, full, references, rotate)
+        return model._curve(hybridization, full, guesses, rotate)
 
     shifted = curve(step), curve(-step)
     difference = (shifted[0] - shifted[1]) / (2 * step)

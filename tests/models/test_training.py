@@ -123,18 +123,18 @@ class TestFit:
         assert {"train/value", "val/derivative"} <= trainer.callback_metrics.keys()
         assert "train/derivative" not in trainer.callback_metrics
 
-    def test_references_are_computed_once(self, tmp_path, monkeypatch):
+    def test_guesses_are_computed_once(self, tmp_path, monkeypatch):
         module, data = make_module("RotatedHead", net=FILM), SyntheticDataModule(n=16)
-        sizes, compute = [], module.model.net.references.forward
+        sizes, compute = [], module.model.net.guesses.forward
         monkeypatch.setattr(
-            module.model.net.references,
+            module.model.net.guesses,
             "forward",
             lambda h, p: (sizes.append(len(p)), compute(h, p))[1],
         )
         trainer = make_trainer(tmp_path, epochs=3)
         trainer.fit(module, data)
         assert sizes == [16, 8]  # training and validation samples
-        kept = trainer.train_dataloader.dataset.tensors["references"]
+        kept = trainer.train_dataloader.dataset.tensors["guesses"]
         arrays = trainer.train_dataloader.dataset.tensors
         torch.testing.assert_close(kept, compute(arrays["hybridization"], arrays["params"]))
 

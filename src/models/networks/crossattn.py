@@ -43,7 +43,7 @@ class CrossAttention(SpectralNetwork):
     periodic : float
         Share of cosines (and of sines) in a FAN layer.
     dropout : float
-    references, log_residual : bool
+    guesses, log_residual : bool
         See `SpectralNetwork`; the paper has neither.
     max_memory : float, in GiB
         Of weights, gradients and moments; a larger network is refused.
@@ -59,11 +59,11 @@ class CrossAttention(SpectralNetwork):
         n_blocks: int = 2,
         periodic: float = 0.25,
         dropout: float = 0.02,
-        references: bool = False,
+        guesses: bool = False,
         log_residual: bool = False,
         max_memory: float = checks.MAX_MEMORY,
     ):
-        super().__init__(grid, resolution, n_params, references, log_residual, logarithm=False)
+        super().__init__(grid, resolution, n_params, guesses, log_residual, logarithm=False)
         self.check_sizes(dropout, max_memory, n_blocks, self.n_w, width=width, n_heads=n_heads)
         self.parameter_net = feed_forward(n_params, width, width, 5)
         sizes = [self.n_features] + [width] * 4
@@ -76,11 +76,11 @@ class CrossAttention(SpectralNetwork):
         self.norm = nn.LayerNorm(width)
         self.projection = self.output_layer(width, 1)
 
-    def embed(self, hybridization, params, references=None) -> torch.Tensor:
-        """(B, n_w), (B, n_params), (B, n_ref, n_w) -> (B, n_w, width)."""
+    def embed(self, hybridization, params, guesses=None) -> torch.Tensor:
+        """(B, n_w), (B, n_params), (B, n_guess, n_w) -> (B, n_w, width)."""
         parameters = self.parameter_net(self.parameter_input(params))  # (B, d)
         parameters = parameters.unsqueeze(-2) + self.parameter_position  # (B, n_w, d)
-        value = self.hybridization_net(self.tokens(hybridization, references))
+        value = self.hybridization_net(self.tokens(hybridization, guesses))
         value = value + self.hybridization_position  # (B, n_w, d)
         for block in self.blocks:
             value = block(value, parameters)

@@ -40,7 +40,7 @@ class CrossQuery(SpectralNetwork):
         Parameter tokens.
     periodic, dropout : float
         Share of cosines in the FAN layers; dropout.
-    references, log_residual : bool
+    guesses, log_residual : bool
         See `SpectralNetwork`.
     max_memory : float, in GiB
         Of weights, gradients and moments; a larger network is refused.
@@ -57,11 +57,11 @@ class CrossQuery(SpectralNetwork):
         n_tokens: int = 8,
         periodic: float = 0.25,
         dropout: float = 0.02,
-        references: bool = True,
+        guesses: bool = True,
         log_residual: bool = True,
         max_memory: float = checks.MAX_MEMORY,
     ):
-        super().__init__(grid, resolution, n_params, references, log_residual)
+        super().__init__(grid, resolution, n_params, guesses, log_residual)
         depth = 2 * checks.integer("model.n_blocks", n_blocks, at_least=1)
         sizes = {"width": width, "n_heads": n_heads, "n_tokens": n_tokens}
         self.check_sizes(dropout, max_memory, depth, self.n_w, **sizes)
@@ -80,11 +80,11 @@ class CrossQuery(SpectralNetwork):
         self.norm = nn.LayerNorm(width)
         self.projection = self.output_layer(width, 1)
 
-    def embed(self, hybridization, params, references=None) -> torch.Tensor:
-        """(B, n_w), (B, n_params), (B, n_ref, n_w) -> (B, n_w, width)."""
+    def embed(self, hybridization, params, guesses=None) -> torch.Tensor:
+        """(B, n_w), (B, n_params), (B, n_guess, n_w) -> (B, n_w, width)."""
         parameters = self.parameter_net(self.parameter_input(params))
         parameters = parameters.unflatten(-1, (self.n_tokens, -1))  # (B, n_tokens, d)
-        x = self.hybridization_net(self.tokens(hybridization, references)) + self.position
+        x = self.hybridization_net(self.tokens(hybridization, guesses)) + self.position
         for condition, mix in zip(self.conditioning, self.mixing, strict=True):
             x = mix(condition(x, parameters))  # (B, n_w, d)
         return self.norm(x)

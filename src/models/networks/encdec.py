@@ -42,7 +42,7 @@ class EncoderDecoder(SpectralNetwork):
         Parameter tokens.
     periodic, dropout : float
         Share of cosines in the FAN layers; dropout.
-    references, log_residual : bool
+    guesses, log_residual : bool
         See `SpectralNetwork`.
     max_memory : float, in GiB
         Of weights, gradients and moments; a larger network is refused.
@@ -60,11 +60,11 @@ class EncoderDecoder(SpectralNetwork):
         n_tokens: int = 8,
         periodic: float = 0.25,
         dropout: float = 0.02,
-        references: bool = True,
+        guesses: bool = True,
         log_residual: bool = True,
         max_memory: float = checks.MAX_MEMORY,
     ):
-        super().__init__(grid, resolution, n_params, references, log_residual)
+        super().__init__(grid, resolution, n_params, guesses, log_residual)
         for side, n in (("n_encoder", n_encoder), ("n_decoder", n_decoder)):
             checks.integer(f"model.{side}", n, at_least=1)
         sizes = {"width": width, "n_heads": n_heads, "n_tokens": n_tokens}
@@ -85,9 +85,9 @@ class EncoderDecoder(SpectralNetwork):
         self.norm = nn.LayerNorm(width)
         self.projection = self.output_layer(width, 1)
 
-    def embed(self, hybridization, params, references=None) -> torch.Tensor:
-        """(B, n_w), (B, n_params), (B, n_ref, n_w) -> (B, n_w, width)."""
-        bath = self.hybridization_net(self.tokens(hybridization, references)) + self.position
+    def embed(self, hybridization, params, guesses=None) -> torch.Tensor:
+        """(B, n_w), (B, n_params), (B, n_guess, n_w) -> (B, n_w, width)."""
+        bath = self.hybridization_net(self.tokens(hybridization, guesses)) + self.position
         for block in self.encoder:
             bath = block(bath)
         parameters = self.parameter_net(self.parameter_input(params))

@@ -70,7 +70,7 @@ class Film(SpectralNetwork):
     pairs : int
         Neighbouring pairs of frequencies a token, a divisor of ``n_w / 2``.
     dropout : float
-    references, log_residual : bool
+    guesses, log_residual : bool
         See `SpectralNetwork`.
     max_memory : float, in GiB
         Of weights, gradients and moments; a larger network is refused.
@@ -86,11 +86,11 @@ class Film(SpectralNetwork):
         n_blocks: int = 3,
         pairs: int = 1,
         dropout: float = 0.0,
-        references: bool = True,
+        guesses: bool = True,
         log_residual: bool = True,
         max_memory: float = checks.MAX_MEMORY,
     ):
-        super().__init__(grid, resolution, n_params, references, log_residual)
+        super().__init__(grid, resolution, n_params, guesses, log_residual)
         half, pairs = self.n_w // 2, checks.integer("model.pairs", pairs)
         if pairs < 1 or half % pairs:
             raise DmftnetError(
@@ -109,11 +109,11 @@ class Film(SpectralNetwork):
         self.norm = nn.LayerNorm(width)
         self.projection = self.output_layer(width, 2 * pairs)
 
-    def embed(self, hybridization, params, references=None) -> torch.Tensor:
-        """(B, n_w), (B, n_params), (B, n_ref, n_w) -> (B, n_token, width)."""
+    def embed(self, hybridization, params, guesses=None) -> torch.Tensor:
+        """(B, n_w), (B, n_params), (B, n_guess, n_w) -> (B, n_token, width)."""
         condition = self.parameter_net(self.parameter_input(params))  # (B, d)
         condition = nn.functional.gelu(condition)
-        negative, positive = self.tokens(hybridization, references).chunk(2, dim=-2)
+        negative, positive = self.tokens(hybridization, guesses).chunk(2, dim=-2)
         both = torch.cat([positive, negative.flip(-2)], dim=-1)  # (B, n_w / 2, 2 n_features)
         both = both.unflatten(-2, (-1, self.pairs)).flatten(-2)  # (B, n_token, 2 pairs n_features)
         x = self.token_net(both) + self.position

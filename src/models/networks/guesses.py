@@ -1,7 +1,7 @@
-"""Cheap physical reference spectra on the network grid, from nothing but the problem.
+"""Cheap physical spectra on the network grid, from nothing but the problem.
 
-A network that corrects a good guess needs less data than one that starts from nothing. `References`
-offers five guesses, all non-negative, of norm one and at the data's resolution:
+A network that corrects a good guess needs less data than one that starts from nothing. `Guesses`
+offers five, all non-negative, of norm one and at the data's resolution:
 
 * ``ipt``: modified second-order perturbation theory (`dmftnet.physics.solvers.perturbative.ipt`),
   exact at U = 0, to order U^2 and in the atomic limit;
@@ -28,15 +28,15 @@ NAMES = ("ipt", "hybridization", "lower", "middle", "upper")
 MIRRORED = [0, 1, 4, 3, 2, 5, 6]  # which row each becomes under particle-hole mirroring
 
 
-class References(Constants):
-    """The reference spectra of the module's docstring, and the self-energy behind the first.
+class Guesses(Constants):
+    """The spectra of the module's docstring, and the self-energy behind the first.
 
     Parameters
     ----------
     grid : mapping
         ``w_min, w_max, n_w`` of the network grid.
     resolution : (eta, slope)
-        Gaussian width ``eta + slope |w|`` that every reference is smoothed with, in D; that of the
+        Gaussian width ``eta + slope |w|`` that every guess is smoothed with, in D; that of the
         training data. The hybridization has it already.
 
     Attributes
@@ -91,7 +91,7 @@ class References(Constants):
     def corrected(
         self,
         hybridization: torch.Tensor,
-        references: torch.Tensor,
+        guesses: torch.Tensor,
         factor: torch.Tensor,
         level: torch.Tensor,
     ) -> torch.Tensor:
@@ -103,31 +103,31 @@ class References(Constants):
         Parameters
         ----------
         hybridization, factor : (..., n_w)
-        references : (..., 7, n_w)
+        guesses : (..., 7, n_w)
         level : (...), in D
 
         Returns
         -------
         (..., n_w), in 1/D
         """
-        density, shift = references[..., -2, :].double(), references[..., -1, :].double()
+        density, shift = guesses[..., -2, :].double(), guesses[..., -1, :].double()
         changed = density * factor.double()
         shift = shift + (changed - density) @ self.hilbert + level.double().unsqueeze(-1)
-        return self.dyson(hybridization.double(), shift, changed).to(references.dtype)
+        return self.dyson(hybridization.double(), shift, changed).to(guesses.dtype)
 
-    def features(self, hybridization: torch.Tensor, references: torch.Tensor) -> torch.Tensor:
+    def features(self, hybridization: torch.Tensor, guesses: torch.Tensor) -> torch.Tensor:
         """(..., n_w), (..., 7, n_w) -> (..., n_w, 7) numbers of order one.
 
         Logarithms of the spectra and of ``-Im Sigma``, and the inverse of ``Re G``, which passes
         through zero at the quasiparticle energies.
         """
-        logarithms = 0.4 * torch.log10(references[..., :-1, :].clamp_min(self.LOG_FLOOR)) + 0.4
-        real = self.omega - hybridization.double() @ self.hilbert - references[..., -1, :].double()
-        inverse = 0.3 * torch.asinh(10.0 * real).to(references.dtype)
+        logarithms = 0.4 * torch.log10(guesses[..., :-1, :].clamp_min(self.LOG_FLOOR)) + 0.4
+        real = self.omega - hybridization.double() @ self.hilbert - guesses[..., -1, :].double()
+        inverse = 0.3 * torch.asinh(10.0 * real).to(guesses.dtype)
         return torch.cat([logarithms, inverse.unsqueeze(-2)], dim=-2).mT
 
     @staticmethod
-    def mirrored(references: torch.Tensor) -> torch.Tensor:
-        """(..., 7, n_w) references of the particle-hole mirrored problems."""
-        sign = references.new_tensor([1.0] * (references.shape[-2] - 1) + [-1.0])[:, None]
-        return sign * references[..., MIRRORED, :].flip(-1)
+    def mirrored(guesses: torch.Tensor) -> torch.Tensor:
+        """(..., 7, n_w) guesses of the particle-hole mirrored problems."""
+        sign = guesses.new_tensor([1.0] * (guesses.shape[-2] - 1) + [-1.0])[:, None]
+        return sign * guesses[..., MIRRORED, :].flip(-1)

@@ -31,7 +31,7 @@ from torch import nn
 
 from dmftnet import checks
 from dmftnet.errors import DmftnetError
-from dmftnet.models.networks.guesses import References
+from dmftnet.models.networks.guesses import Guesses
 from dmftnet.models.networks.network import SpectralNetwork
 from dmftnet.models.networks.spectral_model import SpectralModel, rotation_matrices
 from dmftnet.physics.grids.real_axis import FrequencyGrid
@@ -50,7 +50,7 @@ def small_rotation(grid: FrequencyGrid, angle: float) -> tuple[np.ndarray, np.nd
 class Head(SpectralModel):
     """A network and the way from its raw output to a positive curve.
 
-    ``softplus(raw)^power``, or ``exp(raw)`` times a mixture of the references where the network is
+    ``softplus(raw)^power``, or ``exp(raw)`` times a mixture of the guesses where the network is
     a log-residual one; a broad Lorentzian is among them, so that no frequency is out of reach.
     """
 
@@ -70,10 +70,10 @@ class Head(SpectralModel):
         broad = 1.0 / (omega**2 + self.BROAD_WIDTH**2)
         self._constant("broad", broad / self.frequency_grid.integrate(broad))
 
-    def references(self, hybridization: torch.Tensor, params: torch.Tensor) -> torch.Tensor | None:
-        if self.net.references is None:
+    def guesses(self, hybridization: torch.Tensor, params: torch.Tensor) -> torch.Tensor | None:
+        if self.net.guesses is None:
             return None
-        return self.net.references(hybridization, params)
+        return self.net.guesses(hybridization, params)
 
     def latent(self, hybridization: torch.Tensor, params: torch.Tensor) -> torch.Tensor:
         return self.net.latent(hybridization, self._complete(params))
@@ -86,16 +86,16 @@ class Head(SpectralModel):
         """(..., n_w) without structure that the data cannot fix."""
         return values
 
-    def _curve(self, hybridization, params, references, rotate=None) -> torch.Tensor:
+    def _curve(self, hybridization, params, guesses, rotate=None) -> torch.Tensor:
         """(B, n_w) positive curve; `rotate` takes real-axis spectra to the angles of `params`."""
-        output = self.net(hybridization, params, references)
+        output = self.net(hybridization, params, guesses)
         if not self.net.log_residual:
             return nn.functional.softplus(output[..., 0, :]) ** self.power
         output = self._smooth(output)
         residual, damping, level = output[..., :3, :].unbind(dim=-2)
         factor, level = torch.exp(damping.clamp(-20.0, 5.0)), level.mean(dim=-1)
-        corrected = self.net.references.corrected(hybridization, references, factor, level)
-        spectra = references[..., : len(References.names), :]
+        corrected = self.net.guesses.corrected(hybridization, guesses, factor, level)
+        spectra = guesses[..., : len(Guesses.names), :]
         broad = self.broad.expand(*spectra.shape[:-2], 1, -1)
         guesses = torch.cat([corrected.unsqueeze(-2), spectra, broad], dim=-2)
         if rotate is not None:
@@ -115,7 +115,7 @@ class RotatedHead(Head):
     eta, slope : float
         The curve is smoothed by a Gaussian of width ``eta + slope |w|``, in D; a little below the
         data's resolution, so that every label is in reach. Of a log-residual network the outputs
-        are smoothed instead: the references have the data's resolution already, and would come
+        are smoothed instead: the guesses have the data's resolution already, and would come
         out too broad.
     power : float
         The positive curve is ``softplus(raw)^power``; 2 empties gaps and tails sooner than 1, where
@@ -143,11 +143,11 @@ class RotatedHead(Head):
         self,
         hybridization: torch.Tensor,
         params: torch.Tensor,
-        references: torch.Tensor | None = None,
+        guesses: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        if references is None:
-            references = self.references(hybridization, params)
-        curve = self._curve(hybridization, params, references)
+        if guesses is None:
+            guesses = self.guesses(hybridization, params)
+        curve = self._curve(hybridization, params, guesses)
         if not self.net.log_residual:
             curve = self._smooth(curve)
         return self.normalise(curve)
@@ -170,34 +170,34 @@ class DirectHead(Head):
         self,
         hybridization: torch.Tensor,
         params: torch.Tensor,
-        references: torch.Tensor | None = None,
+        guesses: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        if references is None:
-            references = self.references(hybridization, params)
-        return self.normalise(self._curve(hybridization, self._complete(params), references))
+        if guesses is None:
+            guesses = self.guesses(hybridization, params)
+        return self.normalise(self._curve(hybridization, self._complete(params), guesses))
 
     def spectrum(
         self,
         hybridization: torch.Tensor,
         params: torch.Tensor,
         index: torch.Tensor | None = None,
-        references: torch.Tensor | None = None,
+        guesses: torch.Tensor | None = None,
         slopes: bool = True,
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """See `SpectralModel.spectrum`; ``dA`` is the network's forward-mode derivative."""
-        if references is None:
-            references = self.references(hybridization, params)
+        if guesses is None:
+            guesses = self.guesses(hybridization, params)
         if index is None:
             index = torch.arange(len(self.angles), device=params.device).expand(len(params), -1)
         matrices = self.rotation[index].flatten(0, 1), self.rotation_derivative[index].flatten(0, 1)
-        return self._at(hybridization, params, self.angles[index], references, *matrices, slopes)
+        return self._at(hybridization, params, self.angles[index], guesses, *matrices, slopes)
 
     def expansion(
         self,
         hybridization: torch.Tensor,
         params: torch.Tensor,
         angle: float,
-        references: torch.Tensor | None = None,
+        guesses: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """The network's own continuation to angle zero, where no training spectrum lies.
 
@@ -205,20 +205,20 @@ class DirectHead(Head):
         -------
         A(w, 0), dA(w, 0)/dalpha, A(w, angle) : (B, 1, n_w), in 1/D, not normalised
         """
-        if references is None:
-            references = self.references(hybridization, params)
+        if guesses is None:
+            guesses = self.guesses(hybridization, params)
         small, slope = (
             torch.tensor(matrix[0], dtype=params.dtype, device=params.device)
             for matrix in small_rotation(self.frequency_grid, angle)
         )
         zero = params.new_zeros(len(params), 1)
         unit = torch.eye(len(small), dtype=params.dtype, device=params.device)
-        A, dA = self._at(hybridization, params, zero, references, unit, slope)
+        A, dA = self._at(hybridization, params, zero, guesses, unit, slope)
         full = torch.cat([params, zero + angle], dim=-1)
-        moved = self._curve(hybridization, full, references, lambda x: x @ small.T)
+        moved = self._curve(hybridization, full, guesses, lambda x: x @ small.T)
         return A, dA, moved[:, None]
 
-    def _at(self, hybridization, params, angles, references, rotation, derivative, slopes=True):
+    def _at(self, hybridization, params, angles, guesses, rotation, derivative, slopes=True):
         """Curves and tangents (None without `slopes`) at (B, k) angles, each (B, k, n_w).
 
         `rotation` and `derivative` are the kernels there, ([B k,] n_w, n_w).
@@ -226,8 +226,8 @@ class DirectHead(Head):
         k = angles.shape[1]
         repeated = hybridization.repeat_interleave(k, dim=0)  # (B k, n_w)
         fixed = params.repeat_interleave(k, dim=0)
-        if references is not None:
-            references = references.repeat_interleave(k, dim=0)
+        if guesses is not None:
+            guesses = guesses.repeat_interleave(k, dim=0)
         at = angles.flatten()
 
         def curve(angle: torch.Tensor) -> torch.Tensor:
@@ -236,7 +236,7 @@ class DirectHead(Head):
                 return x @ rotation.mT + step * (x @ derivative.mT)
 
             full = torch.cat([fixed, angle.unsqueeze(-1)], dim=-1)
-            return self._curve(repeated, full, references, rotate)
+            return self._curve(repeated, full, guesses, rotate)
 
         if not slopes:
             return curve(at).unflatten(0, (-1, k)), None

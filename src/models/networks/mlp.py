@@ -1,6 +1,6 @@
 """`mlp`: a residual multilayer perceptron on the whole hybridization at once.
 
-The plain reference among the networks: no tokens, no attention. Cost O(B width (n_w + width)) a
+The plainest of the networks: no tokens, no attention. Cost O(B width (n_w + width)) a
 layer, an order of magnitude below the attention networks.
 """
 
@@ -31,7 +31,7 @@ class MLP(SpectralNetwork):
     n_blocks : int
         Residual blocks of two layers.
     dropout : float
-    references, log_residual : bool
+    guesses, log_residual : bool
         See `SpectralNetwork`.
     max_memory : float, in GiB
         Of weights, gradients and moments; a larger network is refused.
@@ -45,11 +45,11 @@ class MLP(SpectralNetwork):
         width: int = 256,
         n_blocks: int = 3,
         dropout: float = 0.02,
-        references: bool = True,
+        guesses: bool = True,
         log_residual: bool = True,
         max_memory: float = checks.MAX_MEMORY,
     ):
-        super().__init__(grid, resolution, n_params, references, log_residual)
+        super().__init__(grid, resolution, n_params, guesses, log_residual)
         self.check_sizes(dropout, max_memory, n_blocks, 1, width=width)
         n_in = self.n_features * self.n_w
         self.hybridization_net = nn.Linear(n_in, width)
@@ -63,9 +63,9 @@ class MLP(SpectralNetwork):
         self.norm = nn.LayerNorm(width)
         self.projection = self.output_layer(width, self.n_w)
 
-    def embed(self, hybridization, params, references=None) -> torch.Tensor:
-        """(B, n_w), (B, n_params), (B, n_ref, n_w) -> (B, width)."""
-        x = self.hybridization_net(self.tokens(hybridization, references).flatten(-2))
+    def embed(self, hybridization, params, guesses=None) -> torch.Tensor:
+        """(B, n_w), (B, n_params), (B, n_guess, n_w) -> (B, width)."""
+        x = self.hybridization_net(self.tokens(hybridization, guesses).flatten(-2))
         x = x + self.parameter_net(self.parameter_input(params))
         for block in self.blocks:
             x = x + block(x)

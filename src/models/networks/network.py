@@ -13,13 +13,13 @@ from torch import nn
 
 from dmftnet import checks
 from dmftnet.errors import DmftnetError
-from dmftnet.models.networks.guesses import References
+from dmftnet.models.networks.guesses import Guesses
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 
 # U runs to 4 D, the shift from half filling to about 2 D and angles to about 0.3: inputs of order 1
 PARAMETER_SCALES = (0.5, 1.0, 5.0)
 # of a log-residual network: the residual, the corrections of -Im Sigma and of the level, and the
-# scores of the corrected spectrum, the references in their order and the broad background
+# scores of the corrected spectrum, the guesses in their order and the broad background
 FIRST_OUTPUTS = (0.0, 0.0, 0.0, 2.0, 0.0, 1.0, -1.0, -1.0, -1.0, -3.0)
 
 BYTES_EACH = 16  # of a parameter: itself, its gradient, two moments of the optimizer
@@ -103,8 +103,8 @@ class SpectralNetwork(nn.Module, ABC):
         Gaussian width ``eta + slope |w|``, in D, of the data and of the cheap spectra.
     n_params : int
         2 for ``[U, eps_d]``, 3 where the angle is an input.
-    references : bool
-        The logarithms of the cheap spectra of `dmftnet.models.networks.guesses` are features of the
+    guesses : bool
+        The logarithms of the guesses (`dmftnet.models.networks.guesses`) are features of the
         frequency tokens.
     log_residual : bool
         The output corrects those spectra, see `FIRST_OUTPUTS`; the head
@@ -114,10 +114,10 @@ class SpectralNetwork(nn.Module, ABC):
 
     Notes
     -----
-    A subclass implements ``embed(hybridization, params, references) -> (B, n_w, d) or (B, d)``, the
+    A subclass implements ``embed(hybridization, params, guesses) -> (B, n_w, d) or (B, d)``, the
     last hidden layer, from `tokens` and ``parameter_input(params)``, and has a ``projection`` from
     there or a ``project`` of its own. It calls `check_sizes` before it makes layers, which also
-    says in ``sample_bytes`` what a sample takes in training. Where the caller has the references
+    says in ``sample_bytes`` what a sample takes in training. Where the caller has the guesses
     already, they need not be computed again. More axes may stand before B, those of an ensemble's
     members (`dmftnet.models.shipping.stacking`): count the others from the end.
     """
@@ -127,20 +127,20 @@ class SpectralNetwork(nn.Module, ABC):
         grid: Mapping,
         resolution: Sequence[float],
         n_params: int,
-        references: bool = False,
+        guesses: bool = False,
         log_residual: bool = False,
         logarithm: bool = True,
     ):
         super().__init__()
-        checks.flag("model.references", references)
+        checks.flag("model.guesses", guesses)
         checks.flag("model.log_residual", log_residual)
         self.n_w = checks.integer("grid.n_w", grid["n_w"])
         self.n_params = n_params
         self.parameter_input = ParameterInput(n_params)
         self.hybridization_input = HybridizationInput(grid, logarithm)
         self.log_residual = log_residual
-        self.reference_features = references
-        self.references = References(grid, resolution) if references or log_residual else None
+        self.guess_features = guesses
+        self.guesses = Guesses(grid, resolution) if guesses or log_residual else None
         self.n_outputs = len(FIRST_OUTPUTS) if log_residual else 1
 
     def check_sizes(
@@ -178,13 +178,13 @@ class SpectralNetwork(nn.Module, ABC):
             "take a smaller one",
         )
         scores = 0 if self.fused else 3 * sizes.get("n_heads", 0) * n_sequence
-        guesses = 0 if self.references is None else GUESSES_KEPT * self.n_w
+        guesses = 0 if self.guesses is None else GUESSES_KEPT * self.n_w
         self.sample_bytes = 4 * depth * n_sequence * (ROWS_KEPT * width + scores) + guesses
 
     def output_layer(self, width: int, n_points: int) -> nn.Linear:
         """Projection to the outputs of `n_points` frequencies, output by output.
 
-        A log-residual network starts close to the mixture in which the first references dominate.
+        A log-residual network starts close to the mixture in which the first guesses dominate.
         """
         layer = nn.Linear(width, self.n_outputs * n_points)
         if self.log_residual:
@@ -198,21 +198,21 @@ class SpectralNetwork(nn.Module, ABC):
         self,
         hybridization: torch.Tensor,
         params: torch.Tensor,
-        references: torch.Tensor | None = None,
+        guesses: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """(B, n_w), (B, n_params), (B, n_ref, n_w) -> (B, n_w, d) or (B, d), last hidden layer."""
+        """(B, n_w), (B, n_params), (B, n_guess, n_w) -> (B, n_w, d) or (B, d), the last layer."""
 
-    def tokens(self, hybridization: torch.Tensor, references: torch.Tensor | None) -> torch.Tensor:
+    def tokens(self, hybridization: torch.Tensor, guesses: torch.Tensor | None) -> torch.Tensor:
         """(B, n_w, n_features) features of the frequencies."""
         features = self.hybridization_input(hybridization)
-        if not self.reference_features:
+        if not self.guess_features:
             return features
-        return torch.cat([features, self.references.features(hybridization, references)], dim=-1)
+        return torch.cat([features, self.guesses.features(hybridization, guesses)], dim=-1)
 
     @property
     def n_features(self) -> int:
         """Number of features a frequency token."""
-        extra = References.n_channels if self.reference_features else 0
+        extra = Guesses.n_channels if self.guess_features else 0
         return self.hybridization_input.n_features + extra
 
     @property
@@ -228,23 +228,23 @@ class SpectralNetwork(nn.Module, ABC):
         self,
         hybridization: torch.Tensor,
         params: torch.Tensor,
-        references: torch.Tensor | None = None,
+        guesses: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """(B, n_w) hybridization spectrum in D, (B, n_params) -> (B, n_outputs, n_w) raw output."""
-        references = self._references(hybridization, params, references)
-        return self.project(self.embed(hybridization, params, references))
+        guesses = self._guesses(hybridization, params, guesses)
+        return self.project(self.embed(hybridization, params, guesses))
 
     def latent(
         self,
         hybridization: torch.Tensor,
         params: torch.Tensor,
-        references: torch.Tensor | None = None,
+        guesses: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """(B, d') representation of a problem: the last hidden layer, tokens side by side."""
-        references = self._references(hybridization, params, references)
-        return self.embed(hybridization, params, references).flatten(1)
+        guesses = self._guesses(hybridization, params, guesses)
+        return self.embed(hybridization, params, guesses).flatten(1)
 
-    def _references(self, hybridization, params, references) -> torch.Tensor | None:
-        if self.references is None or references is not None:
-            return references
-        return self.references(hybridization, params)
+    def _guesses(self, hybridization, params, guesses) -> torch.Tensor | None:
+        if self.guesses is None or guesses is not None:
+            return guesses
+        return self.guesses(hybridization, params)

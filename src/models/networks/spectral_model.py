@@ -22,7 +22,7 @@ from torch import nn
 
 from dmftnet import checks
 from dmftnet.errors import DmftnetError
-from dmftnet.models.networks.guesses import References
+from dmftnet.models.networks.guesses import Guesses
 from dmftnet.models.networks.symmetry import is_even, mirror
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.grids.rotation import rotation_kernel, rotation_kernel_derivative
@@ -52,18 +52,18 @@ def symmetric(
     predict: Callable[..., torch.Tensor],
     hybridization: torch.Tensor,
     params: torch.Tensor,
-    *references: torch.Tensor,
+    *guesses: torch.Tensor,
 ) -> torch.Tensor:
     """(..., B, n_w) mean of what `predict` says of problems and of their mirror images."""
     n, uneven = len(params), ~is_even(hybridization, params)
     if not uneven.any():
-        A = predict(hybridization, params, *references)
+        A = predict(hybridization, params, *guesses)
         return 0.5 * (A + A.flip(-1))
-    references = tuple(torch.cat([r, References.mirrored(r[uneven])]) for r in references)
+    guesses = tuple(torch.cat([g, Guesses.mirrored(g[uneven])]) for g in guesses)
     both = predict(
         torch.cat([hybridization, hybridization[uneven].flip(-1)]),
         torch.cat([params, mirror(params[uneven])]),
-        *references,
+        *guesses,
     )
     A = both[..., :n, :]
     image = A.flip(-1)
@@ -121,8 +121,8 @@ class SpectralModel(nn.Module, ABC):
         """(..., n_w) non-negative curve -> the same with integral one by quadrature."""
         return curve / (curve @ self.weights).unsqueeze(-1)
 
-    def references(self, hybridization: torch.Tensor, params: torch.Tensor) -> torch.Tensor | None:
-        """(B, n_ref, n_w) cheap spectra that the model corrects, to be computed once; or None."""
+    def guesses(self, hybridization: torch.Tensor, params: torch.Tensor) -> torch.Tensor | None:
+        """(B, n_guess, n_w) cheap spectra that the model corrects, to be computed once; or None."""
         return None
 
     @abstractmethod
@@ -130,7 +130,7 @@ class SpectralModel(nn.Module, ABC):
         self,
         hybridization: torch.Tensor,
         params: torch.Tensor,
-        references: torch.Tensor | None = None,
+        guesses: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """(B, n_w), (B, 2) -> (B, n_w) real-axis spectrum, normalised."""
 
@@ -142,12 +142,12 @@ class SpectralModel(nn.Module, ABC):
         self,
         hybridization: torch.Tensor,
         params: torch.Tensor,
-        references: torch.Tensor | None = None,
+        guesses: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """(B, n_w) hybridization spectrum, (B, 2) ``[U, eps_d]`` -> (B, n_w) spectrum in 1/D."""
-        if references is None:
-            references = self.references(hybridization, params)
-        known = () if references is None else (references,)
+        if guesses is None:
+            guesses = self.guesses(hybridization, params)
+        known = () if guesses is None else (guesses,)
         if self.training:
             return self.predict(hybridization, params, *known)
         return symmetric(self.predict, hybridization, params, *known)
@@ -157,7 +157,7 @@ class SpectralModel(nn.Module, ABC):
         hybridization: torch.Tensor,
         params: torch.Tensor,
         index: torch.Tensor | None = None,
-        references: torch.Tensor | None = None,
+        guesses: torch.Tensor | None = None,
         slopes: bool = True,
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Spectra at the training angles and their angle derivatives, by exact rotation.
@@ -166,8 +166,8 @@ class SpectralModel(nn.Module, ABC):
         ----------
         index : (B, k) int64, optional
             Which of the angles, for each sample; all by default (k = n_angle).
-        references : (B, n_ref, n_w), optional
-            What `references` gave, where the caller kept it.
+        guesses : (B, n_guess, n_w), optional
+            What `guesses` gave, where the caller kept it.
         slopes : bool
             Whether the derivatives are wanted; a model may give them or None where they are not.
 
@@ -175,7 +175,7 @@ class SpectralModel(nn.Module, ABC):
         -------
         A, dA : (B, k, n_w), in 1/D
         """
-        return self.rotated(self.predict(hybridization, params, references), index)
+        return self.rotated(self.predict(hybridization, params, guesses), index)
 
     def rotated(self, curve: torch.Tensor, index: torch.Tensor | None = None):
         """``K_alpha`` and ``dK_alpha/dalpha`` applied to (B, ..., n_w); (B, k, ..., n_w) twice."""

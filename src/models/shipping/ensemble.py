@@ -68,54 +68,54 @@ class Ensemble(SpectralModel):
         self.members = nn.ModuleList(members)
         self.together = _in_one_pass(self.members)
 
-    def references(self, hybridization: torch.Tensor, params: torch.Tensor) -> torch.Tensor | None:
+    def guesses(self, hybridization: torch.Tensor, params: torch.Tensor) -> torch.Tensor | None:
         """The members' cheap spectra, which hold no weight and are the same for all."""
         for member in self.members:
-            if _uses_references(member):
-                return member.references(hybridization, params)
+            if _uses_guesses(member):
+                return member.guesses(hybridization, params)
         return None
 
     def predict(
         self,
         hybridization: torch.Tensor,
         params: torch.Tensor,
-        references: torch.Tensor | None = None,
+        guesses: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        return self._each(
-            hybridization, params, *self._known(hybridization, params, references)
-        ).mean(dim=0)
+        return self._each(hybridization, params, *self._known(hybridization, params, guesses)).mean(
+            dim=0
+        )
 
     def member_spectra(
         self,
         hybridization: torch.Tensor,
         params: torch.Tensor,
-        references: torch.Tensor | None = None,
+        guesses: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """(B, n_w), (B, 2) -> (M, B, n_w) real-axis spectrum of each member, in 1/D."""
-        known = self._known(hybridization, params, references)
+        known = self._known(hybridization, params, guesses)
         return symmetric(self._each, hybridization, params, *known)
 
     def real_axis(
         self,
         hybridization: torch.Tensor,
         params: torch.Tensor,
-        references: torch.Tensor | None = None,
+        guesses: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        return self.member_spectra(hybridization, params, references).mean(dim=0)
+        return self.member_spectra(hybridization, params, guesses).mean(dim=0)
 
-    def _known(self, hybridization, params, references) -> tuple[torch.Tensor, ...]:
-        """The references, computed once for all members, where any member wants them."""
-        if references is None:
-            references = self.references(hybridization, params)
-        return () if references is None else (references,)
+    def _known(self, hybridization, params, guesses) -> tuple[torch.Tensor, ...]:
+        """The guesses, computed once for all members, where any member wants them."""
+        if guesses is None:
+            guesses = self.guesses(hybridization, params)
+        return () if guesses is None else (guesses,)
 
-    def _each(self, hybridization, params, *references) -> torch.Tensor:
+    def _each(self, hybridization, params, *guesses) -> torch.Tensor:
         """(M, B, n_w) predictions of the members."""
         if self.together is not None:
-            inputs = (hybridization, params, *references)
+            inputs = (hybridization, params, *guesses)
             return self.together.predict(*(x.expand(len(self.members), *x.shape) for x in inputs))
         answers = [
-            member.predict(hybridization, params, *(references if _uses_references(member) else ()))
+            member.predict(hybridization, params, *(guesses if _uses_guesses(member) else ()))
             for member in self.members
         ]
         return torch.stack(answers)
@@ -139,8 +139,8 @@ def _in_one_pass(members: Sequence[SpectralModel]) -> Head | None:
     return model
 
 
-def _uses_references(member: SpectralModel) -> bool:
-    return isinstance(member, Head) and member.net.references is not None
+def _uses_guesses(member: SpectralModel) -> bool:
+    return isinstance(member, Head) and member.net.guesses is not None
 
 
 def disagreement(grid: FrequencyGrid, members: np.ndarray) -> np.ndarray:

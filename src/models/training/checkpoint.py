@@ -29,7 +29,7 @@ from dmftnet.models.networks.network import SpectralNetwork
 from dmftnet.models.networks.spectral_model import SpectralModel
 from dmftnet.models.shipping.ensemble import Ensemble
 from dmftnet.models.training.baselines import Baseline
-from dmftnet.models.training.record import REQUIRED, check_record
+from dmftnet.models.training.record import REQUIRED, check_record, upgraded
 from dmftnet.provenance import provenance, sha256_of_all
 
 SCHEMA = "dmftnet-model"
@@ -188,6 +188,7 @@ def read_record(directory: str | Path) -> dict[str, Any]:
             f"'{path}' has schema version {record.get('schema_version')}, this dmftnet reads "
             f"{SCHEMA_VERSION}; train again, or use the dmftnet that wrote it"
         )
+    record = upgraded(record)
     check_record(path, record)
     return record
 

@@ -25,7 +25,7 @@ from dmftnet.models.networks.spectral_model import SpectralModel, select
 from dmftnet.models.training.scoring import kl_summary
 from dmftnet.physics.analysis.observables import kl_divergence
 
-CHUNK = 256  # problems whose references are computed at once
+CHUNK = 256  # problems whose guesses are computed at once
 
 
 def as_list(loaders) -> list:
@@ -62,8 +62,8 @@ class SpectralModule(lightning.LightningModule):
     -----
     Batches are dicts (`dmftnet.data.datamodule`): ``hybridization`` (B, n_w), ``params`` (B, 2),
     ``spectrum`` (B, n_w), ``rotated`` and ``derivative`` (B, n_angle, n_w). What a model computes
-    from the problem alone (`SpectralModel.references`) is computed once, when training starts, and
-    joins the samples as ``references``.
+    from the problem alone (`SpectralModel.guesses`) is computed once, when training starts, and
+    joins the samples as ``guesses``.
     """
 
     def __init__(
@@ -119,10 +119,10 @@ class SpectralModule(lightning.LightningModule):
         loaders = [self.trainer.train_dataloader, *as_list(self.trainer.val_dataloaders)]
         for loader in loaders:
             samples = loader.dataset.tensors
-            if "references" not in samples:
-                references = self._references(samples["hybridization"], samples["params"])
-                if references is not None:
-                    samples["references"] = references
+            if "guesses" not in samples:
+                guesses = self._guesses(samples["hybridization"], samples["params"])
+                if guesses is not None:
+                    samples["guesses"] = guesses
 
     def _check_memory(self) -> None:
         """Raise if what a step keeps for its gradient would not fit.
@@ -146,10 +146,10 @@ class SpectralModule(lightning.LightningModule):
         )
 
     @torch.no_grad()
-    def _references(self, hybridization, params) -> torch.Tensor | None:
-        """References of a whole split, in main memory like the rest of it."""
+    def _guesses(self, hybridization, params) -> torch.Tensor | None:
+        """Guesses of a whole split, in main memory like the rest of it."""
         parts = [
-            self.model.references(h.to(self.device), p.to(self.device))
+            self.model.guesses(h.to(self.device), p.to(self.device))
             for h, p in zip(hybridization.split(CHUNK), params.split(CHUNK), strict=True)
         ]
         return None if parts[0] is None else torch.cat(parts).to(hybridization.device)
@@ -181,15 +181,15 @@ class SpectralModule(lightning.LightningModule):
         return order[:, : self.angles_per_step]
 
     def _terms(self, batch, index: torch.Tensor | None) -> dict[str, torch.Tensor]:
-        inputs, references = (batch["hybridization"], batch["params"]), batch.get("references")
+        inputs, guesses = (batch["hybridization"], batch["params"]), batch.get("guesses")
         slopes = self.loss.needs_slopes or not self.training
-        prediction = self.model.spectrum(*inputs, index, references, slopes)
+        prediction = self.model.spectrum(*inputs, index, guesses, slopes)
         target = (batch["rotated"], batch["derivative"])
         if index is not None:
             target = (select(target[0], index), select(target[1], index))
         expansion = None
         if self.loss.small_angle is not None:
-            expansion = self.model.expansion(*inputs, self.loss.small_angle, references)
+            expansion = self.model.expansion(*inputs, self.loss.small_angle, guesses)
         return self.loss(prediction, target, self.model.weights, expansion)
 
     def configure_optimizers(self):
@@ -226,7 +226,7 @@ class SpectralModule(lightning.LightningModule):
         self.kl.append(self._real_axis_kl(batch))
 
     def _real_axis_kl(self, batch) -> np.ndarray:
-        known = (batch["references"],) if "references" in batch else ()
+        known = (batch["guesses"],) if "guesses" in batch else ()
         A = self.model.real_axis(batch["hybridization"], batch["params"], *known)
         reference = batch["spectrum"].cpu().numpy().astype(np.float64)
         return kl_divergence(self.frequency_grid, reference, A.cpu().numpy().astype(np.float64))

@@ -14,6 +14,7 @@ import numpy as np
 
 from dmftnet import checks
 from dmftnet.errors import InvalidProblemError, SettingError, SpaceTooLargeError, StoreError
+from dmftnet.moved import renamed, with_targets
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 
 REQUIRED = ("model", "head", "grid", "angles", "resolution")
@@ -22,7 +23,23 @@ LIMITS = ("spread", "distance")
 MAX_SHARPENING = 20
 """Steps of sharpening: each raises what is finer than the resolution, noise too, by one more."""
 
+FORMER_KEYS = {"references": "guesses"}
+"""Arguments of networks that had another name."""
+
 SECTIONS = ("loss", "optimizer", "data", "test", "val", "calibration", "cost", "provenance")
+
+
+def upgraded(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A description as this version writes it, from that of an earlier one.
+
+    Classes have moved (`dmftnet.moved`), and the cheap spectra that a network corrects are called
+    ``guesses``, not ``references``.
+    """
+    record = with_targets(record, renamed)
+    model = record.get("model")
+    if isinstance(model, dict):
+        record["model"] = {FORMER_KEYS.get(key, key): value for key, value in model.items()}
+    return record
 
 
 def check_record(path: Path, record: Mapping[str, Any]) -> None:

@@ -1,10 +1,10 @@
-"""Reference spectra: exact limits, symmetry, and the batched twin of the numpy solver."""
+"""Guesses: exact limits, symmetry, and the batched twin of the numpy solver."""
 
 import numpy as np
 import pytest
 import torch
 
-from dmftnet.models.networks.guesses import MIRRORED, References
+from dmftnet.models.networks.guesses import MIRRORED, Guesses
 from dmftnet.models.networks.perturbation import ModifiedIPT, SecondOrderDiagram
 from dmftnet.physics.analysis.self_energy import dyson_spectrum
 from dmftnet.physics.grids.real_axis import FrequencyGrid
@@ -29,8 +29,8 @@ PROBLEMS = {
 
 
 @pytest.fixture(scope="module")
-def references():
-    return References(GRID, RESOLUTION)
+def guesses():
+    return Guesses(GRID, RESOLUTION)
 
 
 def bath(name):
@@ -42,49 +42,49 @@ def batch(names=tuple(PROBLEMS), dtype=torch.float64):
     return hybridization, torch.tensor([PROBLEMS[name][:2] for name in names], dtype=dtype)
 
 
-def test_shape_norm_sign_and_precision(references):
+def test_shape_norm_sign_and_precision(guesses):
     hybridization, params = batch(dtype=torch.float32)
-    channels = references(hybridization, params)
-    assert channels.shape == (len(PROBLEMS), References.n_channels, GRID["n_w"])
+    channels = guesses(hybridization, params)
+    assert channels.shape == (len(PROBLEMS), Guesses.n_channels, GRID["n_w"])
     assert channels.dtype == torch.float32 and torch.all(channels[:, :-1] >= 0)
-    A = channels[:, : len(References.names)]
+    A = channels[:, : len(Guesses.names)]
     weights = torch.tensor(FREQUENCIES.weights, dtype=torch.float32)
     torch.testing.assert_close(A @ weights, torch.ones(A.shape[:2]), rtol=1e-5, atol=1e-5)
-    features = references.features(hybridization, channels)
-    assert features.shape == (len(PROBLEMS), GRID["n_w"], References.n_channels)
+    features = guesses.features(hybridization, channels)
+    assert features.shape == (len(PROBLEMS), GRID["n_w"], Guesses.n_channels)
     assert features.dtype == torch.float32 and features.abs().max() < 3
 
 
-def test_without_interaction_all_but_the_hybridization_are_exact(references):
-    A = references(*batch(["free"])).numpy()[0]
+def test_without_interaction_all_but_the_hybridization_are_exact(guesses):
+    A = guesses(*batch(["free"])).numpy()[0]
     problem = ImpurityProblem(0.0, 0.3, FREQUENCIES, bath("free"))
     exact = dyson_spectrum(problem, np.zeros((1, FREQUENCIES.n_w), complex))[0]
     exact = smoothing_kernel(FREQUENCIES, *RESOLUTION) @ exact
     exact /= FREQUENCIES.integrate(exact)
-    for number, name in enumerate(References.names):
+    for number, name in enumerate(Guesses.names):
         if name != "hybridization":
             np.testing.assert_allclose(A[number], exact, rtol=1e-9, atol=1e-12)
 
 
-def test_mirror_image(references):
+def test_mirror_image(guesses):
     hybridization, params = batch()
     U, eps_d = params.T
-    images = references(hybridization.flip(-1), torch.stack([U, -U - eps_d], dim=1))
-    expected = References.mirrored(references(hybridization, params))
+    images = guesses(hybridization.flip(-1), torch.stack([U, -U - eps_d], dim=1))
+    expected = Guesses.mirrored(guesses(hybridization, params))
     # the sums of a product run in another order: float32 in the diagram
     torch.testing.assert_close(images, expected, rtol=1e-4, atol=1e-5)
-    assert [References.names[i] for i in MIRRORED[2:5]] == ["upper", "middle", "lower"]
+    assert [Guesses.names[i] for i in MIRRORED[2:5]] == ["upper", "middle", "lower"]
 
 
-def test_corrected_self_energy(references):
+def test_corrected_self_energy(guesses):
     """No correction is perturbation theory itself; any is causal and keeps the norm; gradients."""
     hybridization, params = batch()
-    channels = references(hybridization, params)
+    channels = guesses(hybridization, params)
     factor = torch.ones_like(hybridization, requires_grad=True)
     level = torch.zeros(len(params), dtype=torch.float64, requires_grad=True)
-    A = references.corrected(hybridization, channels, factor, level)
+    A = guesses.corrected(hybridization, channels, factor, level)
     torch.testing.assert_close(A, channels[:, 0], rtol=1e-8, atol=1e-10)
-    B = references.corrected(hybridization, channels, 2.0 * factor, level + 0.1)
+    B = guesses.corrected(hybridization, channels, 2.0 * factor, level + 0.1)
     weights = torch.tensor(FREQUENCIES.weights)
     assert torch.all(B >= 0)
     torch.testing.assert_close(B @ weights, torch.ones(len(PROBLEMS), dtype=torch.float64))
@@ -93,10 +93,10 @@ def test_corrected_self_energy(references):
     assert torch.all(level.grad != 0) and torch.all(factor.grad[1:].abs().amax(-1) > 0)
 
 
-def test_batch_equals_single(references):
-    together = references(*batch())
+def test_batch_equals_single(guesses):
+    together = guesses(*batch())
     for number, name in enumerate(PROBLEMS):
-        alone = references(*batch([name]))[0]
+        alone = guesses(*batch([name]))[0]
         torch.testing.assert_close(together[number], alone, rtol=1e-4, atol=1e-5)
 
 
@@ -141,11 +141,11 @@ def test_no_weight_of_the_self_energy_falls_between_points(U, shift, n):
     density = -sigma.imag / np.pi
     found = np.mean(sigma.real - FREQUENCIES.hilbert @ density) / U  # the Hartree term is U n
     assert density @ weights == pytest.approx(U**2 * found * (1 - found), rel=1e-5)
-    A = References(GRID, (1e-4, 1e-3))(h, params)[0, 0].numpy()
+    A = Guesses(GRID, (1e-4, 1e-3))(h, params)[0, 0].numpy()
     assert A @ (weights * (FREQUENCIES.omega < 0)) == pytest.approx(found, abs=0.01)
 
 
-def test_follows_the_model_but_stays_precise(references):
-    float32 = References(GRID, RESOLUTION).to(torch.float32)
+def test_follows_the_model_but_stays_precise(guesses):
+    float32 = Guesses(GRID, RESOLUTION).to(torch.float32)
     assert float32.ipt.omega.dtype == torch.float64 and not float32.state_dict()
-    torch.testing.assert_close(float32(*batch()), references(*batch()))
+    torch.testing.assert_close(float32(*batch()), guesses(*batch()))
