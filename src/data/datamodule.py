@@ -27,7 +27,7 @@ batch is one indexing operation.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -44,6 +44,9 @@ from dmftnet.data.store import SpectralStore
 from dmftnet.errors import DmftnetError, SettingError, StoreError
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.provenance import sha256_of_all
+
+GRID = {"w_min": 3e-3, "w_max": 6.0, "n_w": 160}
+"""The network's grid of the dataset that ships, in D."""
 
 BLOCKS = "blocks"
 """Name of the samples in the intervals of U that are held out."""
@@ -184,10 +187,10 @@ class SpectralDataModule(LightningDataModule):
     def __init__(
         self,
         path: str | Path | Sequence[str | Path] = "data/bethe_small.h5",
-        grid: dict | None = None,
+        grid: Mapping[str, float] = GRID,
         angles: tuple[float, ...] = (0.1, 0.15, 0.2),
-        resolution: tuple[float, float] = (0.003, 0.03),
-        batch_size: int = 32,
+        resolution: tuple[float, float] = (0.006, 0.06),
+        batch_size: int = 8,
         particle_hole_augmentation: bool = True,
         seed: int = 0,
         held_out_U: Sequence[Sequence[float]] = (),
@@ -199,8 +202,7 @@ class SpectralDataModule(LightningDataModule):
         self.paths = checks.paths("dataset.path", path, "a file or a list of files")
         if len(set(self.paths)) < len(self.paths):
             raise DmftnetError(f"dataset.path = {self._names}: names a file twice; give each once")
-        grid = grid or {"w_min": 3e-3, "w_max": 6.0, "n_w": 160}
-        self.grid = FrequencyGrid.geometric(**checks.grid("dataset.grid", grid))
+        self.grid = FrequencyGrid.geometric(**checks.grid("dataset.grid", grid or GRID))
         self.angles = checks.numbers("dataset.angles", angles)
         if not self.angles or not all(0 < a < np.pi / 2 for a in self.angles):
             raise DmftnetError(

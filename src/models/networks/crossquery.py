@@ -52,7 +52,7 @@ class CrossQuery(SpectralNetwork):
         resolution: Sequence[float],
         n_params: int = 2,
         width: int = 48,
-        n_heads: int = 4,
+        n_heads: int = 2,
         n_blocks: int = 2,
         n_tokens: int = 8,
         periodic: float = 0.25,

@@ -1,0 +1,122 @@
+"""Choices have one home, `conf`: where a default stands in code too, it is the value there."""
+
+import fnmatch
+import inspect
+from pathlib import Path
+
+import pytest
+import yaml
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.utils import get_object
+from omegaconf import OmegaConf
+
+CONF = Path(__file__).resolve().parents[1] / "conf"
+VARIANTS = {
+    "dataset/[!b]*": "dataset/bethe_small",
+    "dataset/bethe": "dataset/bethe_small",
+    "dataset/bethe_agnostic*": "dataset/bethe_small",
+    "dataset/bethe_reference_test": "dataset/bethe_reference",
+    "loss/amplitude": "loss/derivative",
+    "sampling/agnostic": "sampling/bethe_small",
+    "sampling/bethe": "sampling/bethe_small",
+    "sampling/bethe_reference_test": "sampling/bethe_reference",
+    "sampling/driven_metal": "sampling/driven",
+    "sampling/gap_edge": "sampling/bethe_small",
+    "sampling/mps": "sampling/bethe_small",
+    "solver/mps_small": "solver/mps",
+    "solver/ras_fine": "solver/ras",
+}
+"""Files that give a class other values than the plain file of that class does, whose they are."""
+
+DELIBERATE = {
+    ("callbacks/default", "closure.half_filled_U"): "all in the file take long beside a training",
+    ("evaluate", "hysteresis.loop.max_iterations"): "a report waits longer than a training",
+    ("evaluate", "loop.max_iterations"): "a report waits longer than a training",
+    ("generate", "grid.n_w"): "the grid of a file is finer than that of a loop",
+    ("model/film", "pairs"): "a checkpoint whose record lacks it was trained with 1",
+    ("sampling/bethe_reference", "loop.max_iterations"): "what is compared with must converge",
+    ("sampling/bethe_reference", "n_shifts"): "as good as the file can be; one is enough to try",
+}
+"""Plain files whose value is not the default, and why."""
+
+DRIVEN = {f"sampler.{name}" for name in (
+    "U_max", "U_dense", "dense_fraction", "half_filled_fraction", "start_fractions", "block",
+    "lowest_level", "highest_level",
+)}  # fmt: skip
+DELIBERATE |= {("sampling/driven", key): "where networks go astray" for key in DRIVEN}
+
+TARGETLESS = {("train", "module"): "dmftnet.models.training.module.SpectralModule"}
+"""Sections that hold arguments of a class without naming it."""
+
+FILES = sorted(
+    str(path.relative_to(CONF).with_suffix(""))
+    for path in [*CONF.glob("*/*.yaml"), *CONF.glob("*.yaml")]
+    if path.parent.name != "experiment"
+)
+
+
+def plain_file(name: str) -> str | None:
+    """The file that this one is a variant of."""
+    return next((p for pattern, p in VARIANTS.items() if fnmatch.fnmatch(name, pattern)), None)
+
+
+def content(name: str) -> dict:
+    """What a group's file stands for, that of its own defaults included; a root file as written."""
+    group, _, option = name.rpartition("/")
+    if not group:
+        return yaml.safe_load((CONF / f"{name}.yaml").read_text(encoding="utf-8"))
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(config_dir=str(CONF), version_base="1.3"):
+        config = OmegaConf.to_container(compose(overrides=[f"+{group}={option}"]), resolve=False)
+    GlobalHydra.instance().clear()
+    return config[group]
+
+
+def sections(node, where=""):
+    """Every section of the project's own classes: where it stands, its class, its values."""
+    if isinstance(node, dict):
+        if str(node.get("_target_", "")).startswith("dmftnet."):
+            yield where, get_object(node["_target_"]), node
+        for key, value in node.items():
+            yield from sections(value, f"{where}{key}.")
+    elif isinstance(node, list):
+        for value in node:
+            yield from sections(value, where)
+
+
+def as_yaml(value):
+    """Tuples as lists, and mappings as plain ones."""
+    if isinstance(value, list | tuple):
+        return [as_yaml(entry) for entry in value]
+    return dict(value) if hasattr(value, "keys") else value
+
+
+def differences(name: str) -> dict[str, tuple]:
+    """Arguments whose value in a file is not their default, which they have."""
+    found, config = {}, content(name)
+    for (file, key), target in TARGETLESS.items():
+        if file == name:
+            config[key] = {"_target_": target, **config[key]}
+    for where, function, node in sections(config):
+        for key, parameter in inspect.signature(function).parameters.items():
+            value, default = node.get(key), as_yaml(parameter.default)
+            follows = isinstance(value, str) and "${" in value  # another key of the config
+            built = isinstance(value, dict) and "_target_" in value
+            if key in node and parameter.default is not parameter.empty and not follows | built:
+                if value != default:
+                    found[f"{where}{key}"] = (value, default)
+    return found
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if plain_file(name) is None])
+def test_a_default_in_code_is_that_of_the_config(name):
+    different = differences(name)
+    wanted = {key for file, key in DELIBERATE if file == name}
+    assert different.keys() == wanted, different
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if plain_file(name) is not None])
+def test_a_variant_names_the_class_of_its_plain_file(name):
+    own, plain = (next(sections(content(n)))[1] for n in (name, plain_file(name)))
+    assert own == plain
