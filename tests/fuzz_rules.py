@@ -210,7 +210,7 @@ RULES = {
     "model.pairs": integer("0", "-1", "7", "1000", good=("1", "2")),
     "periodic": number("0", "-1", "0.5", "2", good=("0.25", "0.3")),
     "dropout": number("-0.1", "1", "2", good=("0", "0.3")),
-    "model.references": Rule("flag"),
+    "model.guesses": Rule("flag"),
     "log_residual": Rule("flag"),
     "parameter_scale": number("-1", "1e300", good=("0", "2")),
     "gammas": Rule("list", ("[]", "[0]", "[-1]"), ("[1.0]",)),
