@@ -10,6 +10,11 @@ FOLLOWED = ("FORCE_COLOR", "TTY_COMPATIBLE", "HYDRA_FULL_ERROR")
 FIXED = {"COLUMNS": "200", "OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg", "WANDB_MODE": "offline"}
 
 
+def python_path(folder) -> str:
+    """``PYTHONPATH`` with one more folder; what the tests themselves are found by stays in it."""
+    return os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH")]))
+
+
 def environment(**more: str) -> dict[str, str]:
     """For `subprocess`, with further variables."""
     kept = {

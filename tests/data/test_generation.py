@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hydra import compose, initialize_config_dir
+from shell import python_path
 from toy_dataset import make_file
 from toy_solver import ToySolver
 
@@ -19,7 +20,7 @@ from dmftnet.errors import DmftnetError, StoreError
 from dmftnet.physics.impurity.solutions import CurveSolution
 
 ROOT = Path(__file__).parents[2]
-TESTS = str(ROOT / "tests")  # where workers find the toy solver
+TESTS = python_path(ROOT / "tests")  # where workers find the toy solver
 
 
 @pytest.fixture(scope="module")

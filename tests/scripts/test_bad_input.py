@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import toy_files
 import yaml
+from shell import python_path
 
 import dmft
 import evaluate
@@ -290,7 +291,7 @@ def test_a_sweep_gets_the_metric(dataset, tmp_path):
     command += ["model.parameter_scale=0.5,1", "++hydra.callbacks.r._target_=recorder.Recorder"]
     command += [f"hydra.sweep.dir={tmp_path}/sweep"]
     command = [word for word in command if word not in TOY[:3] and not word.startswith("~")]
-    environment = os.environ | {"PYTHONPATH": str(tmp_path), "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"PYTHONPATH": python_path(tmp_path), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     for job in range(2):

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import h5py
 import pytest
-from shell import environment
+from shell import environment, python_path
 
 from dmftnet.data.jobfile import content_hash
 from dmftnet.data.store import SpectralStore
 
 ROOT = Path(__file__).parents[2]
 N_JOBS = 12
-WITH_TOY = environment(PYTHONPATH=str(ROOT / "tests"))
+WITH_TOY = environment(PYTHONPATH=python_path(ROOT / "tests"))
 
 
 def command(folder: Path, *overrides: str) -> list[str]:

@@ -12,13 +12,13 @@ import pytest
 import torch
 import yaml
 from hydra import compose, initialize_config_dir
-from shell import environment
+from shell import environment, python_path
 
 from dmftnet.models.solvers.network import NetworkSolver
 from dmftnet.models.training.checkpoint import load_model
 
 ROOT = Path(__file__).resolve().parents[2]
-WITH_SYNTHETIC = environment(PYTHONPATH=str(ROOT / "tests"))
+WITH_SYNTHETIC = environment(PYTHONPATH=python_path(ROOT / "tests"))
 SYNTHETIC = (
     "dataset._target_=synthetic.SyntheticDataModule",
     "~dataset.path",
