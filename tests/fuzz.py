@@ -2,9 +2,10 @@
 
 Each case is a small run of one of the five scripts (`fuzz_runs`) with a value of its config changed
 (`fuzz_rules`) or one of its files spoiled (`fuzz_files`), in a process of its own, forked from this
-one, within 60 s of one core and 4 GiB. It may end in success, in exit status 2 with one line ``error: ...`` and
-nothing written, or, of dmft.py, in exit status 1 with the reason why the loop did not converge; and
-what is wrong for certain must end in the second. Cases depend on (seed, number) alone:
+one, within 60 s of one core and 4 GiB. It may end in success, in exit status 2 with one line
+``error: ...`` and nothing written, or, of dmft.py, in exit status 1 with the reason why the loop
+did not converge; what is wrong for certain must end in the second. Cases depend on (seed, number)
+alone:
 
     python tests/fuzz.py --case 17 --seed 0     one of them, with all that it prints
     python tests/fuzz.py --every                not at random: each key with each value of its rule
