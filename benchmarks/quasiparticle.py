@@ -29,7 +29,8 @@ def metals(store: ReferenceStore) -> list[int]:
     """Rows of the half-filled Bethe metals from the metallic start, in the order of U."""
     points = (store["kind"] == 0) & (store["lattice"] == "bethe") & (store["start"] == 0)
     half = np.abs(store["eps_d"] + store["U"] / 2) < 1e-9
-    rows = np.flatnonzero(points & half & (store["gap"] == 0) & (store["U"] > 0))
+    metal = (store["converged"] == 1) & (store["gap"] == 0) & (store["U"] > 0)
+    rows = np.flatnonzero(points & half & metal)
     return sorted(rows.tolist(), key=lambda row: store["U"][row])
 
 

@@ -10,12 +10,14 @@ of any size with changes of A by 1e-6: Lanczos runs without reorthogonalisation.
 from __future__ import annotations
 
 import sys
+import warnings
 
 import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
 
+from dmftnet.errors import DmftnetWarning
 from dmftnet.models.solvers.network import NetworkSolver
 from dmftnet.physics.analysis.observables import gap
 from dmftnet.physics.dmft.loop import DMFTLoop
@@ -51,6 +53,7 @@ def perturbed(problem: ImpurityProblem, seed: int) -> ImpurityProblem:
 
 
 def main() -> None:
+    warnings.simplefilter("ignore", DmftnetWarning)  # what counts here is that all runs agree
     torch.set_num_threads(1)
     table = Table("solver", "U", "shift", "start", "phases", "spread of double occ.", "iterations")
     lattice = Bethe()

@@ -281,6 +281,8 @@ def told(exc: Exception) -> str | None:
     if isinstance(exc, MissingConfigException) and exc.missing_cfg_file is not None:
         options = ", ".join(exc.options or []) or "none"
         return f"{exc.missing_cfg_file} is unknown; available: {options}"
+    if isinstance(exc, ValueError) and str(exc).startswith("Config group override"):  # solver=1.5
+        return f"{exc}; choose a member by its name, for example solver=ras"
     if isinstance(exc, hydra.errors.InstantiationException):
         return None
     if isinstance(exc, DmftnetError | HydraException | OmegaConfBaseException):

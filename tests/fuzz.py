@@ -2,9 +2,10 @@
 
 Each case is a small run of one of the five scripts (`fuzz_runs`) with a value of its config changed
 (`fuzz_rules`) or one of its files spoiled (`fuzz_files`), in a process of its own, forked from this
-one, within 60 s and 4 GiB. It may end in success, in exit status 2 with one line ``error: ...`` and
-nothing written, or, of dmft.py, in exit status 1 with the reason why the loop did not converge; and
-what is wrong for certain must end in the second. Cases depend on (seed, number) alone:
+one, within 60 s of one core and 4 GiB. It may end in success, in exit status 2 with one line
+``error: ...`` and nothing written, or, of dmft.py, in exit status 1 with the reason why the loop
+did not converge; what is wrong for certain must end in the second. Cases depend on (seed, number)
+alone:
 
     python tests/fuzz.py --case 17 --seed 0     one of them, with all that it prints
     python tests/fuzz.py --every                not at random: each key with each value of its rule
@@ -224,12 +225,11 @@ def execute(case: Case, folder: Path) -> Outcome:
             word = word.replace(name, place)
         arguments.append(word)
     inputs = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    began = time.monotonic()
     child = os.fork()
     if child == 0:
         _child(case.run.script, arguments, folder)
     _, wait_status, usage = os.wait4(child, 0)
-    seconds = time.monotonic() - began
+    seconds = usage.ru_utime + usage.ru_stime
     signalled = os.WIFSIGNALED(wait_status)
     status = -os.WTERMSIG(wait_status) if signalled else os.WEXITSTATUS(wait_status)
     command = f"{case.run.script}.py " + " ".join(f"'{word}'" for word in arguments[3:])
@@ -246,7 +246,8 @@ def _child(script: str, arguments: list[str], folder: Path) -> None:
         for number, name in ((1, "stdout"), (2, "stderr")):
             os.dup2(os.open(folder / name, os.O_WRONLY | os.O_CREAT), number)
         os.chdir(folder)
-        signal.alarm(SECONDS)  # ends the process, wherever it is
+        signal.setitimer(signal.ITIMER_PROF, SECONDS)  # of the processor: a busy machine is no
+        signal.alarm(10 * SECONDS)  # defect, a run that waits for ever is; either ends the process
         size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (size + GIB * 2**30,) * 2)
         sys.argv = [f"{script}.py", *arguments]

@@ -271,6 +271,8 @@ UNREAD = {
     "network": ("grid.*",),
     "guarded": ("grid.*",),
     "fixed": ("start",),
+    "collected": ("lattice.*",),
+    "chosen": ("references",),
     "kernel_ridge": ("loss.*", "optimizer.*", "head.*", "module.*", "callbacks.*", "resume"),
 }
 """Keys that a script, or a variant of its run, does not read."""

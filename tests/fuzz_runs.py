@@ -100,7 +100,7 @@ RUNS = (
     Run("generate", ("ed",), ("solver=ed", "solver.n_bath=3", *TOY, *TRAJECTORIES)),
     Run("generate", ("ras",), (*SMALL_RAS, *TOY, "dataset=bethe_reference", SERIES,
         "sampling.n_shifts=1", "sampling.loop.max_iterations=2")),
-    Run("generate", ("ras",), (*SMALL_RAS, *TOY, "dataset=collected",
+    Run("generate", ("ras", "collected"), (*SMALL_RAS, *TOY, "dataset=collected",
         "sampling.problems=BASE/collected.h5"), read("sampling.problems", "collected.h5"), 2),
     Run("generate", ("ras",), (*SMALL_RAS, *TOY, "dataset=driven", *TRAJECTORIES,
         "sampling.driver.checkpoint=BASE/weights", "sampling.every=1", "sampling.sampler.block=3",
@@ -121,7 +121,7 @@ RUNS = (
     Run("evaluate", (), EVALUATE, (*read("dataset.path", "data.h5"),
         *read("references", "references.h5"), *read("test_references", "references.h5"),
         *read("checkpoints", "run0/model.yaml", "run0/model.safetensors"))),
-    Run("ship", (), (*SHIP, "sharpening.steps=1"), (*read("dataset.path", "data.h5"),
+    Run("ship", ("chosen",), (*SHIP, "sharpening.steps=1"), (*read("dataset.path", "data.h5"),
         *read("checkpoints", "run0/model.yaml", "run0/model.safetensors")), 3),
     Run("ship", (), SHIP, read("references", "references.h5")),
 )  # fmt: skip

@@ -34,7 +34,7 @@ def make_dataset(path, n_trajectories=48):
 
 
 def make_references(path, max_iterations=60):
-    """Half-filled loops from both starts, doped ones, a path, another lattice, a filling."""
+    """Half-filled loops, doped ones (one unfinished), a path, another lattice, a filling."""
 
     def loop(solver, lattice, **settings):
         settings = {"max_iterations": max_iterations, **settings}

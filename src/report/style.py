@@ -16,7 +16,7 @@ from matplotlib.lines import Line2D
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F")
 STYLE = {
     "font.size": 9.5,
-    "axes.titlesize": 9.5,
+    "axes.titlesize": 8.8,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.linewidth": 0.8,

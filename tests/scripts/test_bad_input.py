@@ -95,6 +95,7 @@ def dataset(tmp_path_factory):
             ),
             "gives an object of the class LinearMixing, and one of the kind Lattice is needed",
         ),
+        (("solver=1.5",), "choose a member by its name, for example solver=ras"),
         (("lattice=nope",), "lattice/nope is unknown; available: bethe, cubic"),
         (("lattice.half_bandwidth=20",), "the band reaches beyond the grid"),
     ],

@@ -85,9 +85,7 @@ def test_loop_without_convergence_writes_what_it_has_then_one_with_it(tmp_path):
     summary = json.loads((tmp_path / "a" / "summary.json").read_text())
     assert summary["converged"] is False and summary["iterations"] == 2
     start = f"start={tmp_path / 'a' / 'solution.h5'}"
-    wide = (
-        "solver.broadening=[0.02,0.1]"  # peaks as sharp as ras's own: the map of 11 sites is rough
-    )
+    wide = "solver.broadening=[0.02,0.1]"  # with ras's own peaks the map of 11 sites is rough
     status, out, err = dmft(tmp_path / "b", *LOOSE, start, wide, "lattice=square")
     assert status == 0, err
     assert "KL" in out and "A(0)" in out and "converged: KL" in out
