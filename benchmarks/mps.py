@@ -24,7 +24,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from dmftnet.physics.analysis.observables import kl_divergence
+from dmftnet.physics.analysis.distances import kl_divergence
 from dmftnet.physics.analysis.spectral_analysis import METHODS, SpectralAnalysis
 from dmftnet.physics.bath.discretisation import StarBath, discretise
 from dmftnet.physics.dmft.loop import DMFTLoop, Iteration
@@ -53,7 +53,7 @@ SMALL = [  # U, eps_d, bath energies, couplings
 def semicircle_problem(U: float) -> ImpurityProblem:
     """The half-filled impurity in the non-interacting Bethe lattice's hybridization."""
     grid = FrequencyGrid.geometric(1e-3, 8.0, 800)
-    return ImpurityProblem(U, -U / 2, grid, Bethe().bare_hybridization(grid))
+    return ImpurityProblem.on_grid(U, -U / 2, grid, Bethe().bare_hybridization(grid))
 
 
 def greater(poles, z: np.ndarray) -> np.ndarray:
@@ -95,7 +95,7 @@ def small_table() -> Table:
                 f"{error[0, 0]:.1e}", f"{error.max() / U**2:.1e}", f"{seconds:.0f}",
             )  # fmt: skip
     problem = semicircle_problem(0.0)
-    semicircle = discretise(problem.grid, problem.hybridization[0], 59)
+    semicircle = discretise(problem.grid, problem.spectrum[0], 59)
     for bath in (StarBath(*map(np.array, SMALL[2][2:])), semicircle):
         solver = MpsSolver(angle=0.0, squared=False, **FINE)
         prepared, seconds = prepare(solver, bath, 0.3, 0.0, False)
@@ -131,7 +131,7 @@ def large_tables() -> list[Table]:
         exact = ras.solve(problem)
         ras_seconds = time.process_time() - start
         solver = MpsSolver()
-        bath = discretise(problem.grid, problem.hybridization[0], solver.n_bath)
+        bath = discretise(problem.grid, problem.spectrum[0], solver.n_bath)
         prepared, seconds = prepare(solver, bath, -U / 2, U, True)
         start = time.process_time()
         signals = prepared.signals()
@@ -192,7 +192,7 @@ def angle_table() -> Table:
         start = time.process_time()
         exact = RasSolver(n_bath=n_bath).solve(problem)
         ras_seconds = time.process_time() - start
-        bath = discretise(problem.grid, problem.hybridization[0], n_bath)
+        bath = discretise(problem.grid, problem.spectrum[0], n_bath)
         prepared, ground_seconds = prepare(MpsSolver(n_bath=n_bath), bath, -1.0, 2.0, True)
         for t_max in (10.0, 20.0):
             for angle in (0.0, 0.1, 0.2):

@@ -100,7 +100,7 @@ def gpu_table(network: NetworkSolver) -> Table:
     """Real-axis spectra a second against the batch size, inputs and outputs on the GPU."""
     model = network.model.to("cuda")
     problem = one_orbital_problem(network.grid, Bethe(), U=U, eps_d=-0.5)
-    h = torch.tensor(problem.hybridization, dtype=torch.float32, device="cuda")
+    h = torch.tensor(problem.spectrum, dtype=torch.float32, device="cuda")
     p = torch.tensor([[U, -0.5]], device="cuda")
     title = f"{torch.cuda.get_device_name()}, float32; aim {GPU_AIM}"
     table = Table("batch", "ms", "solves a second", title=title)

@@ -41,7 +41,7 @@ def main() -> None:
     for row in metals(store):
         U = float(store["U"][row])
         if U in NRG:
-            problem = ImpurityProblem(U, -U / 2, store.grid, store["hybridization"][row])
+            problem = ImpurityProblem.on_grid(U, -U / 2, store.grid, store["hybridization"][row])
             own = matsubara_weight(problem, store["spectrum"][row][None], Y)[0]
             off = np.abs(own / np.array(NRG[U][0]) - 1).max()
             values = [f"{value:.4f}" for value in (*own, *NRG[U][0])]

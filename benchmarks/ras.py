@@ -14,7 +14,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from dmftnet.physics.analysis.observables import kl_divergence
+from dmftnet.physics.analysis.distances import kl_divergence
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.problem import ImpurityProblem
 from dmftnet.physics.lattices.bethe import Bethe
@@ -42,7 +42,7 @@ BATHS = [39, 59, 79, 101, 151, 201]
 def semicircle_problem(U: float) -> ImpurityProblem:
     """The half-filled impurity in the non-interacting Bethe lattice's hybridization."""
     grid = FrequencyGrid.geometric(1e-3, 8.0, 800)
-    return ImpurityProblem(U, -U / 2, grid, Bethe().bare_hybridization(grid))
+    return ImpurityProblem.on_grid(U, -U / 2, grid, Bethe().bare_hybridization(grid))
 
 
 def measure(problem: ImpurityProblem, repeats: int = 3, **options):

@@ -46,10 +46,10 @@ CASES = {  # U, eps_d + U/2, start
 def perturbed(problem: ImpurityProblem, seed: int) -> ImpurityProblem:
     """The problem with relative noise on its hybridization; a symmetric one stays symmetric."""
     rng = np.random.default_rng(seed)
-    noise = NOISE * rng.standard_normal(problem.hybridization.shape)
+    noise = NOISE * rng.standard_normal(problem.spectrum.shape)
     if problem.is_particle_hole_symmetric():
         noise = 0.5 * (noise + noise[:, ::-1])
-    return problem.replace(hybridization=problem.hybridization * (1 + noise))
+    return problem.replace(spectrum=problem.spectrum * (1 + noise))
 
 
 def main() -> None:

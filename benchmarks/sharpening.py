@@ -21,11 +21,12 @@ from rich.table import Table
 
 from dmftnet.data.labels import network_spectrum
 from dmftnet.evaluation.exact_loops import load_references
-from dmftnet.physics.analysis.observables import kl_divergence
+from dmftnet.physics.analysis.distances import kl_divergence
 from dmftnet.physics.analysis.quasiparticle import quasiparticle_weights
 from dmftnet.physics.analysis.resolution import sharpened
 from dmftnet.physics.dmft.loop import DMFTLoop
 from dmftnet.physics.grids.real_axis import FrequencyGrid
+from dmftnet.physics.impurity.hybridization import SpectralHybridization
 from dmftnet.physics.impurity.problem import ImpurityProblem
 from dmftnet.physics.impurity.protocol import SerialBatch
 from dmftnet.physics.impurity.solutions import CurveSolution
@@ -48,8 +49,10 @@ class PerfectNetwork(SerialBatch):
     name: str = "perfect network"
 
     def solve(self, problem: ImpurityProblem) -> CurveSolution:
-        curve = self.grid.interpolate(problem.hybridization[0], FINE.omega)
-        solution = self.exact.solve(problem.replace(grid=FINE, hybridization=curve))
+        curve = self.grid.interpolate(problem.spectrum[0], FINE.omega)
+        solution = self.exact.solve(
+            problem.replace(hybridization=SpectralHybridization(FINE, curve))
+        )
         spectrum = network_spectrum(FINE, self.grid, RESOLUTION, solution.spectrum()[0])
         spectrum = sharpened(self.grid, spectrum, RESOLUTION[0], self.steps)
         return CurveSolution(
@@ -65,7 +68,7 @@ def main(U: float = 2.9) -> None:
         sys.exit(f"U = {U:g}: no exact metal to start from; there are {known}")
     metal = metals[U]
     exact = RasSolver(depths=("all", 12, 6, 1), stretch=5.5, n_lanczos=80)  # ras_fine
-    problem = ImpurityProblem(U, -U / 2, NETWORK_GRID, 0.25 * metal.spectrum)
+    problem = ImpurityProblem.on_grid(U, -U / 2, NETWORK_GRID, 0.25 * metal.spectrum)
     table = Table("steps", "iterations", "A(0) pi D/2", "Z", "KL", title=f"metal at U = {U:g}")
     table.add_row(
         "exact", "", f"{metal.A0 * np.pi / 2:.3f}", f"{metal.Z:.4f} +- {metal.Z_error:.4f}", ""

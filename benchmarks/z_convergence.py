@@ -50,9 +50,9 @@ def main(U: float = 2.8, rows: int = len(CASES)) -> None:
         solver = RasSolver(n_bath=n_bath, stretch=stretch, depths=depths, n_lanczos=steps)
         loop = DMFTLoop(solver, lattice, tolerance=1e-6, max_iterations=100)
         clock = time.process_time()
-        result = loop.run_one(ImpurityProblem(U, -U / 2, grid, hybridization))
+        result = loop.run_one(ImpurityProblem.on_grid(U, -U / 2, grid, hybridization))
         seconds = (time.process_time() - clock) / result.iterations
-        hybridization = result.problem.hybridization[0]
+        hybridization = result.problem.spectrum[0]
         s = summarize(result, "ras", lattice.name, seconds)
         table.add_row(
             str(n_bath), f"{stretch:g}", ", ".join(map(str, depths)), str(steps), f"{seconds:.1f}",

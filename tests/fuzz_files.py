@@ -86,7 +86,7 @@ def make_base(folder: Path) -> None:
 
 def _make_solves(folder: Path) -> None:
     grid, lattice = FrequencyGrid.geometric(0.02, 8.0, 60), Bethe()
-    problem = ImpurityProblem(1.0, -0.5, grid, lattice.bare_hybridization(grid))
+    problem = ImpurityProblem.on_grid(1.0, -0.5, grid, lattice.bare_hybridization(grid))
     result = DMFTLoop(SMALL, lattice, max_iterations=2).run_one(problem)
     save_solution(folder / "solution.h5", result, summarize(result, "ras", "bethe", 1.0))
     collector = ProblemCollector(folder / "collected.h5", grid, (0.02, 0.05))

@@ -62,7 +62,7 @@ class ToySolver(SerialBatch):
 
     def _bath(self, problem: ImpurityProblem) -> tuple[np.ndarray, np.ndarray]:
         """Sites of equal weight: every quantile of the hybridization spectrum gives one."""
-        weight = problem.hybridization[0] * problem.grid.weights
+        weight = problem.spectrum[0] * problem.grid.weights
         share = (np.cumsum(weight) - weight / 2) / weight.sum()  # mirrored where the curve is
         at = (np.arange(self.n_bath) + 0.5) / self.n_bath
         energies = np.interp(at, share, problem.grid.omega)

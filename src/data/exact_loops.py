@@ -197,7 +197,7 @@ class ReferenceStore:
     def quasiparticle_weight(self, row: int) -> QuasiparticleWeight:
         """Z of one loop."""
         U, eps_d, hybridization = (self[name][row] for name in ("U", "eps_d", "hybridization"))
-        problem = ImpurityProblem(float(U), float(eps_d), self.grid, hybridization)
+        problem = ImpurityProblem.on_grid(float(U), float(eps_d), self.grid, hybridization)
         spectrum, sigma = (self[name][row][None] for name in ("spectrum", "self_energy"))
         return quasiparticle_weight(problem, spectrum, sigma.astype(np.complex128))
 

@@ -173,7 +173,7 @@ def fine_spectra(store: SpectralStore, hybridizations: np.ndarray) -> np.ndarray
 
     def one(sample: int) -> np.ndarray:
         solution = store.solution(sample)
-        problem = solution.problem.replace(hybridization=hybridizations[sample])
+        problem = solution.problem.replace(spectrum=hybridizations[sample])
         return dyson_spectrum(problem, solution.self_energy())[0]
 
     with ThreadPoolExecutor(os.cpu_count()) as threads:

@@ -160,7 +160,7 @@ class SpectralStore:
 
     def problem(self, sample: int) -> ImpurityProblem:
         """The impurity problem of one sample."""
-        return ImpurityProblem(
+        return ImpurityProblem.on_grid(
             float(self["U"][sample]),
             float(self["eps_d"][sample]),
             self.grid,

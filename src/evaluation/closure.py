@@ -19,7 +19,7 @@ import numpy as np
 from dmftnet import checks
 from dmftnet.data.exact_loops import lattice_named
 from dmftnet.evaluation.exact_loops import Reference
-from dmftnet.physics.analysis.observables import kl_divergence
+from dmftnet.physics.analysis.distances import kl_divergence
 from dmftnet.physics.analysis.phases import phase_of_solution
 from dmftnet.physics.dmft.files import summarize
 from dmftnet.physics.dmft.filling import solve_filling
@@ -256,7 +256,7 @@ def close_fillings(
 def _problem(reference: Reference, lattice: Lattice, eps_d: float) -> ImpurityProblem:
     grid, U = reference.grid, reference.U
     start = starting_hybridization(lattice, grid, U, eps_d, reference.start)
-    return ImpurityProblem(U, eps_d, grid, start)
+    return ImpurityProblem.on_grid(U, eps_d, grid, start)
 
 
 def closure_of(

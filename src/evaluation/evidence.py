@@ -33,7 +33,7 @@ from dmftnet.models.shipping.ensemble import disagreement
 from dmftnet.models.solvers.applicability import TrainingDistance
 from dmftnet.models.solvers.network import NetworkSolver
 from dmftnet.models.training.scoring import answers, kl_summary, predict_members
-from dmftnet.physics.analysis.observables import kl_divergence
+from dmftnet.physics.analysis.distances import kl_divergence
 from dmftnet.physics.analysis.resolution import sharpened
 from dmftnet.physics.impurity.problem import ImpurityProblem
 
@@ -135,7 +135,7 @@ def cost(model: SpectralModel, arrays: SpectralArrays, resolution, steps: int) -
     """Milliseconds of one solve and of one in a batch, fastest of several runs."""
     solver = NetworkSolver.from_model(model, resolution, sharpening=steps)
     problems = [
-        ImpurityProblem(float(U), float(eps_d), solver.grid, np.float64(hybridization))
+        ImpurityProblem.on_grid(float(U), float(eps_d), solver.grid, np.float64(hybridization))
         for (U, eps_d), hybridization in zip(
             arrays.params[:BATCH], arrays.hybridization[:BATCH], strict=True
         )

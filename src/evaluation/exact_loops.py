@@ -82,7 +82,7 @@ class Reference:
         clipped : float
             Share of Im Sigma that this makes positive, see `dyson_self_energy`.
         """
-        problem = ImpurityProblem(self.U, self.eps_d, self.grid, self.hybridization)
+        problem = ImpurityProblem.on_grid(self.U, self.eps_d, self.grid, self.hybridization)
         spectrum = self.spectrum / self.grid.integrate(self.spectrum)
         sigma, clipped = dyson_self_energy(problem, spectrum[None])
         return quasiparticle_weight(problem, spectrum[None], sigma, smeared=True).value, clipped

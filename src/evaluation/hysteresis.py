@@ -114,7 +114,7 @@ def follow(
     lattice = lattice_named("bethe")
     U = list(getattr(settings, branch))
     start = starting_hybridization(lattice, grid, U[0], -U[0] / 2, branch)
-    problem = ImpurityProblem(U[0], -U[0] / 2, grid, start)
+    problem = ImpurityProblem.on_grid(U[0], -U[0] / 2, grid, start)
 
     def lost(result: DMFTResult) -> bool:
         return phase_of_solution(result.solution, lattice) != branch

@@ -31,7 +31,7 @@ from dmftnet.evaluation.stability import stability
 from dmftnet.models.solvers.network import NetworkSolver
 from dmftnet.models.training.losses import DerivativeLoss
 from dmftnet.models.training.module import SpectralModule
-from dmftnet.physics.analysis.observables import kl_divergence
+from dmftnet.physics.analysis.distances import kl_divergence
 from dmftnet.physics.analysis.self_energy import dyson_spectrum
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.protocol import SerialBatch

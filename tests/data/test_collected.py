@@ -23,7 +23,7 @@ RESOLUTION = (0.006, 0.06)
 
 
 def problem(U=1.0, weight=0.25, grid=COARSE):
-    return ImpurityProblem(U, -U / 2 + 0.1, grid, semicircle(grid, 0.0, 1.0, weight))
+    return ImpurityProblem.on_grid(U, -U / 2 + 0.1, grid, semicircle(grid, 0.0, 1.0, weight))
 
 
 def collect(path, problems, solver=None):
@@ -46,7 +46,7 @@ def test_problems_come_back_as_they_were(path):
     solves = read_collected(path)
     assert len(solves) == 11 and solves[2].problem.grid == OTHER
     original = problem(1.0, 0.2)
-    np.testing.assert_array_equal(solves[0].problem.hybridization, original.hybridization)
+    np.testing.assert_array_equal(solves[0].problem.spectrum, original.hybridization)
     exact = ToySolver().solve(original)
     np.testing.assert_array_equal(solves[0].solution.spectrum(), exact.spectrum())
     assert solves[0].solution.filling == exact.filling

@@ -12,6 +12,7 @@ from dmftnet.data.plans.sampling import TrajectorySampler
 from dmftnet.data.store import STATUS, SpectralStore
 from dmftnet.errors import DmftnetError
 from dmftnet.physics.grids.real_axis import FrequencyGrid
+from dmftnet.physics.impurity.hybridization import SpectralHybridization
 from dmftnet.physics.impurity.solutions import CurveSolution
 from dmftnet.physics.lattices.bethe import Bethe, semicircle
 
@@ -48,7 +49,7 @@ def test_problems_lie_on_the_drivers_way():
     trajectory = plan.sampler.trajectory(1)
     met = plan.problems(1, lattice)
     assert len(met) == 3
-    (first, second, third) = (problem.hybridization[0] - end for problem in met)
+    (first, second, third) = (problem.spectrum[0] - end for problem in met)
     ratio = (1 - trajectory.mixing) ** plan.every
     np.testing.assert_allclose(second, ratio * first, atol=1e-9)
     np.testing.assert_allclose(third, ratio * second, atol=1e-9)
@@ -61,9 +62,11 @@ def test_labels_are_the_exact_solvers(tmp_path):
     for number in range(4):
         own = np.flatnonzero(store["trajectory"] == number)
         for sample, problem in zip(own, plan.problems(number, Bethe()), strict=True):
-            curve = problem.grid.interpolate(problem.hybridization[0], store.grid.omega)
+            curve = problem.grid.interpolate(problem.spectrum[0], store.grid.omega)
             np.testing.assert_allclose(store["hybridization"][sample], curve, atol=1e-6)
-            exact = ToySolver().solve(problem.replace(grid=store.grid, hybridization=curve))
+            exact = ToySolver().solve(
+                problem.replace(hybridization=SpectralHybridization(store.grid, curve))
+            )
             assert store["filling"][sample] == pytest.approx(exact.filling, abs=1e-6)
 
 

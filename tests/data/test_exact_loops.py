@@ -161,7 +161,7 @@ def test_the_references_that_ship_against_nrg(U, tolerance, nrg):
     store = ReferenceStore.open(ROOT / "data" / "bethe_reference.h5")
     point = (store["kind"] == 0) & (store["lattice"] == "bethe") & (store["start"] == 0)
     row = int(np.flatnonzero(point & (store["U"] == U) & (store["eps_d"] == -U / 2))[0])
-    problem = ImpurityProblem(U, -U / 2, store.grid, store["hybridization"][row])
+    problem = ImpurityProblem.on_grid(U, -U / 2, store.grid, store["hybridization"][row])
     found = matsubara_weight(problem, store["spectrum"][row][None], [0.005, 0.01, 0.02])[0]
     np.testing.assert_allclose(found, nrg, rtol=tolerance)
     Z = store.quasiparticle_weight(row)

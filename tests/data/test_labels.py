@@ -13,7 +13,7 @@ from dmftnet.data.plans.sampling import Trajectory, TrajectorySampler
 from dmftnet.data.plans.trajectories import TrajectoryPlan
 from dmftnet.data.store import SpectralStore
 from dmftnet.errors import StoreError
-from dmftnet.physics.analysis.observables import kl_divergence
+from dmftnet.physics.analysis.distances import kl_divergence
 from dmftnet.physics.analysis.resolution import at_resolution
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.grids.rotation import rotation_kernel

@@ -47,7 +47,7 @@ class Hysteretic(SerialBatch):
 
     def solve(self, problem):
         grid = problem.grid
-        was_metal = grid.at_zero(problem.hybridization[0]) > 0.05
+        was_metal = grid.at_zero(problem.spectrum[0]) > 0.05
         metal = problem.U < 2 or (was_metal and problem.U < 3)
         if metal:
             A = semicircle(grid, 0.0, 1.0, 1.0)

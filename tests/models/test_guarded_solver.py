@@ -34,7 +34,7 @@ def network(limits, ranges=None):
 
 
 def problem(U=1.0, grid=FREQUENCIES):
-    return ImpurityProblem(U, -U / 2, grid, Bethe().bare_hybridization(grid))
+    return ImpurityProblem.on_grid(U, -U / 2, grid, Bethe().bare_hybridization(grid))
 
 
 def loop(solver, max_iterations=4):
@@ -84,7 +84,7 @@ def test_what_falls_back_is_collected(tmp_path):
     solves = read_collected(tmp_path / "new.h5")
     assert len(solves) == result.iterations
     last = solves[-1]
-    np.testing.assert_array_equal(last.problem.hybridization, result.problem.hybridization)
+    np.testing.assert_array_equal(last.problem.spectrum, result.problem.spectrum)
     np.testing.assert_array_equal(last.solution.spectrum(), result.solution.spectrum())
     assert [p.name for p in tmp_path.iterdir()] == ["new.h5"]
 

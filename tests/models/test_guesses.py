@@ -57,7 +57,7 @@ def test_shape_norm_sign_and_precision(guesses):
 
 def test_without_interaction_all_but_the_hybridization_are_exact(guesses):
     A = guesses(*batch(["free"])).numpy()[0]
-    problem = ImpurityProblem(0.0, 0.3, FREQUENCIES, bath("free"))
+    problem = ImpurityProblem.on_grid(0.0, 0.3, FREQUENCIES, bath("free"))
     exact = dyson_spectrum(problem, np.zeros((1, FREQUENCIES.n_w), complex))[0]
     exact = smoothing_kernel(FREQUENCIES, *RESOLUTION) @ exact
     exact /= FREQUENCIES.integrate(exact)
@@ -117,7 +117,7 @@ def test_self_energy_agrees_with_the_numpy_solver(name):
     sigma = ModifiedIPT(FREQUENCIES)(*batch([name])).numpy()
     assert sigma.imag.max() <= 0
     U, eps_d = PROBLEMS[name][:2]
-    problem = ImpurityProblem(U, eps_d, FREQUENCIES, bath(name))
+    problem = ImpurityProblem.on_grid(U, eps_d, FREQUENCIES, bath(name))
     exact = IptSolver(step=SecondOrderDiagram.STEP).solve(problem).spectrum()[0]
     A = dyson_spectrum(problem, sigma)[0]
     A /= FREQUENCIES.integrate(A)

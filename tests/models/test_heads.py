@@ -8,7 +8,7 @@ from toy_networks import HEADS, NETWORKS
 
 from dmftnet.errors import DmftnetError
 from dmftnet.models.training.checkpoint import build_model
-from dmftnet.physics.analysis.observables import kl_divergence
+from dmftnet.physics.analysis.distances import kl_divergence
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.grids.rotation import rotation_kernel
 

@@ -37,7 +37,7 @@ def solver(tmp_path_factory):
 
 
 def problem(grid, U=2.0, eps_d=-0.8):
-    return ImpurityProblem(
+    return ImpurityProblem.on_grid(
         U, eps_d, grid, 0.25 * np.exp(-((grid.omega - 0.2) ** 2)) / np.sqrt(np.pi)
     )
 
@@ -88,7 +88,7 @@ def test_extrapolation_is_reported(solver):
 
 def test_several_orbitals_are_refused(solver):
     hybridization = np.full((2, solver.grid.n_w), 0.1)
-    two = ImpurityProblem(1.0, [-0.5, -0.5], solver.grid, hybridization)
+    two = ImpurityProblem.on_grid(1.0, [-0.5, -0.5], solver.grid, hybridization)
     with pytest.raises(InvalidProblemError, match="one orbital"):
         solver.solve(two)
 

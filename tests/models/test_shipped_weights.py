@@ -8,7 +8,7 @@ import yaml
 
 from dmftnet.data.exact_loops import ReferenceStore
 from dmftnet.models.solvers.network import NetworkSolver
-from dmftnet.physics.analysis.observables import kl_divergence
+from dmftnet.physics.analysis.distances import kl_divergence
 from dmftnet.physics.dmft.loop import DMFTLoop
 from dmftnet.physics.dmft.mixing import LinearMixing
 from dmftnet.physics.dmft.starts import starting_hybridization
@@ -43,7 +43,7 @@ def test_its_loop_ends_where_the_exact_one_does(solver, U, start):
     reference = exact.spectrum[chosen & (np.array(exact.kind) == "point")][0]
     begin = starting_hybridization(lattice, grid, U, -U / 2, start)
     loop = DMFTLoop(solver, lattice, LinearMixing(0.5), max_iterations=60)
-    result = loop.run_one(ImpurityProblem(U, -U / 2, grid, begin))
+    result = loop.run_one(ImpurityProblem.on_grid(U, -U / 2, grid, begin))
     assert result.converged and not result.warning
     assert kl_divergence(grid, reference, result.solution.spectrum()[0]) < 3e-3
 
@@ -59,7 +59,7 @@ def test_its_filling_at_the_gaps_edge_is_the_exact_one(solver, shift):
     (row,) = np.flatnonzero(points & (exact.U == 4) & np.isclose(exact.eps_d, shift - 2))
     begin = starting_hybridization(Bethe(), solver.grid, 4.0, shift - 2, "metal")
     loop = DMFTLoop(solver, Bethe(), max_iterations=150)
-    result = loop.run_one(ImpurityProblem(4.0, shift - 2, solver.grid, begin))
+    result = loop.run_one(ImpurityProblem.on_grid(4.0, shift - 2, solver.grid, begin))
     assert result.converged
     assert result.solution.filling == pytest.approx(exact.filling[row], abs=0.01)
 
@@ -68,6 +68,6 @@ def test_default_mixing_settles_on_the_square_lattice(solver):
     """Linear mixing cycles there."""
     lattice = DensityOfStates.square()
     begin = starting_hybridization(lattice, solver.grid, 2.0, -0.6, "metal")
-    problem = ImpurityProblem(2.0, -0.6, solver.grid, begin)
+    problem = ImpurityProblem.on_grid(2.0, -0.6, solver.grid, begin)
     assert DMFTLoop(solver, lattice).run_one(problem).converged
     assert not DMFTLoop(solver, lattice, LinearMixing(0.7)).run_one(problem).converged

@@ -83,7 +83,7 @@ PROBLEMS = {
 
 def make(name, weight=0.25):
     U, eps_d, centre = PROBLEMS[name]
-    return ImpurityProblem(U, eps_d, GRID, semicircle(GRID, centre, 1.0, weight))
+    return ImpurityProblem.on_grid(U, eps_d, GRID, semicircle(GRID, centre, 1.0, weight))
 
 
 @pytest.fixture(scope="module", params=SOLVERS, name="solver")
@@ -164,7 +164,7 @@ def test_batches_equal_single_solves(solver):
 @pytest.mark.parametrize("name", sorted(SOLVERS.keys() - {"mps"}))  # which treats several
 def test_two_orbitals_are_refused_in_one_line(name):
     solver = SOLVERS[name]()
-    two = ImpurityProblem(1.0, [-0.5, -0.5], GRID, np.full((2, GRID.n_w), 0.05))
+    two = ImpurityProblem.on_grid(1.0, [-0.5, -0.5], GRID, np.full((2, GRID.n_w), 0.05))
     with pytest.raises(InvalidProblemError, match=f"'{solver.name}' treats one orbital") as caught:
         solver.solve(two)
     assert "\n" not in str(caught.value)
@@ -189,7 +189,7 @@ def test_atomic_limit(exact, U):
 
     Half filled: levels at +-U/2 of weight 1/2, no double occupancy, ``Sigma = U/2 + U^2/(4w)``.
     """
-    problem = ImpurityProblem(U, -U / 2, GRID, semicircle(GRID, 0.0, 1.0, 1e-4))
+    problem = ImpurityProblem.on_grid(U, -U / 2, GRID, semicircle(GRID, 0.0, 1.0, 1e-4))
     solution = exact.solve(problem)
     G = solution.greens[0].G
     upper = np.abs(G.energies - U / 2) < 0.05
@@ -247,7 +247,9 @@ def test_double_occupancy_falls_with_the_interaction(exact):
     bath = semicircle(GRID, 0.0, 1.0, 0.25)
     values = [
         s.double_occupancy
-        for s in exact.solve_batch([ImpurityProblem(U, -U / 2, GRID, bath) for U in (0, 1, 2, 4)])
+        for s in exact.solve_batch(
+            [ImpurityProblem.on_grid(U, -U / 2, GRID, bath) for U in (0, 1, 2, 4)]
+        )
     ]
     assert values[0] == pytest.approx(0.25, abs=1e-9)
     assert np.all(np.diff(values) < 0) and values[-1] > 0

@@ -63,7 +63,7 @@ class CurveSolver(SerialBatch):
 
 
 def non_interacting(start="insulator", eps_d=0.0):
-    return ImpurityProblem(
+    return ImpurityProblem.on_grid(
         0.0, eps_d, GRID, starting_hybridization(Bethe(), GRID, 0.0, eps_d, start)
     )
 
@@ -92,7 +92,7 @@ def test_non_interacting_loop_ends_at_the_semicircle(mixing, lattice):
 
 def test_symmetry_is_kept_to_the_last_bit():
     result = DMFTLoop(GaussianSolver(), Bethe()).run_one(non_interacting())
-    hybridization = result.problem.hybridization[0]
+    hybridization = result.problem.spectrum[0]
     assert np.array_equal(hybridization, hybridization[::-1])
 
 
@@ -102,9 +102,9 @@ def approach(rate, offset):
     start = (1 - offset) * target + offset * semicircle(GRID, 0.0, 0.8, 1.0)
 
     def curve(problem):
-        return 4 * (problem.hybridization[0] + rate * (target / 4 - problem.hybridization[0]))
+        return 4 * (problem.spectrum[0] + rate * (target / 4 - problem.spectrum[0]))
 
-    return CurveSolver(curve), ImpurityProblem(1.0, -0.4, GRID, start / 4)
+    return CurveSolver(curve), ImpurityProblem.on_grid(1.0, -0.4, GRID, start / 4)
 
 
 def test_a_loop_that_creeps_has_not_converged():
@@ -140,7 +140,7 @@ def test_batch_equals_single_runs_and_finished_problems_leave_it():
 
 def test_tiny_mixing_cannot_fake_convergence():
     wandering = CurveSolver(lambda problem: semicircle(GRID, 0.3, 1.0, 1.0))
-    start = ImpurityProblem(1.0, -0.5, GRID, semicircle(GRID, -0.3, 1.0, 0.25))
+    start = ImpurityProblem.on_grid(1.0, -0.5, GRID, semicircle(GRID, -0.3, 1.0, 0.25))
     result = DMFTLoop(wandering, Bethe(), LinearMixing(1e-3), max_iterations=6).run_one(start)
     assert not result.converged
     assert result.iterations == 6
@@ -156,7 +156,7 @@ def test_one_lucky_iteration_is_not_convergence():
         centre = 0.0 if len(calls) == 1 else 0.3
         return semicircle(GRID, centre, 1.0, 1.0)
 
-    start = ImpurityProblem(1.0, -0.4, GRID, semicircle(GRID, 0.0, 1.0, 0.25))
+    start = ImpurityProblem.on_grid(1.0, -0.4, GRID, semicircle(GRID, 0.0, 1.0, 0.25))
     result = DMFTLoop(CurveSolver(curve), Bethe()).run_one(start)
     assert result.kl_history[0] <= 1e-5 < result.kl_history[1]
     assert result.converged and result.iterations > 3
@@ -191,17 +191,17 @@ def test_continuation_starts_from_the_solution_before_and_keeps_the_doping():
     starts = []
 
     def curve(problem):
-        starts.append(problem.hybridization)
+        starts.append(problem.spectrum)
         return 0.5 * (
             semicircle(GRID, -1 - problem.U / 2, 1.0, 1.0) + semicircle(GRID, problem.U, 1, 1.0)
         )
 
     loop = DMFTLoop(CurveSolver(curve), Bethe(), LinearMixing(1.0))
-    results = continue_in_U(loop, ImpurityProblem(1.0, -0.4, GRID, semicircle(GRID, 0, 1, 0.25)),
+    results = continue_in_U(loop, ImpurityProblem.on_grid(1.0, -0.4, GRID, semicircle(GRID, 0, 1, 0.25)),
                             [1.0, 1.5, 2.0])  # fmt: skip
     assert [r.problem.U for r in results] == [1.0, 1.5, 2.0]
     assert [r.problem.eps_d[0] for r in results] == pytest.approx([-0.4, -0.65, -0.9])
-    assert np.array_equal(starts[results[0].iterations], results[0].problem.hybridization)
+    assert np.array_equal(starts[results[0].iterations], results[0].problem.spectrum)
 
 
 def occupation_of_the_semicircle(eps_d):
@@ -224,7 +224,7 @@ def test_filling_search_in_a_metal(target):
 def test_filling_search_inside_a_gap_returns_the_centre(offset):
     U = 4.0
     level = -U / 2 + offset
-    problem = ImpurityProblem(
+    problem = ImpurityProblem.on_grid(
         U, level, GRID, starting_hybridization(Bethe(), GRID, U, level, "insulator")
     )
     loop = DMFTLoop(AtomicSolver(), AsymmetricBethe(), AndersonMixing(), tolerance=1e-4)
@@ -261,7 +261,7 @@ class TiltedAtom(SerialBatch):
 )
 def test_a_gapped_curve_with_a_wrong_filling_does_not_pass_for_an_integer(tilt, centre, found):
     """At the level that symmetry knows, and where it has to be searched."""
-    problem = ImpurityProblem(4.0, -2.3, GRID, semicircle(GRID, centre, 1, 0.25))
+    problem = ImpurityProblem.on_grid(4.0, -2.3, GRID, semicircle(GRID, centre, 1, 0.25))
     loop = DMFTLoop(TiltedAtom(tilt), Fixed())
     result = solve_filling(loop, problem, 1.0, max_loops=8)
     assert result.converged is (found != "failed"), result.reason
@@ -274,7 +274,7 @@ def test_a_gapped_curve_with_a_wrong_filling_does_not_pass_for_an_integer(tilt, 
 
 def test_filling_search_leaves_a_plateau_for_a_doped_target():
     U = 4.0
-    problem = ImpurityProblem(
+    problem = ImpurityProblem.on_grid(
         U, -U / 2, GRID, starting_hybridization(Bethe(), GRID, U, -U / 2, "insulator")
     )
     loop = DMFTLoop(AtomicSolver(), Bethe(), AndersonMixing(), tolerance=1e-4)
@@ -284,7 +284,7 @@ def test_filling_search_leaves_a_plateau_for_a_doped_target():
 
 
 def test_half_filling_of_a_symmetric_lattice_needs_no_search():
-    problem = ImpurityProblem(
+    problem = ImpurityProblem.on_grid(
         2.0, -0.2, GRID, starting_hybridization(Bethe(), GRID, 2.0, -1.0, "insulator")
     )
     result = solve_filling(DMFTLoop(AtomicSolver(), Bethe(), tolerance=1e-4), problem, 1)

@@ -25,7 +25,7 @@ def converged(U, start, noise=0.0):
     """The end of one loop with default settings, on request from a start with relative noise."""
     problem = one_orbital_problem(GRID, Bethe(), U, start=start)
     factor = 1 + noise * np.random.default_rng(0).standard_normal(GRID.n_w)
-    problem = problem.replace(hybridization=problem.hybridization * 0.5 * (factor + factor[::-1]))
+    problem = problem.replace(spectrum=problem.spectrum * 0.5 * (factor + factor[::-1]))
     result = DMFTLoop(RasSolver(), Bethe()).run_one(problem)
     assert result.converged, result.reason
     assert result.solution.diagnostics["sector_verified"]

@@ -58,7 +58,7 @@ def test_equals_brute_force(eps_d, U, energies, couplings):
 )
 def test_equals_the_full_restricted_space(n_bath, U, shift, centre):
     """Same discretisation, same answer; 1e-6 where both stop their Lanczos at a residual 1e-7."""
-    problem = ImpurityProblem(U, shift - U / 2, GRID, semicircle(GRID, centre, 1.0, 0.25))
+    problem = ImpurityProblem.on_grid(U, shift - U / 2, GRID, semicircle(GRID, centre, 1.0, 0.25))
     options = {"n_bath": n_bath, "stretch": 2.0, "window_quantile": 0.99, "broadening": (0.05, 0.1)}
     ed = EdSolver(**options).solve(problem)
     ras = RasSolver(**options, depths=("all",) * 6, ground_state_tolerance=1e-9).solve(problem)
@@ -74,7 +74,7 @@ def test_equals_the_full_restricted_space(n_bath, U, shift, centre):
 @pytest.mark.parametrize("estimator", ["ratio", "dyson"])
 def test_estimators(estimator):
     """Outside the band narrow Gaussians change nothing: eta^2/2 of the curvature, times 1/G^2."""
-    problem = ImpurityProblem(2.0, -0.7, GRID, SEMICIRCLE)
+    problem = ImpurityProblem.on_grid(2.0, -0.7, GRID, SEMICIRCLE)
     far = FrequencyGrid(np.concatenate([np.linspace(-8, -4.5, 20), np.linspace(4.5, 8, 20)]))
     narrow = {"n_bath": 3, "broadening": (1e-3, 0.0)}
     best = EdSolver(**narrow).solve(problem).self_energy(far)
@@ -85,13 +85,13 @@ def test_estimators(estimator):
 @pytest.mark.parametrize("n_bath", [12, 59])
 def test_too_many_sites_are_refused_before_anything_is_listed(n_bath):
     """59 sites have 2^60 strings: to count them one by one would take for ever."""
-    problem = ImpurityProblem(2.0, -1.0, GRID, SEMICIRCLE)
+    problem = ImpurityProblem.on_grid(2.0, -1.0, GRID, SEMICIRCLE)
     with pytest.raises(SpaceTooLargeError, match=f"{n_bath} bath sites.* solver=ras") as caught:
         EdSolver(n_bath=n_bath).solve(problem)
     assert "\n" not in str(caught.value)
 
 
 def test_two_orbitals_are_refused():
-    two = ImpurityProblem(1.0, [-0.5, -0.5], GRID, np.stack([SEMICIRCLE, SEMICIRCLE]))
+    two = ImpurityProblem.on_grid(1.0, [-0.5, -0.5], GRID, np.stack([SEMICIRCLE, SEMICIRCLE]))
     with pytest.raises(InvalidProblemError, match="'ed' treats one orbital, the problem has 2"):
         EdSolver().solve(two)

@@ -30,7 +30,7 @@ def triple_sum(omega, weights):
 
 
 def problem(U, eps_d, centre=0.0, weight=0.25, grid=GRID):
-    return ImpurityProblem(U, eps_d, grid, semicircle(grid, centre, 1.0, weight))
+    return ImpurityProblem.on_grid(U, eps_d, grid, semicircle(grid, centre, 1.0, weight))
 
 
 @pytest.mark.parametrize("step", [1e-2, 2e-3])
@@ -110,9 +110,9 @@ def test_an_occupation_that_is_not_consistent_is_warned_of():
     """A reference level beyond the grid's reach: the occupation asked for cannot be had."""
     grid = FrequencyGrid.geometric(1e-3, 3.0, 200)
     wide = semicircle(grid, 0.0, 2.9, 4.0)
-    bad = IptSolver(step=1e-2).solve(ImpurityProblem(1.0, 9.0, grid, wide))
+    bad = IptSolver(step=1e-2).solve(ImpurityProblem.on_grid(1.0, 9.0, grid, wide))
     warning = bad.diagnostics["warning"]
     assert "misses its" in warning and "\n" not in warning
     narrow = semicircle(grid, 0.0, 1.0, 0.25)
-    good = IptSolver(step=1e-2).solve(ImpurityProblem(1.0, -0.2, grid, narrow))
+    good = IptSolver(step=1e-2).solve(ImpurityProblem.on_grid(1.0, -0.2, grid, narrow))
     assert good.diagnostics["warning"] == ""

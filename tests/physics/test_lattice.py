@@ -136,7 +136,7 @@ def test_a_shifted_density_is_counted_from_its_centroid():
 def test_non_interacting_lattice_reproduces_its_own_density(name):
     """Delta from the lattice, then the impurity's Dyson equation, gives rho back."""
     lattice = FORMULAS[name]
-    problem = ImpurityProblem(0.0, 0.0, GRID, lattice.bare_hybridization(GRID))
+    problem = ImpurityProblem.on_grid(0.0, 0.0, GRID, lattice.bare_hybridization(GRID))
     A = dyson_spectrum(problem, np.zeros((1, GRID.n_w), complex))[0]
     inner = np.abs(GRID.omega) < 0.3
     rho = np.interp(GRID.omega, lattice.energies, lattice.values)
@@ -147,7 +147,7 @@ def test_non_interacting_lattice_reproduces_its_own_density(name):
 
 
 def test_bethe_hybridization_is_the_spectrum():
-    problem = ImpurityProblem(1.0, -0.5, GRID, Bethe().bare_hybridization(GRID))
+    problem = ImpurityProblem.on_grid(1.0, -0.5, GRID, Bethe().bare_hybridization(GRID))
     solution = CurveSolution(problem, semicircle(GRID, 0, 1, 1.0)[None])
     assert np.array_equal(Bethe().hybridization(problem, solution), solution.spectrum() / 4)
 
@@ -155,11 +155,11 @@ def test_bethe_hybridization_is_the_spectrum():
 def test_self_energy_route_agrees_with_the_bethe_short_cut_at_the_fixed_point():
     """U = 0 semicircle: both conditions map the fixed point onto itself."""
     lattice = FORMULAS["semicircle"]
-    problem = ImpurityProblem(0.0, 0.0, GRID, Bethe().bare_hybridization(GRID))
+    problem = ImpurityProblem.on_grid(0.0, 0.0, GRID, Bethe().bare_hybridization(GRID))
     solution = CurveSolution(problem, dyson_spectrum(problem, np.zeros((1, GRID.n_w), complex)))
     new = lattice.hybridization(problem, solution)[0]
     # 1 % of the weight 1/4: the band edge lies between two points of this coarse grid
-    assert GRID.integrate(np.abs(new - problem.hybridization[0])) < 5e-3
+    assert GRID.integrate(np.abs(new - problem.spectrum[0])) < 5e-3
     assert 0 <= solution.diagnostics["clipped_hybridization"] < 1e-6
 
 

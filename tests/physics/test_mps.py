@@ -226,7 +226,7 @@ def test_dyson_takes_each_orbitals_own_bath():
     With the other orbital's it would be 0.1/8 at the far end; 1e-3 is the fit of the signals."""
     grid = FrequencyGrid.geometric(1e-2, 8.0, 60)
     hybridization = np.stack([semicircle(grid, 0.0, 1.0, w) for w in (0.25, 0.15)])
-    problem = ImpurityProblem(0.0, [0.1, -0.1], grid, hybridization)
+    problem = ImpurityProblem.on_grid(0.0, [0.1, -0.1], grid, hybridization)
     solver = MpsSolver(n_bath=2, t_max=20.0, dt=1.0, estimator="dyson", broadening=(1e-3, 1e-3))
     solution = solver.solve(problem)
     far = FrequencyGrid(np.array([-8.0, -6.0, 6.0, 8.0]))

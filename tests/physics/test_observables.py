@@ -5,13 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dmftnet.physics.analysis.distances import kl_divergence
 from dmftnet.physics.analysis.observables import (
     double_occupancy_from_curves,
     exact_moments,
     filling_from_spectrum,
     gap,
     gap_edges,
-    kl_divergence,
 )
 from dmftnet.physics.analysis.self_energy import dyson_spectrum
 from dmftnet.physics.grids.real_axis import FrequencyGrid
@@ -65,7 +65,7 @@ def test_filling_of_a_shifted_band(centre):
 
 def test_double_occupancy_without_interaction():
     A = semicircle(GRID, 0.3, 1.0, 1.0)
-    problem = ImpurityProblem(0.0, 0.3, GRID, semicircle(GRID, 0.3, 1.0, 0.25))
+    problem = ImpurityProblem.on_grid(0.0, 0.3, GRID, semicircle(GRID, 0.3, 1.0, 0.25))
     n = filling_from_spectrum(GRID, A) / 2
     assert double_occupancy_from_curves(problem, A[None]) == pytest.approx(n**2)
 
@@ -77,16 +77,18 @@ def test_double_occupancy_of_a_mean_field(level):
     To 1 %: both are products of curves with a square-root edge between two grid points.
     """
     U, hybridization = 1.5, semicircle(GRID, 0.0, 1.0, 0.25)
-    A = dyson_spectrum(ImpurityProblem(U, level, GRID, hybridization), np.zeros((1, 800), complex))
+    A = dyson_spectrum(
+        ImpurityProblem.on_grid(U, level, GRID, hybridization), np.zeros((1, 800), complex)
+    )
     n = filling_from_spectrum(GRID, A[0]) / 2
-    problem = ImpurityProblem(U, level - U * n, GRID, hybridization)
+    problem = ImpurityProblem.on_grid(U, level - U * n, GRID, hybridization)
     assert double_occupancy_from_curves(problem, A) == pytest.approx(n**2, rel=1e-2)
 
 
 def test_double_occupancy_of_the_atom():
     """Half-filled atom with a trace of a bath: none, to the bath's share Gamma/U^2."""
     U = 3.0
-    problem = ImpurityProblem(U, -U / 2, GRID, semicircle(GRID, 0.0, 1.0, 1e-3))
+    problem = ImpurityProblem.on_grid(U, -U / 2, GRID, semicircle(GRID, 0.0, 1.0, 1e-3))
     sigma = (U / 2 + U**2 / 4 / (W + 1e-9j))[None]
     found = double_occupancy_from_curves(problem, dyson_spectrum(problem, sigma))
     assert abs(found) < 5e-3

@@ -29,7 +29,7 @@ def two_peaks(Z, e, width=0.1):
 
 def solved(sigma, level=0.0):
     """Problem, its spectrum and Sigma as arrays with an axis of orbitals."""
-    problem = ImpurityProblem(2.0, level, GRID, HYBRIDIZATION)
+    problem = ImpurityProblem.on_grid(2.0, level, GRID, HYBRIDIZATION)
     return problem, dyson_spectrum(problem, sigma[None]), sigma[None]
 
 
@@ -71,7 +71,7 @@ def test_z_without_a_self_energy_is_one():
 
 def test_orbitals_and_solutions():
     """One number an orbital; both orbitals see their own hybridization and level."""
-    problem = ImpurityProblem(
+    problem = ImpurityProblem.on_grid(
         2.0, [0.0, 0.2], GRID, np.stack([HYBRIDIZATION, semicircle(GRID, 0.1, 0.8, 0.2)])
     )
     sigma = np.stack([two_peaks(0.3, 0.4), two_peaks(0.6, 0.5) + 0.1])

@@ -219,7 +219,7 @@ def test_too_large_a_space_is_refused_before_it_is_taken(monkeypatch):
         raise AssertionError("the Hamiltonian was built")
 
     monkeypatch.setattr(ras_space, "_fill_rows", never)
-    problem = ImpurityProblem(2.0, -1.0, GRID, SEMICIRCLE)
+    problem = ImpurityProblem.on_grid(2.0, -1.0, GRID, SEMICIRCLE)
     with pytest.raises(SpaceTooLargeError, match=r"determinants.* max_memory = 0.05 GiB") as caught:
         RasSolver(max_memory=0.05).solve(problem)
     message = str(caught.value)
@@ -240,7 +240,7 @@ def test_too_many_strings_are_refused_before_they_are_listed():
 def test_201_bath_sites():
     """Shallow depths; the exact laws hold in any restricted space, here to the residual 1e-5."""
     state = RasSolver(depths=("all", 4, 1), n_bath=201, n_lanczos=60).solve(
-        ImpurityProblem(2.0, -1.0, GRID, SEMICIRCLE)
+        ImpurityProblem.on_grid(2.0, -1.0, GRID, SEMICIRCLE)
     )
     assert state.diagnostics["determinants"] > 10_000 and state.diagnostics["sector_verified"]
     G, F = state.greens[0].G, state.greens[0].F
@@ -257,7 +257,7 @@ def test_chains_beyond_the_string_keys_are_refused():
 
 def test_without_self_energy_the_poles_of_G_are_the_same():
     """A single-vector run differs in its Ritz values but not in its moments, nor in G off axis."""
-    problem = ImpurityProblem(2.0, -0.8, GRID, SEMICIRCLE)
+    problem = ImpurityProblem.on_grid(2.0, -0.8, GRID, SEMICIRCLE)
     options = {"depths": ("all", 6, 1), "n_bath": 21, "ground_state_tolerance": 1e-9}
     one = RasSolver(**options, with_self_energy=False).solve(problem)
     both = RasSolver(**options).solve(problem)
@@ -290,7 +290,7 @@ def test_bad_settings_are_refused(options, text):
 
 def test_fixed_semicircle_against_nrg_doped():
     """U = 2, eps_d = -0.5; NRG: n = 0.81801(3), Re Sigma(0) = 0.6194(3)."""
-    solution = RasSolver().solve(ImpurityProblem(2.0, -0.5, GRID, SEMICIRCLE))
+    solution = RasSolver().solve(ImpurityProblem.on_grid(2.0, -0.5, GRID, SEMICIRCLE))
     assert solution.filling == pytest.approx(0.81801, abs=2e-3)
     sigma = GRID.at_zero(solution.self_energy()[0])
     assert sigma.real == pytest.approx(0.6194, abs=1e-2)
@@ -299,7 +299,7 @@ def test_fixed_semicircle_against_nrg_doped():
 
 def test_fixed_semicircle_against_nrg_half_filled():
     """U = 2, eps_d = -1; NRG: Z = 0.376 at Matsubara 0.01, double occupancy 0.10776(2)."""
-    solution = RasSolver().solve(ImpurityProblem(2.0, -1.0, GRID, SEMICIRCLE))
+    solution = RasSolver().solve(ImpurityProblem.on_grid(2.0, -1.0, GRID, SEMICIRCLE))
     Z = matsubara_weight(solution.problem, solution.spectrum(), [0.01])[0, 0]
     assert Z == pytest.approx(0.376, rel=2e-2)
     assert solution.double_occupancy == pytest.approx(0.10776, rel=1e-2)
@@ -308,7 +308,7 @@ def test_fixed_semicircle_against_nrg_half_filled():
 
 def test_averaging_over_shifts_smooths_the_self_energy():
     """Level spacings show as ripples; the mean over interleaved baths takes them away."""
-    problem = ImpurityProblem(4.0, -2.0, GRID, SEMICIRCLE)
+    problem = ImpurityProblem.on_grid(4.0, -2.0, GRID, SEMICIRCLE)
     outside = np.abs(GRID.omega) > 1.0
     sigma = {}
     for n in (1, 2, 8):

@@ -59,7 +59,7 @@ def test_a_lattice_at_finite_resolution_smooths_every_hybridization():
     bare = exact.bare_hybridization(GRID)
     expected = at_resolution(GRID, bare, RESOLUTION)
     np.testing.assert_array_equal(smooth.bare_hybridization(GRID), expected)
-    problem = ImpurityProblem(0.0, 0.3, GRID, bare)
+    problem = ImpurityProblem.on_grid(0.0, 0.3, GRID, bare)
     solution = CurveSolution(problem, dyson_spectrum(problem, np.zeros((1, GRID.n_w))), {})
     new = exact.hybridization(problem, solution)
     expected = at_resolution(GRID, new, RESOLUTION)

@@ -39,7 +39,7 @@ def exact():
 
 
 def problem(spectrum, eps_d=EPS_D, u=U, grid=GRID):
-    return ImpurityProblem(u, eps_d, grid, spectrum)
+    return ImpurityProblem.on_grid(u, eps_d, grid, spectrum)
 
 
 @given(
@@ -206,7 +206,7 @@ def test_dyson_spectra_keep_their_digits_on_any_grid(w_min):
     given = problem(semicircle(grid, 0.0, 1.0, 0.25), -0.8, grid=grid)
     sigma = (0.8 + 0.5 / (grid.omega + 0.7j - 0.1))[None]
     A = dyson_spectrum(given, sigma)[0]
-    pointwise = -(1 / (grid.omega + 0.8 - given.hybridization_function() - sigma)).imag[0] / np.pi
+    pointwise = -(1 / (grid.omega + 0.8 - given.hybridization.retarded() - sigma)).imag[0] / np.pi
     low = np.abs(grid.omega) < 0.3
     np.testing.assert_allclose(A[low], pointwise[low], rtol=1e-3)
 
@@ -239,7 +239,7 @@ def test_a_self_energy_that_breaks_causality_is_refused_not_used():
 @pytest.mark.parametrize("estimator", ["ratio", "dyson"])
 def test_estimators_without_causality_tell_what_they_clip(estimator):
     """Of broadened poles, which go their own ways in G, F and Delta."""
-    given = ImpurityProblem(2.0, -0.7, GRID, semicircle(GRID, 0.0, 1.0, 0.25))
+    given = ImpurityProblem.on_grid(2.0, -0.7, GRID, semicircle(GRID, 0.0, 1.0, 0.25))
     solution = EdSolver(n_bath=3, estimator=estimator).solve(given)
     assert solution.self_energy().imag.max() <= 0
     assert 0 < solution.diagnostics["clipped_self_energy"] < 0.5

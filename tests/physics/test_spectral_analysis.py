@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dmftnet.errors import InvalidProblemError
-from dmftnet.physics.analysis.observables import kl_divergence
+from dmftnet.physics.analysis.distances import kl_divergence
 from dmftnet.physics.analysis.positive_weights import positive_poles, refitted
 from dmftnet.physics.analysis.spectral_analysis import (
     SpectralAnalysis,

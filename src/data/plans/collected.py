@@ -49,6 +49,7 @@ from dmftnet.errors import DmftnetError, StoreError
 from dmftnet.physics.analysis.resolution import at_resolution
 from dmftnet.physics.dmft.loop import Iteration
 from dmftnet.physics.grids.real_axis import FrequencyGrid
+from dmftnet.physics.impurity.hybridization import SpectralHybridization
 from dmftnet.physics.impurity.poles import ResponsePoles
 from dmftnet.physics.impurity.problem import ImpurityProblem
 from dmftnet.physics.impurity.protocol import ImpuritySolution, ImpuritySolver
@@ -125,7 +126,7 @@ class ProblemCollector:
         }
         columns: Columns = {f"problems/{name}": np.array([value]) for name, value in row.items()}
         columns["curves/omega"] = problem.grid.omega
-        columns["curves/hybridization"] = problem.hybridization[0]
+        columns["curves/hybridization"] = problem.spectrum[0]
         columns["poles/energies"] = poles.energies
         columns["poles/amplitudes"] = poles.amplitudes
         self._journal.add(max(self._journal.jobs, default=-1) + 1, columns)
@@ -165,7 +166,7 @@ class CollectedSolve:
     def of(cls, columns: Columns, resolution: tuple[float, float]) -> CollectedSolve:
         """From the columns of its job, and the file's resolution."""
         row = {n.split("/")[1]: v[0] for n, v in columns.items() if n.startswith("problems/")}
-        problem = ImpurityProblem(
+        problem = ImpurityProblem.on_grid(
             float(row["U"]),
             float(row["eps_d"]),
             FrequencyGrid(columns["curves/omega"]),
@@ -177,11 +178,11 @@ class CollectedSolve:
 
     def on(self, grid: FrequencyGrid) -> CollectedSolve:
         """The same impurity on another grid, its hybridization as the learned solver took it."""
-        fine, curve = self.problem.grid, self.problem.hybridization[0]
+        fine, curve = self.problem.grid, self.problem.spectrum[0]
         if not self.at_resolution:
             curve = at_resolution(fine, curve, self.resolution)
         curve = fine.interpolate(curve, grid.omega)
-        problem = self.problem.replace(grid=grid, hybridization=curve)
+        problem = self.problem.replace(hybridization=SpectralHybridization(grid, curve))
         old = self.solution
         row = {"filling": old.filling, "double_occupancy": old.double_occupancy}
         row |= {"broadening": old.broadening, **old.diagnostics}
@@ -245,7 +246,7 @@ def _collection(paths: tuple[str, ...]) -> _Collection:
     content = hashlib.sha256()
     for solve in solves:
         key = np.array([solve.problem.U, float(solve.problem.eps_d[0])])
-        content.update(key.tobytes() + solve.problem.hybridization.tobytes())
+        content.update(key.tobytes() + solve.problem.spectrum.tobytes())
     return _Collection(neighbours(solves), solves[0].resolution, content.hexdigest())
 
 

@@ -31,6 +31,7 @@ from dmftnet.physics.analysis.resolution import at_resolution
 from dmftnet.physics.dmft.loop import DMFTLoop, Iteration
 from dmftnet.physics.dmft.mixing import LinearMixing
 from dmftnet.physics.grids.real_axis import FrequencyGrid
+from dmftnet.physics.impurity.hybridization import SpectralHybridization
 from dmftnet.physics.impurity.problem import ImpurityProblem
 from dmftnet.physics.impurity.protocol import ImpuritySolver
 from dmftnet.physics.lattices.protocol import Lattice
@@ -95,8 +96,8 @@ class DrivenPlan(TrajectoryPlan):
         status, message = "finished", ""
         try:
             for number, problem in enumerate(self.problems(job, lattice), start=1):
-                curve = problem.grid.interpolate(problem.hybridization[0], grid.omega)
-                problem = problem.replace(grid=grid, hybridization=curve)
+                curve = problem.grid.interpolate(problem.spectrum[0], grid.omega)
+                problem = problem.replace(hybridization=SpectralHybridization(grid, curve))
                 solution = solver.solve(problem)
                 status = quality(problem, solution)
                 if status != "finished":
@@ -123,6 +124,6 @@ class DrivenPlan(TrajectoryPlan):
             on_iteration=lambda iteration: met.append(iteration.problem),
         )
         start = at_resolution(grid, start, self.resolution)
-        result = loop.run_one(ImpurityProblem(trajectory.U, trajectory.eps_d, grid, start))
+        result = loop.run_one(ImpurityProblem.on_grid(trajectory.U, trajectory.eps_d, grid, start))
         chosen = met[self.every - 1 :: self.every]
         return [*chosen, met[-1]] if result.converged and len(met) % self.every else chosen

@@ -126,7 +126,7 @@ class ReferencePlan:
         loop = self.loop(solver, lattice, **task.settings)
         U, eps_d = task.U[0], -task.U[0] / 2 + task.shift
         start = starting_hybridization(lattice, grid, U, eps_d, task.start)
-        problem = ImpurityProblem(U, eps_d, grid, start)
+        problem = ImpurityProblem.on_grid(U, eps_d, grid, start)
         if task.kind == "filling":
             results = [solve_filling(loop, problem, task.target)]
         elif task.kind == "path":
@@ -232,7 +232,7 @@ def _row(task: ReferenceJob, lattice: Lattice, result: DMFTResult) -> dict[str, 
         "A0": np.float64(grid.at_zero(A)),
         "gap": np.float64(observables.gap(grid, A)),
         "kl_last": np.float64(result.kl_history[-1]),
-        "hybridization": problem.hybridization[0].astype(np.float32),
+        "hybridization": problem.spectrum[0].astype(np.float32),
         "spectrum": A.astype(np.float32),
         "self_energy": sigma.astype(np.complex64),
         "reason": reason,

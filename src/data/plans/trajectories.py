@@ -100,7 +100,7 @@ class TrajectoryPlan:
             on_iteration=record,
         )
         try:
-            loop.run_one(ImpurityProblem(trajectory.U, trajectory.eps_d, grid, start))
+            loop.run_one(ImpurityProblem.on_grid(trajectory.U, trajectory.eps_d, grid, start))
         except _Dropped:
             pass  # the file's status column says so
         except (NoPolesError, SettingError, SpaceTooLargeError):
@@ -152,7 +152,7 @@ def sample_row(trajectory: Trajectory, number: int, iteration: Iteration) -> dic
         "double_occupancy": np.float64(solution.double_occupancy),
         "start": np.int32(STARTS.index(trajectory.start)),
         "broadening": np.array(solution.broadening, dtype=np.float64),
-        "hybridization": problem.hybridization[0].astype(np.float32),
+        "hybridization": problem.spectrum[0].astype(np.float32),
         "n_poles": np.int64(poles.energies.size),
         "poles": poles,
     }

@@ -170,8 +170,8 @@ class NetworkSolver:
 
     def _to_network(self, problem: ImpurityProblem) -> np.ndarray:
         if problem.grid == self.grid:
-            return problem.hybridization[0]
-        return network_spectrum(problem.grid, self.grid, self.resolution, problem.hybridization[0])
+            return problem.spectrum[0]
+        return network_spectrum(problem.grid, self.grid, self.resolution, problem.spectrum[0])
 
     def _solution(
         self, problem: ImpurityProblem, curve: np.ndarray, scores: dict[str, float | None]

@@ -25,7 +25,7 @@ from dmftnet import checks
 from dmftnet.errors import DmftnetError, StoreError
 from dmftnet.models.networks.spectral_model import SpectralModel
 from dmftnet.models.networks.symmetry import mirror
-from dmftnet.physics.analysis.observables import kl_divergence
+from dmftnet.physics.analysis.distances import kl_divergence
 
 
 class Baseline(SpectralModel):

@@ -23,7 +23,7 @@ from dmftnet import checks
 from dmftnet.errors import ConvergenceError, DmftnetError
 from dmftnet.models.networks.spectral_model import SpectralModel, select
 from dmftnet.models.training.scoring import kl_summary
-from dmftnet.physics.analysis.observables import kl_divergence
+from dmftnet.physics.analysis.distances import kl_divergence
 
 CHUNK = 256  # problems whose guesses are computed at once
 

@@ -17,7 +17,7 @@ from dmftnet.errors import ConvergenceError
 from dmftnet.models.networks.spectral_model import SpectralModel
 from dmftnet.models.shipping.ensemble import Ensemble
 from dmftnet.models.training.baselines import KernelRidgeRegression, NearestNeighbour
-from dmftnet.physics.analysis.observables import kl_divergence
+from dmftnet.physics.analysis.distances import kl_divergence
 from dmftnet.physics.analysis.resolution import sharpened
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 

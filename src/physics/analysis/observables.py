@@ -8,27 +8,6 @@ from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.problem import ImpurityProblem
 
 
-def kl_divergence(grid: FrequencyGrid, reference: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """``KL(P||Q) = integral [P ln(P/Q) - P + Q] dw``, zero where P is zero apart from Q.
-
-    Parameters
-    ----------
-    reference, other : (..., n_w) float64
-        P (the reference) and Q on the grid, non-negative. Q is floored at 1e-12 of P's maximum,
-        so that a spectrum which vanishes where it should not costs much but stays finite.
-
-    Returns
-    -------
-    (...) float64, >= 0
-    """
-    P = np.asarray(reference, dtype=np.float64)
-    Q = np.asarray(other, dtype=np.float64)
-    floor = 1e-12 * P.max(axis=-1, keepdims=True)
-    Q = np.maximum(Q, floor)
-    ratio = np.divide(P, Q, out=np.ones(np.broadcast_shapes(P.shape, Q.shape)), where=P > floor)
-    return grid.integrate(np.where(P > floor, P * np.log(ratio) - P + Q, Q - floor))
-
-
 def filling_from_spectrum(grid: FrequencyGrid, spectrum: np.ndarray) -> float:
     """Occupation of both spins, ``2 integral_{w<0} A``, for one orbital's (n_w,) spectrum."""
     return float(2 * grid.cumulative(spectrum, np.zeros(1))[0])
@@ -46,7 +25,7 @@ def double_occupancy_from_curves(problem: ImpurityProblem, spectrum: np.ndarray)
             values.append((filling_from_spectrum(problem.grid, A) / 2) ** 2)
             continue
         G = problem.grid.greens_function(A)
-        delta = problem.grid.greens_function(problem.hybridization[orb])
+        delta = problem.grid.greens_function(problem.spectrum[orb])
         F = (problem.grid.omega - problem.eps_d[orb] - delta) * G - 1
         occupied = problem.grid.cumulative(-F.imag / np.pi, np.zeros(1))[0]
         values.append(occupied / problem.U)

@@ -129,7 +129,7 @@ def matsubara_self_energy(
     """
     z = 1j * np.asarray(y, dtype=np.float64)
     G = problem.grid.cauchy(spectrum, z)
-    delta = problem.grid.cauchy(problem.hybridization, z)
+    delta = problem.grid.cauchy(problem.spectrum, z)
     return z - problem.eps_d[:, None] - delta - 1 / G
 
 

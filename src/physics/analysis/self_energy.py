@@ -84,7 +84,7 @@ def dyson_spectrum(problem: ImpurityProblem, sigma: np.ndarray) -> np.ndarray:
             f"Im Sigma of orbital {orb} is {worst:.3g} > 0 at omega = {problem.grid.omega[i]:.4g}: "
             "no causal self-energy (check the sign convention, or clip it by `causal`)"
         )
-    free = problem.grid.omega - problem.eps_d[:, None] - problem.hybridization_function()
+    free = problem.grid.omega - problem.eps_d[:, None] - problem.hybridization.retarded()
     return inverse_spectrum(problem.grid, free - sigma)
 
 
@@ -157,5 +157,5 @@ def dyson_self_energy(problem: ImpurityProblem, spectrum: np.ndarray) -> tuple[n
         ``w - eps_d - Delta - 1/G``.
     """
     G = problem.grid.greens_function(spectrum)
-    delta = problem.hybridization_function()
+    delta = problem.hybridization.retarded()
     return causal(problem.grid, problem.grid.omega - problem.eps_d[:, None] - delta - 1 / G)

@@ -153,7 +153,7 @@ def _write(file: h5py.File, result: DMFTResult, summary, provenance) -> None:
     file["grid/omega"] = problem.grid.omega
     file["spectrum"] = solution.spectrum()
     file["self_energy"] = solution.self_energy()
-    file["hybridization"] = problem.hybridization
+    file["hybridization"] = problem.spectrum
     for orb, poles in enumerate(solution.greens or ()):
         file[f"poles/{orb}/energies"] = poles.energies
         file[f"poles/{orb}/amplitudes"] = poles.amplitudes

@@ -136,15 +136,15 @@ class _Search:
 
     def _nearest(self, level: float) -> np.ndarray:
         if not self.done:
-            return self.template.hybridization
+            return self.template.spectrum
         return min(
             self.done, key=lambda result: abs(result.problem.eps_d[0] - level)
-        ).problem.hybridization
+        ).problem.spectrum
 
     def _solve(self, level: float, hybridization: np.ndarray) -> DMFTResult:
         levels = self.template.eps_d + (level - self.template.eps_d[0])
         result = self.loop.run_one(
-            self.template.replace(eps_d=levels, hybridization=hybridization, filling=None)
+            self.template.replace(eps_d=levels, spectrum=hybridization, filling=None)
         )
         self.done.append(result)
         return result
@@ -160,7 +160,7 @@ class _Search:
             shift = -0.5 * (edges[0] + edges[1])
             if abs(shift) <= 0.02 * (edges[1] - edges[0]):
                 break
-            start = result.problem.hybridization
+            start = result.problem.spectrum
             if self.loop.lattice.self_consistent:
                 start = shifted(result.problem.grid, start, shift)
             moved = self._solve(level + shift, start)

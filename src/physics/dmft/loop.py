@@ -30,7 +30,7 @@ import numpy as np
 
 from dmftnet import checks
 from dmftnet.errors import DmftnetWarning, InvalidProblemError, SettingError
-from dmftnet.physics.analysis.observables import kl_divergence
+from dmftnet.physics.analysis.distances import kl_divergence
 from dmftnet.physics.dmft.mixing import AndersonMixing, Mixer, Mixing
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.problem import ImpurityProblem
@@ -215,20 +215,20 @@ class DMFTLoop:
         if run.symmetric:
             new = 0.5 * (new + new[:, ::-1])
         finite = bool(np.all(np.isfinite(new)))
-        kl = hybridization_kl(problem.grid, new, problem.hybridization) if finite else np.inf
+        kl = hybridization_kl(problem.grid, new, problem.spectrum) if finite else np.inf
         run.kl.append(kl)
         run.diagnostics.append(solution.diagnostics)
-        run.drift.append(zero_frequency_drift(problem.grid, new, problem.hybridization))
+        run.drift.append(zero_frequency_drift(problem.grid, new, problem.spectrum))
         if self.on_iteration is not None:
             self.on_iteration(Iteration(run.index, len(run.kl), kl, problem, solution))
         scale = np.sqrt(problem.grid.weights)  # lengths are then integrals
-        x, fx = (problem.hybridization * scale).reshape(-1), (new * scale).reshape(-1)
+        x, fx = (problem.spectrum * scale).reshape(-1), (new * scale).reshape(-1)
         run.eigenvalue = _eigenvalue(run.last, (x, fx - x))
         run.last = x, fx - x
         ended = self._verdict(run, finite)
         if ended is None:
             mixed = run.mixer.step(x, fx).reshape(new.shape) / scale
-            run.problem = problem.replace(hybridization=np.maximum(mixed, 0.0))
+            run.problem = problem.replace(spectrum=np.maximum(mixed, 0.0))
             return
         converged, reason = ended
         run.result = DMFTResult(
@@ -314,10 +314,8 @@ def continue_in_U(
     doping = problem.eps_d + problem.U / 2
     results: list[DMFTResult] = []
     for U in U_values:
-        start = results[-1].problem.hybridization if results else problem.hybridization
-        results.append(
-            loop.run_one(problem.replace(U=U, eps_d=doping - U / 2, hybridization=start))
-        )
+        start = results[-1].problem.spectrum if results else problem.spectrum
+        results.append(loop.run_one(problem.replace(U=U, eps_d=doping - U / 2, spectrum=start)))
         if lost is not None and lost(results[-1]):
             break
     return results

@@ -71,7 +71,7 @@ def one_orbital_problem(
             f"U = {U}, eps_d = {level}: spectral weight reaches |w| = {reach:.3g}, the grid ends "
             f"at {np.abs(grid.omega[[0, -1]]).min():.3g}; raise grid.w_max"
         )
-    return ImpurityProblem(U, level, grid, spectrum, filling=filling)
+    return ImpurityProblem.on_grid(U, level, grid, spectrum, filling=filling)
 
 
 def starting_hybridization(
@@ -105,7 +105,7 @@ def starting_hybridization(
 
 def named_hybridization(lattice: Lattice, grid: FrequencyGrid, name: str | Path) -> np.ndarray:
     """(n_w,) hybridization of a `fixed` problem: "semicircle", a two-column file or solution.h5."""
-    key = "problem.hybridization"
+    key = "problem.spectrum"
     checks.path(key, name, "semicircle, a two-column file or a solution.h5")
     if str(name) == "semicircle":
         return lattice.bare_hybridization(grid)

@@ -3,32 +3,32 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
 from dmftnet import checks
 from dmftnet.errors import InvalidProblemError
 from dmftnet.physics.grids.real_axis import FrequencyGrid
+from dmftnet.physics.impurity.hybridization import Hybridization, SpectralHybridization
+from dmftnet.physics.impurity.interaction import Interaction
 
 
 @dataclass(frozen=True, eq=False)
 class ImpurityProblem:
-    """A quantum impurity coupled to a continuous bath, spin-symmetric, T = 0.
+    """A spin-symmetric quantum impurity coupled to a bath.
+
+    One orbital at T = 0 on a frequency grid is written `ImpurityProblem.on_grid`.
 
     Parameters
     ----------
-    U : float, in D
-        Local repulsion, >= 0.
-    eps_d : (n_orb,) float64 or float, in D
-        Impurity level, chemical potential absorbed; half filling is ``-U/2`` for one orbital.
-    grid : FrequencyGrid
-    hybridization : (n_orb, n_w) or (n_w,) float64, in D
-        Hybridization spectrum ``-Im Delta / pi >= 0`` on the grid.
-    J : float, in D
-        Hund's coupling (several orbitals), ``0 <= J <= U/3``.
+    one_body : (n_orb, n_orb) or (n_orb,) float64 or complex128, in D
+        Levels, chemical potential absorbed, and what mixes them; Hermitian. One axis: diagonal.
+    interaction : Interaction
+    hybridization : Hybridization
+    beta : float, in 1/D
+        Inverse temperature; infinite is T = 0.
     filling : float, optional
-        Target occupation, both spins and all orbitals, for a DMFT loop that searches eps_d.
+        Target occupation, both spins and all orbitals, for a DMFT loop that searches the level.
 
     Raises
     ------
@@ -36,79 +36,141 @@ class ImpurityProblem:
         Names the value that is wrong and what would be right.
     """
 
-    U: float
-    eps_d: np.ndarray
-    grid: FrequencyGrid
-    hybridization: np.ndarray
-    J: float = 0.0
+    one_body: np.ndarray
+    interaction: Interaction
+    hybridization: Hybridization
+    beta: float = np.inf
     filling: float | None = None
 
     def __post_init__(self):
-        U, J = _number("U", self.U), _number("J", self.J)
-        hybridization = np.atleast_2d(np.array(self.hybridization, dtype=np.float64))
-        eps_d = np.atleast_1d(np.array(self.eps_d, dtype=np.float64))
-        if not (np.isfinite(U) and U >= 0):
-            raise InvalidProblemError(f"U = {U}: the repulsion must be finite and >= 0 (in D)")
-        if not (np.isfinite(J) and 0 <= J <= U / 3 + 1e-12):
-            raise InvalidProblemError(f"J = {J}: Hund's coupling needs 0 <= J <= U/3 = {U / 3:.4g}")
-        if not np.all(np.isfinite(eps_d)):
-            raise InvalidProblemError(f"eps_d = {eps_d.tolist()}: the level must be finite (in D)")
-        expected = (eps_d.size, self.grid.n_w)
-        if hybridization.shape != expected:
+        one_body = np.array(self.one_body)
+        one_body = np.diag(one_body) if one_body.ndim == 1 else one_body
+        if one_body.dtype.kind != "c":
+            one_body = one_body.astype(np.float64)
+        n_orb = self.hybridization.n_orb
+        if one_body.shape != (n_orb, n_orb):
             raise InvalidProblemError(
-                f"hybridization has shape {hybridization.shape}, but eps_d and the grid ask for "
-                f"(n_orb, n_w) = {expected}"
+                f"levels of shape {np.shape(self.one_body)} do not fit a hybridization of {n_orb} "
+                "orbitals; give one level an orbital"
             )
-        if not np.all(np.isfinite(hybridization)):
-            orb, i = np.argwhere(~np.isfinite(hybridization))[0]
+        if not np.all(np.isfinite(one_body)):
+            levels = np.diag(one_body).tolist()
+            raise InvalidProblemError(f"eps_d = {levels}: the level must be finite (in D)")
+        if np.abs(one_body - one_body.conj().T).max() > 1e-12 * max(np.abs(one_body).max(), 1.0):
+            raise InvalidProblemError("the one-body matrix of the impurity must be Hermitian")
+        if not (isinstance(self.beta, float | int) and self.beta > 0):
             raise InvalidProblemError(
-                f"hybridization spectrum of orbital {orb} is {hybridization[orb, i]} at omega = "
-                f"{self.grid.omega[i]:.6g}; every value must be finite"
+                f"beta = {self.beta}: give 1/T > 0 in 1/D, infinite for T = 0"
             )
-        if np.any(hybridization < 0):
-            orb, i = np.unravel_index(np.argmin(hybridization), hybridization.shape)
-            raise InvalidProblemError(
-                f"hybridization spectrum of orbital {orb} is {hybridization[orb, i]:.6g} at omega "
-                f"= {self.grid.omega[i]:.6g}; -Im Delta/pi must be >= 0 (check the sign convention)"
-            )
-        if self.filling is not None and not 0 < _number("filling", self.filling) < 2 * eps_d.size:
-            raise InvalidProblemError(
-                f"filling = {self.filling}: both spins together need 0 < filling < {2 * eps_d.size}"
-            )
-        for array in (hybridization, eps_d):
-            array.setflags(write=False)
-        object.__setattr__(self, "U", U)
-        object.__setattr__(self, "J", J)
-        object.__setattr__(self, "eps_d", eps_d)
-        object.__setattr__(self, "hybridization", hybridization)
+        if self.filling is not None:
+            filling = checks.number("filling", self.filling)
+            if not 0 < filling < 2 * n_orb:
+                raise InvalidProblemError(
+                    f"filling = {filling}: both spins together need 0 < filling < {2 * n_orb}"
+                )
+        one_body.setflags(write=False)
+        object.__setattr__(self, "one_body", one_body)
+        object.__setattr__(self, "beta", float(self.beta))
+
+    @classmethod
+    def on_grid(
+        cls,
+        U: float,
+        eps_d: np.ndarray | float,
+        grid: FrequencyGrid,
+        spectrum: np.ndarray,
+        J: float = 0.0,
+        filling: float | None = None,
+        beta: float = np.inf,
+    ) -> ImpurityProblem:
+        """Levels without mixing and a spectrum on a real-frequency grid.
+
+        Parameters
+        ----------
+        U, J : float, in D
+            See `Interaction`.
+        eps_d : (n_orb,) float64 or float, in D
+            Half filling is ``-U/2`` for one orbital.
+        grid : FrequencyGrid
+        spectrum : (n_orb, n_w) or (n_w,) float64, in D
+            ``-Im Delta / pi >= 0``.
+        """
+        hybridization = SpectralHybridization(grid, spectrum)
+        return cls(np.atleast_1d(eps_d), Interaction(U, J), hybridization, beta, filling)
 
     @property
     def n_orb(self) -> int:
         """Number of orbitals."""
-        return self.eps_d.size
+        return self.one_body.shape[0]
 
-    def hybridization_function(self, grid: FrequencyGrid | None = None) -> np.ndarray:
-        """(n_orb, n_w) complex retarded ``Delta(w)``, Kramers-Kronig of the spectrum."""
-        delta = self.grid.greens_function(self.hybridization)
-        if grid is None or grid == self.grid:
-            return delta
-        return self.grid.interpolate(delta, grid.omega)
+    @property
+    def U(self) -> float:
+        """Repulsion in one orbital, in D."""
+        return self.interaction.U
+
+    @property
+    def J(self) -> float:
+        """Hund's coupling, in D."""
+        return self.interaction.J
+
+    @property
+    def eps_d(self) -> np.ndarray:
+        """(n_orb,) float64 levels: the diagonal of `one_body`, in D."""
+        return np.diag(self.one_body).real
+
+    @property
+    def grid(self) -> FrequencyGrid:
+        """The real-frequency grid of the hybridization.
+
+        Raises
+        ------
+        InvalidProblemError
+            If the hybridization is not known as a spectrum.
+        """
+        return self._spectral().grid
+
+    @property
+    def spectrum(self) -> np.ndarray:
+        """(n_orb, n_w) float64, or a matrix: the hybridization's spectrum, in D; see `grid`."""
+        return self._spectral().spectrum
+
+    def _spectral(self) -> SpectralHybridization:
+        if not isinstance(self.hybridization, SpectralHybridization):
+            raise InvalidProblemError(
+                f"a {type(self.hybridization).__name__} has no spectrum on the real axis; use a "
+                "solver for it, or give the hybridization as a spectrum"
+            )
+        return self.hybridization
 
     def replace(self, **changes) -> ImpurityProblem:
-        """A copy with some fields changed, checked anew."""
+        """A copy with some fields changed, checked anew.
+
+        Beside the fields: ``U, J`` of the interaction, ``eps_d`` in place of all levels, and
+        ``spectrum`` on the grid that is there.
+        """
+        couplings = {name: changes.pop(name) for name in ("U", "J") if name in changes}
+        if couplings:
+            changes["interaction"] = replace(self.interaction, **couplings)
+        if "eps_d" in changes:
+            levels = np.broadcast_to(changes.pop("eps_d"), (self.n_orb,))
+            mixing = self.one_body - np.diag(np.diag(self.one_body))
+            changes["one_body"] = np.diag(levels) + mixing
+        if "spectrum" in changes:
+            changes["hybridization"] = SpectralHybridization(self.grid, changes.pop("spectrum"))
         return replace(self, **changes)
 
     def is_particle_hole_symmetric(self, tolerance: float = 1e-9) -> bool:
         """Half-filled by symmetry: ``eps_d = -U/2`` and an even hybridization on an even grid."""
         return bool(
             self.n_orb == 1
+            and isinstance(self.hybridization, SpectralHybridization)
             and self.grid.is_symmetric
             and abs(self.eps_d[0] + self.U / 2) <= tolerance
             and np.allclose(
-                self.hybridization,
-                self.hybridization[:, ::-1],
+                self.spectrum,
+                self.spectrum[:, ::-1],
                 rtol=0,
-                atol=tolerance * max(1.0, self.hybridization.max()),
+                atol=tolerance * max(1.0, self.spectrum.max()),
             )
         )
 
@@ -120,13 +182,6 @@ class ImpurityProblem:
             )
         return self.replace(
             eps_d=-self.U - self.eps_d,
-            hybridization=self.hybridization[:, ::-1],
+            spectrum=self.spectrum[:, ::-1],
             filling=None if self.filling is None else 2 - self.filling,
         )
-
-
-def _number(key: str, value: Any) -> float:
-    """A number, whatever its size: what is wrong with that is said in the field's own words."""
-    if isinstance(value, float | np.floating):
-        return float(value)
-    return checks.number(key, value)

@@ -24,7 +24,7 @@ class Fixed:
         )
 
     def hybridization(self, problem: ImpurityProblem, solution: ImpuritySolution) -> np.ndarray:
-        return np.asarray(problem.hybridization)
+        return np.asarray(problem.spectrum)
 
     def bare_hybridization(self, grid: FrequencyGrid) -> np.ndarray:
         """The semicircle ``Delta = (D^2/4) G_semicircle`` with D = 1."""

@@ -73,7 +73,7 @@ class EdSolver(SerialBatch):
         """Solve one problem; see `ImpuritySolver`."""
         require_one_orbital(problem, self.name)
         bath = discretise(
-            problem.grid, problem.hybridization[0], self.n_bath, self.spacing, self.stretch,
+            problem.grid, problem.spectrum[0], self.n_bath, self.spacing, self.stretch,
             self.shift, self.window_quantile,
         )  # fmt: skip
         atom = SmallImpurity(bath, float(problem.eps_d[0]), problem.U, self.max_determinants)

@@ -104,8 +104,8 @@ def response_poles(
     Parameters
     ----------
     apply : callable
-        ``X (n, k) -> H X (n, k)``, k <= 2.
-    start : (n, 2) float64
+        ``X (n, k) -> H X (n, k)``.
+    start : (n, m) float64 or complex128
         The vectors whose mutual response is wanted; not necessarily independent.
     n_steps : int
         Block steps; the run ends earlier where the Krylov space is exhausted.
@@ -115,30 +115,44 @@ def response_poles(
     Returns
     -------
     energies : (n_ritz,) float64
-    amplitudes : (n_ritz, 2) float64
-        ``<n|start_i>``: ``sum_n a_ni a_nj f(E_n)`` approximates ``<start_i| f(H) |start_j>``, and
-        is exact for polynomials up to degree ``2 n_steps - 1``.
+    amplitudes : (n_ritz, m)
+        ``a_ni = <n|start_i>``: ``sum_n conj(a_ni) a_nj f(E_n)`` approximates
+        ``<start_i| f(H) |start_j>``, and is exact for polynomials up to degree ``2 n_steps - 1``.
     """
-    block, overlap = _orthonormalise(start, start.T @ start, np.linalg.norm(start), deflation)
+    gram = start.conj().T @ start
+    block, overlap = _orthonormalise(start, gram, np.linalg.norm(start), deflation)
     if block.shape[1] == 0:
-        return np.empty(0), np.empty((0, start.shape[1]))
-    previous, back = np.zeros_like(block), np.zeros((block.shape[1],) * 2)
+        return np.empty(0), np.empty((0, start.shape[1]), dtype=start.dtype)
+    previous, back = np.zeros_like(block), np.zeros((block.shape[1],) * 2, dtype=block.dtype)
     diagonals, couplings, scale = [], [], 0.0
     for step in range(n_steps):
         image = apply(block)
-        alpha = block.T @ image
-        diagonals.append(0.5 * (alpha + alpha.T))
+        alpha = block.conj().T @ image
+        diagonals.append(0.5 * (alpha + alpha.conj().T))
         if step == n_steps - 1:
             break
-        gram = _subtract(image, block, alpha, previous, np.ascontiguousarray(back.T))
-        scale = max(scale, np.linalg.norm(alpha), np.sqrt(np.trace(gram)))
+        back = np.ascontiguousarray(back.conj().T)
+        gram = _SUBTRACT[_is_small(image)](image, block, alpha, previous, back)
+        scale = max(scale, np.linalg.norm(alpha), np.sqrt(np.trace(gram).real))
         new, beta = _orthonormalise(image, gram, scale, deflation, (block, previous))
         if new.shape[1] == 0:
             break
         couplings.append(beta)
         previous, back, block = block, beta, new
     energies, vectors = _block_tridiagonal_eigh(diagonals, couplings)
-    return energies, vectors[: overlap.shape[0]].T @ overlap
+    return energies, vectors[: overlap.shape[0]].conj().T @ overlap
+
+
+def _is_small(block: np.ndarray) -> bool:
+    """Real and of one or two columns, as with one orbital: there a general product is overhead."""
+    return block.dtype == np.float64 and block.shape[1] <= 2
+
+
+def _subtract_general(image, block, alpha, previous, back):
+    """`_subtract` for blocks of any width and complex numbers."""
+    image -= block @ alpha
+    image -= previous @ back
+    return image.conj().T @ image
 
 
 @compiled
@@ -194,15 +208,16 @@ def _orthonormalise(
     if not keep.any():
         return block[:, :0], np.zeros((0, block.shape[1]))
     length = np.sqrt(values[keep])
-    R = length[:, None] * vectors[:, keep].T
-    Q = _times(block, vectors[:, keep] / length)
+    R = length[:, None] * vectors[:, keep].conj().T
+    times = _times if _is_small(block) else np.matmul
+    Q = times(block, vectors[:, keep] / length)
     if length[0] < 1e-3 * scale:
         for other in neighbours:
-            Q -= other @ (other.T @ Q)
-        correction, vectors = np.linalg.eigh(Q.T @ Q)
+            Q -= other @ (other.conj().T @ Q)
+        correction, vectors = np.linalg.eigh(Q.conj().T @ Q)
         length = np.sqrt(correction)
-        Q = _times(Q, vectors / length)
-        R = (length[:, None] * vectors.T) @ R
+        Q = times(Q, vectors / length)
+        R = (length[:, None] * vectors.conj().T) @ R
     return Q, R
 
 
@@ -229,12 +244,15 @@ def _times(block, matrix):
     return out
 
 
+_SUBTRACT = {True: _subtract, False: _subtract_general}
+
+
 def _block_tridiagonal_eigh(diagonals, couplings):
     sizes = [d.shape[0] for d in diagonals]
     offsets = np.concatenate([[0], np.cumsum(sizes)])
     width = 2 * max(sizes)
     n = offsets[-1]
-    band = np.zeros((width, n))
+    band = np.zeros((width, n), dtype=diagonals[0].dtype)
     for k, alpha in enumerate(diagonals):
         _fill_lower_band(band, alpha, offsets[k], offsets[k])
         if k < len(couplings):

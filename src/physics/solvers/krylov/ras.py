@@ -133,7 +133,7 @@ class RasSolver(SerialBatch):
         self.expected_cost()
         baths = [
             discretise(
-                problem.grid, problem.hybridization[0], self.n_bath, self.spacing, self.stretch,
+                problem.grid, problem.spectrum[0], self.n_bath, self.spacing, self.stretch,
                 k / self.n_shifts, self.window_quantile,
             )
             for k in range(self.n_shifts)

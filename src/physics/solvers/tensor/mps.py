@@ -191,7 +191,7 @@ class MpsSolver(SerialBatch):
                 problem.grid, hybridization, self.n_bath, self.spacing, self.stretch, self.shift,
                 self.window_quantile,
             )
-            for hybridization in problem.hybridization
+            for hybridization in problem.spectrum
         ]  # fmt: skip
         state = self.solve_star(
             baths, problem.eps_d, problem.U, problem.J, problem.is_particle_hole_symmetric()

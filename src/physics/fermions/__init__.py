@@ -1,0 +1,1 @@
+"""Fermions in a small box: operator strings, determinants, the Kanamori Hamiltonian."""
