@@ -28,7 +28,6 @@ from dmftnet.physics.dmft.mixing import Mixing
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.protocol import ImpuritySolver
 from dmftnet.physics.lattices.protocol import Lattice
-from dmftnet.physics.solvers.krylov.ras_cost import notice
 from dmftnet.provenance import provenance
 
 COLUMNS = (("iteration", 9), ("eps_d", 10), ("KL", 10), ("filling", 9), ("A(0)", 9))
@@ -67,10 +66,9 @@ def solve(cfg, progress: Progress) -> tuple[DMFTResult, dict]:
     )
     solver = instantiate(cfg, "solver", ImpuritySolver)
     try:
-        if notice(solver):
-            print(notice(solver), file=sys.stderr)
-        grid = getattr(solver, "grid", None)
-        grid = instantiate(cfg, "grid", FrequencyGrid) if grid is None else grid
+        if solver.notice():
+            print(solver.notice(), file=sys.stderr)
+        grid = solver.grid or instantiate(cfg, "grid", FrequencyGrid)
         problem = make_problem(grid=grid, lattice=lattice, start=cfg.start)
         loop: DMFTLoop = make_loop(
             solver=solver, lattice=lattice, mixing=mixing, on_iteration=progress
@@ -81,11 +79,9 @@ def solve(cfg, progress: Progress) -> tuple[DMFTResult, dict]:
         else:
             result = search(loop, problem, problem.filling)
     except BaseException:
-        if hasattr(solver, "abandon"):  # a guarded solver keeps what it collected
-            solver.abandon()
+        solver.close(failed=True)  # a guarded solver keeps what it collected
         raise
-    if hasattr(solver, "close"):
-        solver.close()
+    solver.close()
     seconds = time.perf_counter() - began
     return result, summarize(result, solver.name, lattice.name, seconds)
 

@@ -29,7 +29,6 @@ from dmftnet.errors import DmftnetError
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.protocol import ImpuritySolver
 from dmftnet.physics.lattices.protocol import Lattice
-from dmftnet.physics.solvers.krylov.ras_cost import notice
 from dmftnet.progress import check_every, progress
 from dmftnet.provenance import provenance
 
@@ -68,8 +67,8 @@ def main(cfg: DictConfig) -> None:
         )
     checks.path("dataset.path", cfg.dataset.path, "the path of a file to write")
     check_size(plan, grid, cfg.max_memory)
-    if notice(solver):
-        print(notice(solver), file=sys.stderr)
+    if solver.notice():
+        print(solver.notice(), file=sys.stderr)
     journal = open_journal(cfg.dataset.path, plan, grid, file_attributes(cfg, plan))
     console = Console()
     found = len(journal.jobs)

@@ -26,10 +26,10 @@ from dmftnet.physics.analysis.quasiparticle import quasiparticle_weights
 from dmftnet.physics.analysis.resolution import sharpened
 from dmftnet.physics.dmft.loop import DMFTLoop
 from dmftnet.physics.grids.real_axis import FrequencyGrid
-from dmftnet.physics.impurity.hybridization import SpectralHybridization
 from dmftnet.physics.impurity.problem import ImpurityProblem
-from dmftnet.physics.impurity.protocol import SerialBatch
+from dmftnet.physics.impurity.protocol import Solver
 from dmftnet.physics.impurity.solutions import CurveSolution
+from dmftnet.physics.impurity.spectral_hybridization import SpectralHybridization
 from dmftnet.physics.lattices.bethe import Bethe
 from dmftnet.physics.solvers.krylov.ras import RasSolver
 
@@ -40,7 +40,7 @@ STEPS = [0, 1, 2, 3, 4]
 
 
 @dataclass(frozen=True)
-class PerfectNetwork(SerialBatch):
+class PerfectNetwork(Solver):
     """The exact spectrum of each problem as a network without error would give it."""
 
     exact: RasSolver

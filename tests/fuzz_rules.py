@@ -84,7 +84,7 @@ RULES = {
     "problem.U": number("-1", "100", "1e300", good=("0", "0.5", "3")),
     "problem.eps_d": number("100", "-1e300", good=("-1", "0", "0.3"), null=True),
     "problem.filling": number("0", "2", "-1", "1e300", null=True),
-    "problem.spectrum": Rule(
+    "problem.hybridization": Rule(
         "path", ("[a]", "nowhere.txt"), ("semicircle",), needs=("lattice=fixed",)
     ),
     "lattice.half_bandwidth": number(*POSITIVE, "1e300", "50", good=("0.8", "1.2")),

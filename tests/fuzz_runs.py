@@ -89,7 +89,7 @@ RUNS = (
     Run("dmft", ("ras",), (*SMALL_RAS, *LOOP, "lattice=dos", "lattice.path=BASE/dos.txt"),
         read("lattice.path", "dos.txt", "dos.npz"), 2),
     Run("dmft", ("ras", "fixed"), (*SMALL_RAS, *LOOP, "lattice=fixed"),
-        read("problem.spectrum", "hyb.txt", "hyb.npz", "solution.h5"), 2),
+        read("problem.hybridization", "hyb.txt", "hyb.npz", "solution.h5"), 2),
     Run("dmft", ("ed",), ("solver=ed", "solver.n_bath=3", "solver.n_lanczos=8", *LOOP)),
     Run("dmft", ("ipt",), ("solver=ipt", "solver.step=1.0e-2", *LOOP)),
     Run("dmft", ("network",), (*NETWORK, *LOOP), read("solver.checkpoint", *SHIPPED), 3),

@@ -15,12 +15,12 @@ import numpy as np
 from dmftnet.errors import ConvergenceError
 from dmftnet.physics.impurity.poles import ResponsePoles
 from dmftnet.physics.impurity.problem import ImpurityProblem
-from dmftnet.physics.impurity.protocol import SerialBatch
+from dmftnet.physics.impurity.protocol import Solver
 from dmftnet.physics.impurity.solutions import PoleSolution
 
 
 @dataclass(frozen=True)
-class ToySolver(SerialBatch):
+class ToySolver(Solver):
     """Hartree mean field on a discretised bath; `seconds` of sleep make a solve last.
 
     `fault` makes every solve with U above 2 go wrong: "norm", "sector", "error" or "crash".
@@ -30,7 +30,6 @@ class ToySolver(SerialBatch):
     seconds: float = 0.0
     fault: str = ""
     name: str = "toy"
-    grid: None = None
 
     def solve(self, problem: ImpurityProblem) -> PoleSolution:
         time.sleep(self.seconds)

@@ -34,17 +34,16 @@ from dmftnet.models.training.module import SpectralModule
 from dmftnet.physics.analysis.distances import kl_divergence
 from dmftnet.physics.analysis.self_energy import dyson_spectrum
 from dmftnet.physics.grids.real_axis import FrequencyGrid
-from dmftnet.physics.impurity.protocol import SerialBatch
+from dmftnet.physics.impurity.protocol import Solver
 from dmftnet.physics.impurity.solutions import CurveSolution
 
 SETTINGS = LoopSettings(tolerance=1e-4, max_iterations=15)
 
 
-class HartreeSolver(SerialBatch):
+class HartreeSolver(Solver):
     """Exact at U = 0 and at half filling of a mean field: Sigma = U/2."""
 
     name = "hartree"
-    grid = None
 
     def solve(self, problem):
         shift = np.full((1, problem.grid.n_w), problem.U / 2, dtype=complex)

@@ -46,7 +46,7 @@ def test_problems_come_back_as_they_were(path):
     solves = read_collected(path)
     assert len(solves) == 11 and solves[2].problem.grid == OTHER
     original = problem(1.0, 0.2)
-    np.testing.assert_array_equal(solves[0].problem.spectrum, original.hybridization)
+    np.testing.assert_array_equal(solves[0].problem.spectrum, original.spectrum)
     exact = ToySolver().solve(original)
     np.testing.assert_array_equal(solves[0].solution.spectrum(), exact.spectrum())
     assert solves[0].solution.filling == exact.filling

@@ -12,8 +12,8 @@ from dmftnet.data.plans.sampling import TrajectorySampler
 from dmftnet.data.store import STATUS, SpectralStore
 from dmftnet.errors import DmftnetError
 from dmftnet.physics.grids.real_axis import FrequencyGrid
-from dmftnet.physics.impurity.hybridization import SpectralHybridization
 from dmftnet.physics.impurity.solutions import CurveSolution
+from dmftnet.physics.impurity.spectral_hybridization import SpectralHybridization
 from dmftnet.physics.lattices.bethe import Bethe, semicircle
 
 COARSE = FrequencyGrid.geometric(3e-3, 6.0, 80)
@@ -75,7 +75,7 @@ def test_a_loop_that_converged_ends_with_its_last_problem():
     assert len(met) == 1  # it converged before the hundredth
     answer = semicircle(COARSE, 0.4, 1.0, 1.0)
     end = 0.25 * answer / COARSE.integrate(answer)
-    assert COARSE.integrate(np.abs(met[0].hybridization[0] - end)) < 0.01
+    assert COARSE.integrate(np.abs(met[0].spectrum[0] - end)) < 0.01
 
 
 def test_failed_solves_are_told(tmp_path):

@@ -19,7 +19,7 @@ from dmftnet.evaluation.hysteresis import (
 )
 from dmftnet.physics.analysis.self_energy import dyson_spectrum
 from dmftnet.physics.grids.real_axis import FrequencyGrid
-from dmftnet.physics.impurity.protocol import SerialBatch
+from dmftnet.physics.impurity.protocol import Solver
 from dmftnet.physics.impurity.solutions import CurveSolution
 from dmftnet.physics.lattices.bethe import semicircle
 
@@ -27,11 +27,10 @@ GRID = FrequencyGrid.geometric(1e-2, 8.0, 200)
 SETTINGS = LoopSettings(1e-4, 40)
 
 
-class Hartree(SerialBatch):
+class Hartree(Solver):
     """Sigma = U n / 2 with the half-filled n: exact at U = 0, a metal at any U."""
 
     name = "hartree"
-    grid = None
 
     def solve(self, problem):
         sigma = np.full((1, problem.grid.n_w), problem.U / 2, dtype=complex)
@@ -39,11 +38,10 @@ class Hartree(SerialBatch):
         return CurveSolution(problem, A / problem.grid.integrate(A)[:, None])
 
 
-class Hysteretic(SerialBatch):
+class Hysteretic(Solver):
     """A metal below U = 3 that stays one if its input is one, an insulator above U = 2 likewise."""
 
     name = "hysteretic"
-    grid = None
 
     def solve(self, problem):
         grid = problem.grid

@@ -105,7 +105,7 @@ def test_sharpening_is_an_option_and_checked(solver):
     plain = NetworkSolver.from_model(solver.model, RESOLUTION, sharpening=0)
     given = problem(solver.grid)
     own = solver.model.real_axis(
-        torch.tensor(given.hybridization, dtype=torch.float32),
+        torch.tensor(given.spectrum, dtype=torch.float32),
         torch.tensor([[given.U, given.eps_d[0]]], dtype=torch.float32),
     )
     np.testing.assert_allclose(plain.solve(given).curve, own.detach().numpy(), rtol=1e-5, atol=1e-6)

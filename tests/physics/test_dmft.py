@@ -15,7 +15,7 @@ from dmftnet.physics.dmft.mixing import AndersonMixing, LinearMixing
 from dmftnet.physics.dmft.starts import one_orbital_problem, starting_hybridization
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.problem import ImpurityProblem
-from dmftnet.physics.impurity.protocol import SerialBatch
+from dmftnet.physics.impurity.protocol import Solver
 from dmftnet.physics.impurity.solutions import CurveSolution
 from dmftnet.physics.lattices.bethe import Bethe, semicircle
 from dmftnet.physics.lattices.density_of_states import DensityOfStates
@@ -25,7 +25,7 @@ GRID = FrequencyGrid.geometric(1e-3, 8.0, 240)
 
 
 @dataclass
-class GaussianSolver(SerialBatch):
+class GaussianSolver(Solver):
     """Exact at U = 0."""
 
     name: str = "gaussian"
@@ -40,7 +40,7 @@ class GaussianSolver(SerialBatch):
 
 
 @dataclass
-class AtomicSolver(SerialBatch):
+class AtomicSolver(Solver):
     """The half-filled atom's self-energy: a Mott insulator that moves rigidly with eps_d."""
 
     name: str = "atomic"
@@ -52,7 +52,7 @@ class AtomicSolver(SerialBatch):
 
 
 @dataclass
-class CurveSolver(SerialBatch):
+class CurveSolver(Solver):
     """Whatever curve the test asks for."""
 
     curve: object
@@ -197,8 +197,8 @@ def test_continuation_starts_from_the_solution_before_and_keeps_the_doping():
         )
 
     loop = DMFTLoop(CurveSolver(curve), Bethe(), LinearMixing(1.0))
-    results = continue_in_U(loop, ImpurityProblem.on_grid(1.0, -0.4, GRID, semicircle(GRID, 0, 1, 0.25)),
-                            [1.0, 1.5, 2.0])  # fmt: skip
+    start = ImpurityProblem.on_grid(1.0, -0.4, GRID, semicircle(GRID, 0, 1, 0.25))
+    results = continue_in_U(loop, start, [1.0, 1.5, 2.0])
     assert [r.problem.U for r in results] == [1.0, 1.5, 2.0]
     assert [r.problem.eps_d[0] for r in results] == pytest.approx([-0.4, -0.65, -0.9])
     assert np.array_equal(starts[results[0].iterations], results[0].problem.spectrum)
@@ -237,7 +237,7 @@ def test_filling_search_inside_a_gap_returns_the_centre(offset):
 
 
 @dataclass
-class TiltedAtom(SerialBatch):
+class TiltedAtom(Solver):
     """Two Hubbard bands that hold `tilt` electrons too few: a curve that is wrong by so much."""
 
     tilt: float

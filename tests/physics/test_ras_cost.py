@@ -10,7 +10,7 @@ from dmftnet.physics.bath.chains import mean_field, natural_orbitals
 from dmftnet.physics.bath.discretisation import StarBath
 from dmftnet.physics.solvers.krylov.ed import EdSolver
 from dmftnet.physics.solvers.krylov.ras import RasSolver
-from dmftnet.physics.solvers.krylov.ras_cost import Cost, count_determinants, duration, notice
+from dmftnet.physics.solvers.krylov.ras_cost import Cost, count_determinants, duration
 from dmftnet.physics.solvers.krylov.ras_space import determinant_space
 from dmftnet.physics.solvers.krylov.ras_strings import resolve_depths, spin_strings
 
@@ -60,14 +60,14 @@ def test_a_space_beyond_the_limit_is_refused_with_its_cost():
     assert "7,179,012 determinants, about 4.7 GiB and roughly 69 seconds a solve" in text
     assert "more than solver.max_determinants = 5,000,000" in text and "\n" not in text
     allowed = RasSolver(depths=("all",) * 4, max_determinants=8_000_000)
-    assert notice(allowed) == f"cost: {allowed.expected_cost()}"
+    assert allowed.notice() == f"cost: {allowed.expected_cost()}"
     with pytest.raises(SpaceTooLargeError, match=r"max_memory = 4 GiB"):
         RasSolver(depths=("all",) * 4, max_memory=4.0).expected_cost()
 
 
 def test_only_what_takes_long_is_told():
-    assert notice(RasSolver()) == "" and notice(EdSolver()) == ""
-    assert notice(RasSolver(n_shifts=50)).startswith("cost: 198,584 determinants")
+    assert RasSolver().notice() == "" and EdSolver().notice() == ""
+    assert RasSolver(n_shifts=50).notice().startswith("cost: 198,584 determinants")
     cost, twice = Cost.of(("all", 4), 21, 50), Cost.of(("all", 4), 21, 50, n_shifts=2)
     assert twice.seconds == 2 * cost.seconds and twice.determinants == cost.determinants
 

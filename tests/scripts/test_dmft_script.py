@@ -129,7 +129,7 @@ def test_bad_hybridization_is_refused(tmp_path, value, word):
     spectrum[15] = value
     np.savetxt(tmp_path / "hyb.txt", np.stack([omega, spectrum], axis=1))
     status, _, err = dmft(
-        tmp_path / "run", "lattice=fixed", f"problem.spectrum={tmp_path / 'hyb.txt'}"
+        tmp_path / "run", "lattice=fixed", f"problem.hybridization={tmp_path / 'hyb.txt'}"
     )
     assert status == 2
     assert word in error_line(err)

@@ -31,9 +31,9 @@ from dmftnet.physics.analysis.resolution import at_resolution
 from dmftnet.physics.dmft.loop import DMFTLoop, Iteration
 from dmftnet.physics.dmft.mixing import LinearMixing
 from dmftnet.physics.grids.real_axis import FrequencyGrid
-from dmftnet.physics.impurity.hybridization import SpectralHybridization
 from dmftnet.physics.impurity.problem import ImpurityProblem
 from dmftnet.physics.impurity.protocol import ImpuritySolver
+from dmftnet.physics.impurity.spectral_hybridization import SpectralHybridization
 from dmftnet.physics.lattices.protocol import Lattice
 
 
@@ -79,8 +79,8 @@ class DrivenPlan(TrajectoryPlan):
         every = checks.integer("sampling.every", every)
         if every < 1:
             raise DmftnetError(f"sampling.every = {every}: give a number of iterations >= 1")
-        if not hasattr(driver, "solve_batch") or getattr(driver, "grid", None) is None:
-            name = getattr(driver, "name", driver)
+        if not isinstance(driver, ImpuritySolver) or driver.grid is None:
+            name = driver.name if isinstance(driver, ImpuritySolver) else driver
             raise DmftnetError(
                 f"sampling.driver: '{name}' has no grid of its own; drive with a network"
             )

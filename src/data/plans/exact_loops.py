@@ -41,6 +41,7 @@ from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.problem import ImpurityProblem
 from dmftnet.physics.impurity.protocol import ImpuritySolver
 from dmftnet.physics.lattices.protocol import Lattice
+from dmftnet.physics.solvers.krylov.ras import RasSolver
 
 KEYS = {"U", "path", "shift", "filling", "start", "lattice", "settings"}
 SETTINGS = ("tolerance", "zero_tolerance", "max_iterations")
@@ -140,7 +141,7 @@ class ReferencePlan:
         """The last problem solved with several baths."""
         if self.n_shifts == 1:
             return result
-        if not hasattr(solver, "n_shifts"):
+        if not isinstance(solver, RasSolver):
             raise InvalidProblemError(
                 f"sampling.n_shifts = {self.n_shifts}: solver '{solver.name}' cannot average over "
                 "baths; use solver=ras or sampling.n_shifts=1"

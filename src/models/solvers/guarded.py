@@ -35,11 +35,10 @@ from dmftnet.data.plans.collected import ProblemCollector
 from dmftnet.errors import DmftnetError, SettingError
 from dmftnet.models.solvers.network import NetworkSolver
 from dmftnet.physics.impurity.problem import ImpurityProblem
-from dmftnet.physics.impurity.protocol import ImpuritySolution, ImpuritySolver, require_one_orbital
-from dmftnet.physics.solvers.krylov.ras_cost import Cost
+from dmftnet.physics.impurity.protocol import ImpuritySolution, ImpuritySolver, Solver
 
 
-class GuardedSolver:
+class GuardedSolver(Solver):
     """Network first, exact solver beyond its limits.
 
     Parameters
@@ -81,16 +80,15 @@ class GuardedSolver:
                 "ship.py wrote, or give limits.distance and limits.spread"
             )
         self.network, self.exact = network, exact
-        self.grid = network.grid
+        self.grid, self.capabilities = network.grid, network.capabilities
         self._collector = None
         if collect is not None:
             checks.path("solver.collect", collect, "the path of a file, or null")
             self._collector = ProblemCollector(collect, network.grid, network.resolution)
 
-    def expected_cost(self) -> Cost | None:
-        """That of the exact solver, if it knows its own; raises where it would be refused."""
-        expected = getattr(self.exact, "expected_cost", None)
-        return None if expected is None else expected()
+    def notice(self) -> str:
+        """That of the exact solver."""
+        return self.exact.notice()
 
     def solve(self, problem: ImpurityProblem) -> ImpuritySolution:
         """Solve one problem."""
@@ -99,7 +97,7 @@ class GuardedSolver:
     def solve_batch(self, problems: Sequence[ImpurityProblem]) -> list[ImpuritySolution]:
         """Solve all, the network in one pass, then the exact solver what is left."""
         for problem in problems:
-            require_one_orbital(problem, self.name)
+            self.require(problem)
         solutions = self.network.solve_batch(problems)
         for solution in solutions:
             solution.diagnostics["fallback"] = False
@@ -117,20 +115,9 @@ class GuardedSolver:
             solutions[i] = answer
         return solutions
 
-    def close(self) -> None:
-        """Complete the collected file, if there is one."""
+    def close(self, failed: bool = False) -> None:
+        """Complete the collected file, if there is one; one that holds nothing is not left."""
+        self.exact.close(failed)
         if self._collector is not None:
-            self._collector.close()
+            (self._collector.abandon if failed else self._collector.close)()
             self._collector = None
-
-    def abandon(self) -> None:
-        """After an error: `close`, without leaving a file that holds nothing."""
-        if self._collector is not None:
-            self._collector.abandon()
-            self._collector = None
-
-    def __enter__(self) -> GuardedSolver:
-        return self
-
-    def __exit__(self, *exception) -> None:
-        self.close()

@@ -37,7 +37,7 @@ from dmftnet.models.training.record import MAX_SHARPENING
 from dmftnet.models.training.scoring import answers, predict_members
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.problem import ImpurityProblem
-from dmftnet.physics.impurity.protocol import ImpuritySolution, require_one_orbital
+from dmftnet.physics.impurity.protocol import ImpuritySolution, Solver
 from dmftnet.physics.impurity.solutions import CurveSolution
 
 SHARPENING = 3
@@ -45,7 +45,7 @@ SHARPENING = 3
 transition with fewer (benchmarks/sharpening.py)."""
 
 
-class NetworkSolver:
+class NetworkSolver(Solver):
     """Impurity solver driven by a `SpectralModel`.
 
     Parameters
@@ -154,7 +154,7 @@ class NetworkSolver:
         if not problems:
             return []
         for problem in problems:
-            require_one_orbital(problem, self.name)
+            self.require(problem)
         inputs = np.stack([self._to_network(problem) for problem in problems])
         params = np.array([[problem.U, problem.eps_d[0]] for problem in problems])
         members = predict_members(self.model, inputs, params)  # on the model's own device

@@ -105,7 +105,7 @@ def starting_hybridization(
 
 def named_hybridization(lattice: Lattice, grid: FrequencyGrid, name: str | Path) -> np.ndarray:
     """(n_w,) hybridization of a `fixed` problem: "semicircle", a two-column file or solution.h5."""
-    key = "problem.spectrum"
+    key = "problem.hybridization"
     checks.path(key, name, "semicircle, a two-column file or a solution.h5")
     if str(name) == "semicircle":
         return lattice.bare_hybridization(grid)

@@ -4,8 +4,9 @@ A fermionic function with all its spectral weight below `w_max` has a few dozen 
 intermediate representation (IR), and sampling points in tau and in Matsubara frequency from which
 they follow. So G(tau), G(iw) and their tails are one object, without truncation in frequency.
 
-``G(tau) = -<T d(tau) d+(0)>, 0 <= tau <= beta``; ``G(iw_n) = int_0^beta e^(i w_n tau) G(tau) dtau``,
-``w_n = (2n + 1) pi / beta``. Negative frequencies are not kept: ``G(-iw) = G(iw)^+``.
+``G(tau) = -<T d(tau) d+(0)>``, ``0 <= tau <= beta``, and ``G(iw_n)`` is the integral of
+``e^(i w_n tau) G(tau)`` from 0 to beta, ``w_n = (2n + 1) pi / beta``. Negative frequencies are not
+kept: ``G(-iw) = G(iw)^+``.
 
 Reference: H. Shinaoka et al., SciPost Phys. Lect. Notes 63 (2022); library sparse-ir.
 """

@@ -128,6 +128,17 @@ class FrequencyGrid:
         """Integral over the whole grid along the last axis, ``(..., n_w) -> (...)``."""
         return np.asarray(values) @ self.weights
 
+    def moments(self, values: np.ndarray, n_moments: int) -> np.ndarray:
+        """(n_moments, ...) ``integral E^m f(E) dE`` of piecewise-linear curves, exactly."""
+        node, weight = np.polynomial.legendre.leggauss(n_moments // 2 + 1)
+        t, h = 0.5 * (node + 1), np.diff(self.omega)[:, None]
+        at, share = self.omega[:-1, None] + h * t, 0.5 * weight * h
+        powers = share * at ** np.arange(n_moments)[:, None, None]  # (m, cell, node)
+        projected = np.zeros((n_moments, self.n_w))
+        projected[:, :-1] += (powers * (1 - t)).sum(axis=-1)
+        projected[:, 1:] += (powers * t).sum(axis=-1)
+        return np.moveaxis(_curves(values) @ projected.T, -1, 0)
+
     def cumulative(self, values: np.ndarray, at: np.ndarray) -> np.ndarray:
         """``integral_{-inf}^{at} values`` of the piecewise-linear curve, exactly.
 
@@ -182,21 +193,28 @@ class FrequencyGrid:
 
         Parameters
         ----------
-        values : (..., n_w) float64
+        values : (..., n_w) float64 or complex128
         z : (n,) complex128, in D
-            ``Im z > 0``.
+            Off the real axis.
 
         Returns
         -------
         (..., n) complex128
         """
         z = np.asarray(z, dtype=np.complex128)
-        return np.asarray(values, dtype=np.float64) @ cauchy_matrix(self.omega, z).T
+        upper = cauchy_matrix(self.omega, z.real + 1j * np.abs(z.imag))
+        return _curves(values) @ np.where(z.imag > 0, upper.T, upper.T.conj())
 
     def greens_function(self, spectrum: np.ndarray) -> np.ndarray:
         """Retarded ``G = H A - i pi A`` of spectra on this grid, ``(..., n_w) -> (..., n_w)``."""
-        spectrum = np.asarray(spectrum, dtype=np.float64)
+        spectrum = _curves(spectrum)
         return spectrum @ self.hilbert.T - 1j * np.pi * spectrum
+
+
+def _curves(values: np.ndarray) -> np.ndarray:
+    """As float64, or complex128 what is off the diagonal of a matrix."""
+    values = np.asarray(values)
+    return values if np.iscomplexobj(values) else values.astype(np.float64, copy=False)
 
 
 def cauchy_matrix(x: np.ndarray, z: np.ndarray) -> np.ndarray:

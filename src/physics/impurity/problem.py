@@ -8,9 +8,12 @@ import numpy as np
 
 from dmftnet import checks
 from dmftnet.errors import InvalidProblemError
+from dmftnet.physics.grids.matsubara import ImaginaryAxis
 from dmftnet.physics.grids.real_axis import FrequencyGrid
-from dmftnet.physics.impurity.hybridization import Hybridization, SpectralHybridization
+from dmftnet.physics.impurity.hybridization import Hybridization
 from dmftnet.physics.impurity.interaction import Interaction
+from dmftnet.physics.impurity.matsubara_hybridization import MatsubaraHybridization
+from dmftnet.physics.impurity.spectral_hybridization import SpectralHybridization
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,8 +53,8 @@ class ImpurityProblem:
         n_orb = self.hybridization.n_orb
         if one_body.shape != (n_orb, n_orb):
             raise InvalidProblemError(
-                f"levels of shape {np.shape(self.one_body)} do not fit a hybridization of {n_orb} "
-                "orbitals; give one level an orbital"
+                f"{len(one_body)} levels and a hybridization of {n_orb} orbitals; give one level "
+                "an orbital"
             )
         if not np.all(np.isfinite(one_body)):
             levels = np.diag(one_body).tolist()
@@ -134,6 +137,30 @@ class ImpurityProblem:
         """(n_orb, n_w) float64, or a matrix: the hybridization's spectrum, in D; see `grid`."""
         return self._spectral().spectrum
 
+    @property
+    def has_off_diagonal(self) -> bool:
+        """Whether orbitals mix, by their levels or by their bath."""
+        mixing = self.one_body - np.diag(np.diag(self.one_body))
+        return bool(np.any(mixing != 0)) or not self.hybridization.is_diagonal
+
+    @property
+    def axis(self) -> ImaginaryAxis:
+        """Matsubara frequencies: those of the hybridization, else of the problem's temperature.
+
+        Raises
+        ------
+        InvalidProblemError
+            At T = 0, where there are none.
+        """
+        if isinstance(self.hybridization, MatsubaraHybridization):
+            return self.hybridization.axis
+        if np.isinf(self.beta):
+            raise InvalidProblemError(
+                "at T = 0 there are no Matsubara frequencies; give an ImaginaryAxis, whose beta "
+                "then sets their spacing"
+            )
+        return ImaginaryAxis(self.beta)
+
     def _spectral(self) -> SpectralHybridization:
         if not isinstance(self.hybridization, SpectralHybridization):
             raise InvalidProblemError(
@@ -160,28 +187,21 @@ class ImpurityProblem:
         return replace(self, **changes)
 
     def is_particle_hole_symmetric(self, tolerance: float = 1e-9) -> bool:
-        """Half-filled by symmetry: ``eps_d = -U/2`` and an even hybridization on an even grid."""
+        """Half-filled by symmetry: all levels there (``-U/2`` for one), and an even bath."""
+        half = self.interaction.half_filling(self.n_orb)
+        levels = self.one_body - half * np.eye(self.n_orb)
         return bool(
-            self.n_orb == 1
-            and isinstance(self.hybridization, SpectralHybridization)
-            and self.grid.is_symmetric
-            and abs(self.eps_d[0] + self.U / 2) <= tolerance
-            and np.allclose(
-                self.spectrum,
-                self.spectrum[:, ::-1],
-                rtol=0,
-                atol=tolerance * max(1.0, self.spectrum.max()),
-            )
+            np.abs(levels).max() <= tolerance
+            and self.hybridization.is_particle_hole_symmetric(tolerance)
         )
 
     def particle_hole(self) -> ImpurityProblem:
-        """The particle-hole mirrored one-orbital problem: ``A(w) -> A(-w)``, ``n -> 2 - n``."""
-        if self.n_orb != 1 or not self.grid.is_symmetric:
-            raise InvalidProblemError(
-                "particle-hole mirroring needs one orbital and a grid symmetric about zero"
-            )
-        return self.replace(
-            eps_d=-self.U - self.eps_d,
-            spectrum=self.spectrum[:, ::-1],
-            filling=None if self.filling is None else 2 - self.filling,
+        """The particle-hole mirrored problem: ``A(w) -> A(-w)``, ``n -> 2 n_orb - n``."""
+        filling = None if self.filling is None else 2 * self.n_orb - self.filling
+        twice = 2 * self.interaction.half_filling(self.n_orb) * np.eye(self.n_orb)
+        return replace(
+            self,
+            one_body=twice - self.one_body.T,
+            hybridization=self.hybridization.particle_hole(),
+            filling=filling,
         )

@@ -1,30 +1,41 @@
 """What stands between the DMFT loop and every solver, exact or learned.
 
 A problem goes in, a solution comes out, and the loop never knows who solved it. A solver keeps to
-`ImpuritySolver`, what it returns to `ImpuritySolution`.
+`ImpuritySolver`, most easily as a subclass of `Solver`; what it returns is a `Solution`
+(`dmftnet.physics.impurity.solutions`). What a solver takes, it says in its `Capabilities`.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, Protocol, runtime_checkable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
 from dmftnet.errors import InvalidProblemError
+from dmftnet.physics.grids.matsubara import ImaginaryAxis
 from dmftnet.physics.grids.real_axis import FrequencyGrid
+from dmftnet.physics.impurity.hybridization import Hybridization
+from dmftnet.physics.impurity.matsubara_hybridization import MatsubaraHybridization
 from dmftnet.physics.impurity.poles import ResponsePoles
 from dmftnet.physics.impurity.problem import ImpurityProblem
+from dmftnet.physics.impurity.spectral_hybridization import SpectralHybridization
+
+REAL, IMAGINARY = "real", "imaginary"
 
 
 @runtime_checkable
 class ImpuritySolution(Protocol):
-    """What every solver returns.
+    """What every solver returns; what one does not know is a clear error.
+
+    A quantity of a problem with off-diagonal elements has a second orbital axis beside the first.
 
     Attributes
     ----------
     problem : ImpurityProblem
-    greens : tuple of ResponsePoles (one an orbital), or None where the solver has only a curve
+    greens : tuple of ResponsePoles (one an orbital), or None where the solver has no poles
     filling : float
         Occupation, both spins, all orbitals.
     double_occupancy : float
@@ -48,31 +59,150 @@ class ImpuritySolution(Protocol):
     def spectrum(self, grid: FrequencyGrid | None = None, angle: float = 0.0) -> np.ndarray:
         """(n_orb, n_w) float64 spectral function ``A(w, alpha)`` of one spin, in 1/D."""
 
+    def matsubara_greens(self, axis: ImaginaryAxis | None = None) -> np.ndarray:
+        """(n_orb, n_iw) complex128 ``G(i w_n)``, in 1/D, on the problem's axis by default."""
+
+    def matsubara_self_energy(self, axis: ImaginaryAxis | None = None) -> np.ndarray:
+        """(n_orb, n_iw) complex128 ``Sigma(i w_n)``, in D."""
+
+    def greens_tau(self, tau: np.ndarray) -> np.ndarray:
+        """(n_orb, n_tau) ``G(tau)`` for tau in [0, beta], 1/D."""
+
+    def density_matrix(self) -> np.ndarray:
+        """(n_orb, n_orb) ``<d+_b d_a>`` of one spin."""
+
+    def double_occupancies(self) -> np.ndarray:
+        """(n_orb, n_orb) ``<n_a,up n_b,dn>``."""
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """Which problems a solver takes.
+
+    Parameters
+    ----------
+    orbitals : int
+        Largest number.
+    zero_temperature, finite_temperature : bool
+    axes : tuple of "real", "imaginary"
+        Hybridizations: spectra on the real axis, values at Matsubara frequencies. Bath levels
+        (`PoleHybridization`) need no axis.
+    poles : bool
+        Whether bath levels can be given as they are.
+    off_diagonal : bool
+        Orbitals that mix, by their levels or by their bath.
+    """
+
+    orbitals: int = 1
+    zero_temperature: bool = True
+    finite_temperature: bool = False
+    axes: tuple[str, ...] = (REAL,)
+    poles: bool = False
+    off_diagonal: bool = False
+
+    def objection(self, problem: ImpurityProblem) -> str:
+        """What of a problem is beyond the solver, and the remedy; empty if nothing is."""
+        if problem.n_orb > self.orbitals:
+            return (
+                f"treats {_count(self.orbitals)}, the problem has {problem.n_orb}; use a "
+                "multi-orbital solver, solver=ed for one"
+            )
+        if np.isinf(problem.beta) and not self.zero_temperature:
+            return "works at finite temperature; give problem.beta, 1/T in 1/D"
+        if np.isfinite(problem.beta) and not self.finite_temperature:
+            return f"works at T = 0, the problem has beta = {problem.beta:g}; use solver=ed"
+        if problem.has_off_diagonal and not self.off_diagonal:
+            return "takes orbitals that do not mix; use solver=ed, or diagonalise the levels"
+        kind = type(problem.hybridization)
+        if kind is SpectralHybridization and REAL not in self.axes:
+            return "works on the imaginary axis; give the hybridization at Matsubara frequencies"
+        if kind is MatsubaraHybridization and IMAGINARY not in self.axes:
+            return (
+                "works on the real axis; give the hybridization as a spectrum, or use solver=ed, "
+                "which fits bath levels"
+            )
+        if kind not in (SpectralHybridization, MatsubaraHybridization) and not self.poles:
+            return "takes a hybridization as a curve, not as bath levels; use solver=ed"
+        return ""
+
 
 @runtime_checkable
 class ImpuritySolver(Protocol):
-    """A method that solves impurity problems."""
+    """A method that solves impurity problems.
+
+    Attributes
+    ----------
+    name : str
+    grid : FrequencyGrid or None
+        The grid that its problems should have, where the solver has one of its own.
+    capabilities : Capabilities
+    """
 
     name: str
+    grid: FrequencyGrid | None
+    capabilities: Capabilities
 
     def solve(self, problem: ImpurityProblem) -> ImpuritySolution:
         """Solve one problem."""
 
     def solve_batch(self, problems: Sequence[ImpurityProblem]) -> list[ImpuritySolution]:
-        """Solve several problems, in order; a solver that gains from it overrides this."""
+        """Solve several problems, in order."""
+
+    def notice(self) -> str:
+        """One line to be shown before the first solve, if it will take long; else empty."""
+
+    def close(self, failed: bool = False) -> None:
+        """Complete what the solver keeps (files, processes); `failed` after an error."""
 
 
-class SerialBatch:
-    """Mixin for solvers that gain nothing from a batch."""
+class Solver(ABC):
+    """Base of solvers: all of `ImpuritySolver` but `name` and `solve`, for one that keeps nothing.
+
+    As a context manager it closes itself.
+    """
+
+    name: str
+    grid: FrequencyGrid | None = None
+    capabilities: ClassVar[Capabilities] = Capabilities()
+
+    @abstractmethod
+    def solve(self, problem: ImpurityProblem) -> ImpuritySolution:
+        """Solve one problem."""
 
     def solve_batch(self, problems: Sequence[ImpurityProblem]) -> list[ImpuritySolution]:
+        """Solve several problems, in order; a solver that gains from it overrides this."""
         return [self.solve(problem) for problem in problems]
 
+    def notice(self) -> str:
+        return ""
 
-def require_one_orbital(problem: ImpurityProblem, solver: str) -> None:
-    """Raise a clear error in solvers that treat a single orbital."""
-    if problem.n_orb != 1:
-        raise InvalidProblemError(
-            f"solver '{solver}' treats one orbital, the problem has {problem.n_orb}; "
-            "use a multi-orbital solver"
-        )
+    def close(self, failed: bool = False) -> None:
+        return None
+
+    def require(self, problem: ImpurityProblem) -> None:
+        """Raise InvalidProblemError, one line, if the problem is beyond the solver."""
+        objection = self.capabilities.objection(problem)
+        if objection:
+            raise InvalidProblemError(f"solver '{self.name}' {objection}")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, *exception) -> None:
+        self.close(failed=kind is not None)
+
+
+def same_kind(hybridization: Hybridization, values: np.ndarray) -> Hybridization:
+    """A hybridization of the same kind and axis with other values; see the kinds for the shapes."""
+    if isinstance(hybridization, SpectralHybridization):
+        return SpectralHybridization(hybridization.grid, values)
+    if isinstance(hybridization, MatsubaraHybridization):
+        return MatsubaraHybridization(hybridization.axis, values)
+    raise InvalidProblemError(
+        "a DMFT loop works with hybridizations as curves, on the real or the imaginary axis; this "
+        "one is given as bath levels"
+    )
+
+
+def _count(orbitals: int) -> str:
+    return "one orbital" if orbitals == 1 else f"up to {orbitals} orbitals"

@@ -24,7 +24,7 @@ from dmftnet.errors import SpaceTooLargeError
 from dmftnet.physics.bath.discretisation import StarBath, discretise
 from dmftnet.physics.impurity.poles import ResponsePoles
 from dmftnet.physics.impurity.problem import ImpurityProblem
-from dmftnet.physics.impurity.protocol import SerialBatch, require_one_orbital
+from dmftnet.physics.impurity.protocol import Solver
 from dmftnet.physics.impurity.solutions import PoleSolution
 from dmftnet.physics.solvers.arguments import check_bath, check_lanczos, settle
 from dmftnet.physics.solvers.krylov.lanczos import ground_state, response_poles
@@ -33,7 +33,7 @@ DEGENERACY = 1e-9  # sectors this close in energy (D) share the ground state
 
 
 @dataclass(frozen=True)
-class EdSolver(SerialBatch):
+class EdSolver(Solver):
     """Exact diagonalisation; arguments as in `dmftnet.physics.solvers.krylov.ras.RasSolver`.
 
     Raises
@@ -54,7 +54,6 @@ class EdSolver(SerialBatch):
     estimator: str = "improved"
     max_determinants: int = 2_000_000
     name: str = "ed"
-    grid: None = None
 
     def __post_init__(self):
         check_bath(self, checks.MAX_MEMORY)
@@ -71,7 +70,7 @@ class EdSolver(SerialBatch):
 
     def solve(self, problem: ImpurityProblem) -> PoleSolution:
         """Solve one problem; see `ImpuritySolver`."""
-        require_one_orbital(problem, self.name)
+        self.require(problem)
         bath = discretise(
             problem.grid, problem.spectrum[0], self.n_bath, self.spacing, self.stretch,
             self.shift, self.window_quantile,

@@ -36,7 +36,7 @@ from dmftnet.physics.bath.chains import mean_field_ground_state, natural_orbital
 from dmftnet.physics.bath.discretisation import SPECTATOR_COUPLING, StarBath, discretise
 from dmftnet.physics.impurity.poles import ResponsePoles
 from dmftnet.physics.impurity.problem import ImpurityProblem
-from dmftnet.physics.impurity.protocol import SerialBatch, require_one_orbital
+from dmftnet.physics.impurity.protocol import Solver
 from dmftnet.physics.impurity.solutions import PoleSolution
 from dmftnet.physics.solvers.arguments import check_restricted
 from dmftnet.physics.solvers.krylov.lanczos import response_poles
@@ -54,7 +54,7 @@ SECTOR_WEIGHT = 1e-6
 
 
 @dataclass(frozen=True)
-class RasSolver(SerialBatch):
+class RasSolver(Solver):
     """Restricted-active-space solver.
 
     Parameters
@@ -104,7 +104,6 @@ class RasSolver(SerialBatch):
     max_memory: float = checks.MAX_MEMORY
     max_determinants: int = 5_000_000
     name: str = "ras"
-    grid: None = None
 
     def __post_init__(self):
         check_restricted(self)
@@ -127,9 +126,13 @@ class RasSolver(SerialBatch):
             )
         return cost
 
+    def notice(self) -> str:
+        """See `ImpuritySolver`; raises where a solve would be refused."""
+        return self.expected_cost().notice
+
     def solve(self, problem: ImpurityProblem) -> PoleSolution:
         """Solve one problem; see `ImpuritySolver`."""
-        require_one_orbital(problem, self.name)
+        self.require(problem)
         self.expected_cost()
         baths = [
             discretise(

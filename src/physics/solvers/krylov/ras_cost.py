@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import comb
-from typing import Any
 
 from dmftnet import checks
 from dmftnet.errors import SpaceTooLargeError
@@ -107,6 +106,11 @@ class Cost:
         """Memory at its peak."""
         return self.determinants * BYTES_EACH
 
+    @property
+    def notice(self) -> str:
+        """One line, to be shown before the first solve, if it is long; else empty."""
+        return f"cost: {self}" if self.seconds >= NOTICE_SECONDS else ""
+
     def __str__(self) -> str:
         return (
             f"{self.determinants:,} determinants, about {checks.gibibytes(self.n_bytes)} and "
@@ -133,16 +137,3 @@ def duration(seconds: float) -> str:
         if seconds >= 1.5 * unit:
             return f"{float(f'{seconds / unit:.2g}'):,.10g} {name}"
     return f"{seconds:.2g} seconds"
-
-
-def notice(solver: Any) -> str:
-    """One line about a solver whose solves take long, to be shown before the first; else empty.
-
-    Raises
-    ------
-    SpaceTooLargeError
-        If a solve would exceed the solver's limits.
-    """
-    expected = getattr(solver, "expected_cost", None)
-    cost = None if expected is None else expected()
-    return f"cost: {cost}" if cost is not None and cost.seconds >= NOTICE_SECONDS else ""

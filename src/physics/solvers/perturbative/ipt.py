@@ -35,7 +35,7 @@ from dmftnet.errors import InvalidProblemError
 from dmftnet.physics.analysis.self_energy import dyson_spectrum, inverse_spectrum
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.problem import ImpurityProblem
-from dmftnet.physics.impurity.protocol import SerialBatch, require_one_orbital
+from dmftnet.physics.impurity.protocol import Solver
 from dmftnet.physics.impurity.solutions import SelfEnergySolution
 
 LEVEL_SHARE = 0.9  # reference levels lie in this share of the grid
@@ -93,7 +93,7 @@ def _to_points(omega: np.ndarray, energies: np.ndarray, weights: np.ndarray) -> 
     )
 
 
-class IptSolver(SerialBatch):
+class IptSolver(Solver):
     """Impurity solver by modified second-order perturbation theory.
 
     Parameters
@@ -111,7 +111,6 @@ class IptSolver(SerialBatch):
     """
 
     name = "ipt"
-    grid = None
 
     def __init__(
         self, step: float = 2e-3, tolerance: float = 1e-8, max_memory: float = checks.MAX_MEMORY
@@ -131,7 +130,7 @@ class IptSolver(SerialBatch):
 
     def solve(self, problem: ImpurityProblem) -> SelfEnergySolution:
         """Solve one problem."""
-        require_one_orbital(problem, self.name)
+        self.require(problem)
         if (
             np.any(problem.grid.omega == 0)
             or not problem.grid.omega[0] < 0 < problem.grid.omega[-1]

@@ -37,7 +37,7 @@ from dmftnet.physics.bath.discretisation import StarBath, discretise
 from dmftnet.physics.grids.time_contour import MAX_ORDER, TimeContour
 from dmftnet.physics.impurity.poles import ResponsePoles
 from dmftnet.physics.impurity.problem import ImpurityProblem
-from dmftnet.physics.impurity.protocol import SerialBatch
+from dmftnet.physics.impurity.protocol import Solver
 from dmftnet.physics.impurity.solutions import PoleSolution
 from dmftnet.physics.solvers.arguments import check_bath, settle
 from dmftnet.physics.solvers.tensor.impurity import PreparedImpurity
@@ -45,7 +45,7 @@ from dmftnet.physics.solvers.tensor.layout import GEOMETRIES
 
 
 @dataclass(frozen=True)
-class MpsSolver(SerialBatch):
+class MpsSolver(Solver):
     """Complex-time tensor-network solver.
 
     Parameters
@@ -123,7 +123,6 @@ class MpsSolver(SerialBatch):
     progress: bool = False
     max_memory: float = 8.0
     name: str = "mps"
-    grid: None = None
 
     def __post_init__(self):
         self._check_types()
