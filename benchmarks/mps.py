@@ -31,8 +31,8 @@ from dmftnet.physics.dmft.loop import DMFTLoop, Iteration
 from dmftnet.physics.dmft.starts import one_orbital_problem
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.grids.time_contour import SHAPES, TimeContour, reconstruct, signal_of_poles
+from dmftnet.physics.impurity.pole_solutions import PoleSolution
 from dmftnet.physics.impurity.problem import ImpurityProblem
-from dmftnet.physics.impurity.solutions import PoleSolution
 from dmftnet.physics.lattices.bethe import Bethe
 from dmftnet.physics.solvers.krylov.ed import SmallImpurity
 from dmftnet.physics.solvers.krylov.ras import RasSolver

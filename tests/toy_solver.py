@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from dmftnet.errors import ConvergenceError
+from dmftnet.physics.impurity.pole_solutions import PoleSolution
 from dmftnet.physics.impurity.poles import ResponsePoles
 from dmftnet.physics.impurity.problem import ImpurityProblem
 from dmftnet.physics.impurity.protocol import Solver
-from dmftnet.physics.impurity.solutions import PoleSolution
 
 
 @dataclass(frozen=True)

@@ -45,9 +45,9 @@ from dmftnet.data.jobfile import Columns, read_jobs
 from dmftnet.data.plans.sampling import SPLITS, STARTS
 from dmftnet.errors import InvalidProblemError, StoreError
 from dmftnet.physics.grids.real_axis import FrequencyGrid
+from dmftnet.physics.impurity.pole_solutions import PoleSolution
 from dmftnet.physics.impurity.poles import ResponsePoles
 from dmftnet.physics.impurity.problem import ImpurityProblem
-from dmftnet.physics.impurity.solutions import PoleSolution
 
 SCHEMA = "dmftnet-spectra"
 VERSION = 1

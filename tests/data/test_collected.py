@@ -147,8 +147,8 @@ def test_curves_are_smoothed_once(path, tmp_path):
     every = np.concatenate([data.arrays(split).hybridization for split in SPLITS])
     U = np.concatenate([data.arrays(split).params[:, 0] for split in SPLITS])
     own = {0.2: problem(1.0, 0.2), 0.3: problem(1.0, 0.3, OTHER)}
-    taken = own[0.2].hybridization[0]
-    smoothed = at_resolution(OTHER, own[0.3].hybridization[0], RESOLUTION)
+    taken = own[0.2].spectrum[0]
+    smoothed = at_resolution(OTHER, own[0.3].spectrum[0], RESOLUTION)
     expected = {0.2: taken, 0.3: OTHER.interpolate(smoothed, COARSE.omega)}
     for weight, curve in expected.items():
         found = min(every[U == 1.0], key=lambda h: abs(COARSE.integrate(h) - weight))

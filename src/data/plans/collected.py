@@ -49,10 +49,10 @@ from dmftnet.errors import DmftnetError, StoreError
 from dmftnet.physics.analysis.resolution import at_resolution
 from dmftnet.physics.dmft.loop import Iteration
 from dmftnet.physics.grids.real_axis import FrequencyGrid
+from dmftnet.physics.impurity.pole_solutions import PoleSolution
 from dmftnet.physics.impurity.poles import ResponsePoles
 from dmftnet.physics.impurity.problem import ImpurityProblem
 from dmftnet.physics.impurity.protocol import ImpuritySolution, ImpuritySolver
-from dmftnet.physics.impurity.solutions import PoleSolution
 from dmftnet.physics.impurity.spectral_hybridization import SpectralHybridization
 from dmftnet.physics.lattices.protocol import Lattice
 

@@ -106,7 +106,7 @@ def inverse_spectrum(grid: FrequencyGrid, denominator: np.ndarray) -> np.ndarray
     # a strictly positive imaginary part keeps the logarithm on its branch inside a gap
     denominator = denominator.real + 1j * np.maximum(denominator.imag, 1e-12)
     d0 = denominator[..., :-1]
-    falling, rising = (part / d0 for part in _hat_integrals(denominator[..., 1:] / d0 - 1))
+    falling, rising = (part / d0 for part in hat_integrals(denominator[..., 1:] / d0 - 1))
     projected = np.zeros_like(denominator)
     h = np.diff(grid.omega)
     projected[..., :-1] += falling * h
@@ -114,7 +114,7 @@ def inverse_spectrum(grid: FrequencyGrid, denominator: np.ndarray) -> np.ndarray
     return np.maximum(-projected.imag / np.pi, 0.0) / grid.weights
 
 
-def _hat_integrals(u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def hat_integrals(u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """``integral_0^1 (1 - t) / (1 + u t) dt`` and ``integral_0^1 t / (1 + u t) dt``.
 
     By logarithms; by their power series where u is small and the logarithms would cancel, as they

@@ -8,13 +8,16 @@ curve on a grid is drawn from them at the end.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import wofz
 
 from dmftnet.errors import InvalidProblemError
+
+BLOCK = 4096
+"""Poles that are summed at once."""
 
 
 def _frozen(values, name: str) -> np.ndarray:
@@ -173,3 +176,63 @@ class ResponsePoles:
         square = self.amplitudes**2
         keep = np.any(square > tolerance * square.sum(axis=0), axis=1)
         return ResponsePoles(self.energies[keep], self.amplitudes[keep])
+
+
+@dataclass(frozen=True, eq=False)
+class MatrixPoles:
+    """Poles shared by the matrices G, F and I of orbitals that mix, or of one that does not.
+
+    ``G_ab = sum_p d_pa conj(d_pb) / (z - E_p)``, and F and I with q in place of the first or of
+    both, see `ResponsePoles`.
+
+    Parameters
+    ----------
+    energies : (n_p,) float64, in D
+    amplitudes : (n_p, 2, n_orb) float64 or complex128
+        d (dimensionless) and q (in D).
+    """
+
+    energies: np.ndarray
+    amplitudes: np.ndarray
+
+    @property
+    def n_orb(self) -> int:
+        """Number of orbitals."""
+        return self.amplitudes.shape[2]
+
+    def orbital(self, index: int) -> ResponsePoles:
+        """Of one orbital that mixes with no other; its amplitudes are real."""
+        return ResponsePoles(self.energies, self.amplitudes[:, :, index].real).compressed()
+
+    @property
+    def hartree(self) -> np.ndarray:
+        """(n_orb, n_orb) ``<{[d_a, H_int], d+_b}>``, in D: the self-energy at high frequency."""
+        d, q = np.moveaxis(self.amplitudes, 1, 0)
+        return q.T @ d.conj()
+
+    def greens(self, z: np.ndarray) -> np.ndarray:
+        """(n_orb, n_orb, n_z) G at complex z."""
+        return self.responses(lambda energies: 1 / (z - energies[:, None]), z.size)[0]
+
+    def responses(
+        self, propagator: Callable[[np.ndarray], np.ndarray], n: int
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """G, F, its partner ``<<d; q+>>`` and I.
+
+        Parameters
+        ----------
+        propagator : callable
+            Energies (n_block,) to the (n_block, n) value of ``1 / (z - E)``, however broadened.
+        n : int
+            Number of frequencies.
+
+        Returns
+        -------
+        four (n_orb, n_orb, n) complex128
+        """
+        total = np.zeros((2, self.n_orb, 2, self.n_orb, n), dtype=np.complex128)
+        for start in range(0, self.energies.size, BLOCK):  # bounds the memory
+            a = self.amplitudes[start : start + BLOCK]
+            residues = np.einsum("pia,pjb->iajbp", a, a.conj())
+            total += residues @ propagator(self.energies[start : start + BLOCK])
+        return total[0, :, 0], total[1, :, 0], total[0, :, 1], total[1, :, 1]

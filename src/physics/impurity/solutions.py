@@ -1,99 +1,99 @@
-"""The kinds of answer behind the `ImpuritySolution` protocol: poles, a curve, a self-energy."""
+"""The kinds of answer behind `ImpuritySolution`: what they share, a curve, a self-energy.
+
+Solutions known as poles: `dmftnet.physics.impurity.pole_solutions`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 
 from dmftnet.errors import InvalidProblemError
 from dmftnet.physics.analysis.observables import double_occupancy_from_curves, filling_from_spectrum
-from dmftnet.physics.analysis.self_energy import (
-    causal,
-    dyson_self_energy,
-    dyson_spectrum,
-    improved_self_energy,
-    ratio_self_energy,
-)
-from dmftnet.physics.bath.discretisation import StarBath
+from dmftnet.physics.analysis.self_energy import dyson_self_energy, dyson_spectrum
+from dmftnet.physics.grids.matsubara import ImaginaryAxis
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.grids.rotation import rotation_kernel
 from dmftnet.physics.impurity.poles import ResponsePoles
 from dmftnet.physics.impurity.problem import ImpurityProblem
 
 
-@dataclass(frozen=True, eq=False)
-class PoleSolution:
-    """A solution known as poles: exact diagonalisation in whatever space.
+class Solution:
+    """What solutions have in common; each kind says the rest.
 
-    The self-energy comes from the broadened poles by the symmetric improved estimator (the others
-    may make ``Im Sigma > 0``, which is clipped, and `diagnostics` says how much); the
-    spectrum then follows from Dyson's equation with the *continuous* hybridization, so that the
-    comb of the discretised bath does not show (docs/physics, labels).
-
-    Parameters
-    ----------
-    broadening : (eta, slope)
-        Gaussian width ``eta + slope |E|`` of the poles in the self-energy, in D.
-    estimator : {"improved", "ratio", "dyson"}
-        See `dmftnet.physics.analysis.self_energy`.
-    baths : sequence of sequence of StarBath, optional
-        The discrete baths of each orbital, of which "dyson" takes the mean Delta.
+    On the imaginary axis a kind gives what follows exactly from what it knows. A quantity that it
+    does not know raises InvalidProblemError, one line.
     """
 
     problem: ImpurityProblem
-    greens: tuple[ResponsePoles, ...]
     filling: float
     double_occupancy: float
-    broadening: tuple[float, float]
-    estimator: str = "improved"
-    baths: Sequence[Sequence[StarBath]] = ()
-    diagnostics: dict[str, Any] = field(default_factory=dict)
-    resolution: ClassVar[None] = None
-
-    def self_energy(self, grid: FrequencyGrid | None = None) -> np.ndarray:
-        grid = grid or self.problem.grid
-        sigma = np.stack(
-            [self._orbital_self_energy(orb, grid.omega) for orb in range(self.problem.n_orb)]
-        )
-        if self.estimator == "improved":
-            return sigma
-        sigma, self.diagnostics["clipped_self_energy"] = causal(grid, sigma)
-        return sigma
-
-    def _orbital_self_energy(self, orb: int, omega: np.ndarray) -> np.ndarray:
-        eta, slope = self.broadening
-        poles = self.greens[orb]
-        if self.estimator == "improved":
-            hartree = poles.F.weights.sum()  # <{[d, H_int], d+}>, U n/2 for one orbital
-            return improved_self_energy(poles, omega, hartree, eta, slope)
-        if self.estimator == "ratio":
-            return ratio_self_energy(poles, omega, eta, slope)
-        if self.estimator == "dyson":
-            G = poles.G.gaussian_greens(omega, eta, slope)
-            if not self.baths:
-                raise InvalidProblemError(
-                    "self-energy estimator 'dyson' needs the discrete baths, which a stored "
-                    "solution does not hold; use improved or ratio"
-                )
-            deltas = [bath.gaussian_hybridization(omega, eta, slope) for bath in self.baths[orb]]
-            return omega - self.problem.eps_d[orb] - np.mean(deltas, axis=0) - 1 / G
-        raise InvalidProblemError(
-            f"self-energy estimator '{self.estimator}' is unknown; use improved, ratio or dyson"
-        )
+    greens: tuple[ResponsePoles, ...] | None
+    resolution: tuple[float, float] | None
 
     def spectrum(self, grid: FrequencyGrid | None = None, angle: float = 0.0) -> np.ndarray:
-        fine = self.problem.grid
-        A = dyson_spectrum(self.problem, self.self_energy())
-        if angle == 0 and (grid is None or grid == fine):
-            return A
-        return A @ rotation_kernel(fine, angle, grid or fine).T
+        self._unknown("spectrum on the real axis", "continue G(iw) analytically, or use solver=ed")
+
+    def self_energy(self, grid: FrequencyGrid | None = None) -> np.ndarray:
+        self._unknown("self-energy on the real axis", "use matsubara_self_energy")
+
+    def matsubara_greens(self, axis: ImaginaryAxis | None = None) -> np.ndarray:
+        """Of a spectrum: ``integral A(E) / (i w_n - E)`` of the curve, exactly."""
+        z = 1j * (axis or self.problem.axis).omega_n
+        return self.problem.grid.cauchy(self.spectrum(), z)
+
+    def matsubara_self_energy(self, axis: ImaginaryAxis | None = None) -> np.ndarray:
+        """By Dyson's equation from `matsubara_greens`."""
+        axis = axis or self.problem.axis
+        return matsubara_dyson(self.problem, axis, self.matsubara_greens(axis))
+
+    def greens_tau(self, tau: np.ndarray) -> np.ndarray:
+        """Of a spectrum, through the intermediate representation of `matsubara_greens`."""
+        axis = self.problem.axis
+        require_inside(tau, axis.beta)
+        return axis.at_tau(axis.to_coefficients(self.matsubara_greens(axis)), tau)
+
+    def density_matrix(self) -> np.ndarray:
+        """``filling / 2`` for one orbital."""
+        if self.problem.n_orb > 1:
+            self._unknown("density matrix", "use solver=ed")
+        return np.array([[self.filling / 2]])
+
+    def double_occupancies(self) -> np.ndarray:
+        """`double_occupancy` for one orbital."""
+        if self.problem.n_orb > 1:
+            self._unknown("double occupancies by orbital", "use solver=ed")
+        return np.array([[self.double_occupancy]])
+
+    def _unknown(self, what: str, remedy: str) -> NoReturn:
+        raise InvalidProblemError(f"a {type(self).__name__} has no {what}; {remedy}")
+
+
+def matsubara_dyson(
+    problem: ImpurityProblem, axis: ImaginaryAxis, greens: np.ndarray
+) -> np.ndarray:
+    """``Sigma(i w_n) = i w_n - eps - Delta - 1/G``; shapes as of `greens`, in D."""
+    z = 1j * axis.omega_n
+    if greens.ndim == 2:
+        return z - problem.eps_d[:, None] - problem.hybridization.at(z) - 1 / greens
+    inverse = np.moveaxis(np.linalg.inv(np.moveaxis(greens, -1, 0)), 0, -1)
+    free = z * np.eye(problem.n_orb)[:, :, None] - problem.one_body[:, :, None]
+    return free - problem.hybridization.matrix_at(z) - inverse
+
+
+def require_inside(tau: np.ndarray, beta: float) -> None:
+    """Raise InvalidProblemError where an imaginary time lies outside [0, beta]."""
+    tau = np.asarray(tau)
+    if np.any(tau < 0) or np.any(tau > beta * (1 + 1e-12)):
+        raise InvalidProblemError(
+            f"tau from {tau.min():g} to {tau.max():g}: imaginary times lie in [0, beta = {beta:g}]"
+        )
 
 
 @dataclass(frozen=True, eq=False)
-class CurveSolution:
+class CurveSolution(Solution):
     """A solution known as a spectrum on the problem's grid: a network, or a cheap approximation.
 
     The self-energy follows from Dyson's equation, with Kramers-Kronig for the real part of G;
@@ -136,7 +136,7 @@ class CurveSolution:
 
 
 @dataclass(frozen=True, eq=False)
-class SelfEnergySolution:
+class SelfEnergySolution(Solution):
     """A solution known as a causal self-energy: perturbation theory.
 
     The spectrum follows from Dyson's equation and is divided by its norm on the grid.
@@ -168,9 +168,78 @@ class SelfEnergySolution:
         return self.problem.grid.interpolate(self.sigma, grid.omega)
 
     def spectrum(self, grid: FrequencyGrid | None = None, angle: float = 0.0) -> np.ndarray:
-        fine = self.problem.grid
-        A = dyson_spectrum(self.problem, self.sigma)
+        return drawn(self.problem, self.sigma, grid, angle, normalised=True)
+
+
+def drawn(
+    problem: ImpurityProblem,
+    sigma: np.ndarray,
+    grid: FrequencyGrid | None,
+    angle: float,
+    normalised: bool = False,
+) -> np.ndarray:
+    """Spectrum by Dyson's equation with the continuous hybridization, rotated by an angle."""
+    fine = problem.grid
+    A = dyson_spectrum(problem, sigma)
+    if normalised:
         A = A / fine.integrate(A)[:, None]
-        if angle == 0 and (grid is None or grid == fine):
-            return A
-        return A @ rotation_kernel(fine, angle, grid or fine).T
+    if angle == 0 and (grid is None or grid == fine):
+        return A
+    return A @ rotation_kernel(fine, angle, grid or fine).T
+
+
+@dataclass(frozen=True, eq=False)
+class MatsubaraSolution(Solution):
+    """A solution known at Matsubara frequencies.
+
+    Parameters
+    ----------
+    axis : ImaginaryAxis
+    values : (n_orb, n_iw) or (n_orb, n_orb, n_iw) complex128, in 1/D
+        ``G(i w_n)`` of one spin.
+    double_occupancy : float
+    sigma : same shape, in D, optional
+        ``Sigma(i w_n)`` where it is known better than by Dyson's equation.
+    """
+
+    problem: ImpurityProblem
+    axis: ImaginaryAxis
+    values: np.ndarray
+    double_occupancy: float
+    sigma: np.ndarray | None = None
+    diagnostics: dict[str, Any] = field(default_factory=dict)
+    resolution: ClassVar[None] = None
+    greens: ClassVar[None] = None
+
+    @property
+    def filling(self) -> float:
+        return float(2 * np.trace(self.density_matrix()).real)
+
+    def density_matrix(self) -> np.ndarray:
+        """``-G_ab(beta)``."""
+        density = -self.greens_tau(np.array([self.axis.beta]))[..., 0]
+        return np.diag(density) if density.ndim == 1 else density
+
+    def matsubara_greens(self, axis: ImaginaryAxis | None = None) -> np.ndarray:
+        return self._at(self.values, axis)
+
+    def matsubara_self_energy(self, axis: ImaginaryAxis | None = None) -> np.ndarray:
+        if axis not in (None, self.axis):
+            self._unknown("self-energy on another axis", "take that of the solution")
+        if self.sigma is not None:
+            return self.sigma
+        return matsubara_dyson(self.problem, self.axis, self.values)
+
+    def greens_tau(self, tau: np.ndarray) -> np.ndarray:
+        require_inside(tau, self.axis.beta)
+        return self.axis.at_tau(self.axis.to_coefficients(self.values), tau)
+
+    def _at(self, values: np.ndarray, axis: ImaginaryAxis | None) -> np.ndarray:
+        if axis in (None, self.axis):
+            return values
+        if axis.beta != self.axis.beta:
+            raise InvalidProblemError(
+                f"a solution at beta = {self.axis.beta:g} has no values at the frequencies of "
+                f"beta = {axis.beta:g}"
+            )
+        return self.axis.at_frequencies(self.axis.to_coefficients(values), axis.indices)

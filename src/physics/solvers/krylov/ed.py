@@ -22,10 +22,10 @@ import scipy.sparse as sp
 from dmftnet import checks
 from dmftnet.errors import SpaceTooLargeError
 from dmftnet.physics.bath.discretisation import StarBath, discretise
+from dmftnet.physics.impurity.pole_solutions import PoleSolution
 from dmftnet.physics.impurity.poles import ResponsePoles
 from dmftnet.physics.impurity.problem import ImpurityProblem
 from dmftnet.physics.impurity.protocol import Solver
-from dmftnet.physics.impurity.solutions import PoleSolution
 from dmftnet.physics.solvers.arguments import check_bath, check_lanczos, settle
 from dmftnet.physics.solvers.krylov.lanczos import ground_state, response_poles
 

@@ -34,10 +34,10 @@ from dmftnet import checks
 from dmftnet.errors import SpaceTooLargeError
 from dmftnet.physics.bath.chains import mean_field_ground_state, natural_orbitals
 from dmftnet.physics.bath.discretisation import SPECTATOR_COUPLING, StarBath, discretise
+from dmftnet.physics.impurity.pole_solutions import PoleSolution
 from dmftnet.physics.impurity.poles import ResponsePoles
 from dmftnet.physics.impurity.problem import ImpurityProblem
 from dmftnet.physics.impurity.protocol import Solver
-from dmftnet.physics.impurity.solutions import PoleSolution
 from dmftnet.physics.solvers.arguments import check_restricted
 from dmftnet.physics.solvers.krylov.lanczos import response_poles
 from dmftnet.physics.solvers.krylov.ras_cost import Cost, check_memory

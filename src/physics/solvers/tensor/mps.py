@@ -35,10 +35,10 @@ from dmftnet.errors import InvalidProblemError
 from dmftnet.physics.analysis.spectral_analysis import SpectralAnalysis
 from dmftnet.physics.bath.discretisation import StarBath, discretise
 from dmftnet.physics.grids.time_contour import MAX_ORDER, TimeContour
+from dmftnet.physics.impurity.pole_solutions import PoleSolution
 from dmftnet.physics.impurity.poles import ResponsePoles
 from dmftnet.physics.impurity.problem import ImpurityProblem
 from dmftnet.physics.impurity.protocol import Solver
-from dmftnet.physics.impurity.solutions import PoleSolution
 from dmftnet.physics.solvers.arguments import check_bath, settle
 from dmftnet.physics.solvers.tensor.impurity import PreparedImpurity
 from dmftnet.physics.solvers.tensor.layout import GEOMETRIES
