@@ -9,6 +9,10 @@ class InvalidProblemError(DmftnetError):
     """An impurity problem, grid or spectrum that is unphysical or malformed."""
 
 
+class NotFiniteError(InvalidProblemError):
+    """A curve with a value that is no number."""
+
+
 class SettingError(InvalidProblemError):
     """An argument of a class, or a key of a config, of the wrong type or out of its limits."""
 

@@ -61,9 +61,10 @@ def test_a_lattice_at_finite_resolution_smooths_every_hybridization():
     np.testing.assert_array_equal(smooth.bare_hybridization(GRID), expected)
     problem = ImpurityProblem.on_grid(0.0, 0.3, GRID, bare)
     solution = CurveSolution(problem, dyson_spectrum(problem, np.zeros((1, GRID.n_w))), {})
-    new = exact.hybridization(problem, solution)
-    expected = at_resolution(GRID, new, RESOLUTION)
-    np.testing.assert_array_equal(smooth.hybridization(problem, solution), expected)
+    (new,) = exact.update([problem], [solution])
+    expected = at_resolution(GRID, new.spectrum, RESOLUTION)
+    (found,) = smooth.update([problem], [solution])
+    np.testing.assert_array_equal(found.spectrum, expected)
 
 
 @pytest.mark.parametrize("resolution", [(0.0, 0.06), (-0.1, 0.1), (0.01, -0.1)])

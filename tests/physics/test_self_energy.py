@@ -10,10 +10,10 @@ from dmftnet.errors import InvalidProblemError
 from dmftnet.physics.analysis.observables import exact_moments
 from dmftnet.physics.analysis.self_energy import (
     SMALL,
-    hat_integrals,
     causal,
     dyson_self_energy,
     dyson_spectrum,
+    hat_integrals,
     improved_self_energy,
 )
 from dmftnet.physics.bath.discretisation import StarBath

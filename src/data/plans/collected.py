@@ -334,7 +334,7 @@ class CollectedPlan:
             if found != "finished":
                 status = found
                 continue
-            iteration = Iteration(job, len(samples) + 1, np.nan, moved.problem, solution)
+            iteration = Iteration(job, len(samples) + 1, np.nan, (moved.problem,), (solution,))
             samples.append(sample_row(trajectory, len(samples), iteration))
         return trajectory_columns(trajectory, status, "", samples, grid.n_w)
 

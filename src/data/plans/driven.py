@@ -102,7 +102,7 @@ class DrivenPlan(TrajectoryPlan):
                 status = quality(problem, solution)
                 if status != "finished":
                     break
-                iteration = Iteration(job, number, np.nan, problem, solution)
+                iteration = Iteration(job, number, np.nan, (problem,), (solution,))
                 samples.append(sample_row(trajectory, len(samples), iteration))
         except (NoPolesError, SettingError, SpaceTooLargeError):
             raise

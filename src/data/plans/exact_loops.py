@@ -147,7 +147,7 @@ class ReferencePlan:
                 "baths; use solver=ras or sampling.n_shifts=1"
             )
         several = replace(solver, n_shifts=self.n_shifts)
-        return replace(result, solution=several.solve(result.problem))
+        return replace(result, solutions=(several.solve(result.problem),))
 
     def describe(self, columns: Columns) -> tuple[int, str | None]:
         iterations = columns["references/iterations"]

@@ -19,14 +19,14 @@ import numpy as np
 from dmftnet.physics.analysis.observables import gap
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.protocol import ImpuritySolution
-from dmftnet.physics.lattices.protocol import Lattice
+from dmftnet.physics.lattices.protocol import LocalLattice
 
 PINNED, GAPPED = 0.9, 0.1
 HALF_WIDTH = 0.02  # in D
 PHASES = ("metal", "insulator", "neither")
 
 
-def fermi_level_density(lattice: Lattice, filling: float) -> float:
+def fermi_level_density(lattice: LocalLattice, filling: float) -> float:
     """Mean density of states, in 1/D, around the non-interacting Fermi level of a filling.
 
     Parameters
@@ -44,13 +44,13 @@ def fermi_level_density(lattice: Lattice, filling: float) -> float:
 
 
 def pinned_share(
-    grid: FrequencyGrid, spectrum: np.ndarray, lattice: Lattice, filling: float
+    grid: FrequencyGrid, spectrum: np.ndarray, lattice: LocalLattice, filling: float
 ) -> float:
     """A(0) of an (n_w,) spectrum over its value in a Fermi liquid of this filling."""
     return float(grid.at_zero(spectrum)) / fermi_level_density(lattice, filling)
 
 
-def phase_of(grid: FrequencyGrid, spectrum: np.ndarray, lattice: Lattice, filling: float) -> str:
+def phase_of(grid: FrequencyGrid, spectrum: np.ndarray, lattice: LocalLattice, filling: float) -> str:
     """One of `PHASES` for an (n_w,) spectrum; see the module."""
     share, gapped = pinned_share(grid, spectrum, lattice, filling), gap(grid, spectrum) > 0
     if gapped and share <= GAPPED:
@@ -58,7 +58,7 @@ def phase_of(grid: FrequencyGrid, spectrum: np.ndarray, lattice: Lattice, fillin
     return "metal" if not gapped and share >= PINNED else "neither"
 
 
-def phase_of_solution(solution: ImpuritySolution, lattice: Lattice) -> str:
+def phase_of_solution(solution: ImpuritySolution, lattice: LocalLattice) -> str:
     """One of `PHASES` for the first orbital of a solution."""
     grid, spectrum = solution.problem.grid, solution.spectrum()[0]
     return phase_of(grid, spectrum, lattice, solution.filling)

@@ -10,6 +10,7 @@ lattice differ by a KL below 1e-4 from those without (U from 0 to 4, doped too).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -17,9 +18,11 @@ import numpy as np
 from dmftnet import checks
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.grids.rotation import smoothing_kernel
+from dmftnet.physics.impurity.hybridization import Hybridization
 from dmftnet.physics.impurity.problem import ImpurityProblem
 from dmftnet.physics.impurity.protocol import ImpuritySolution
-from dmftnet.physics.lattices.protocol import Lattice
+from dmftnet.physics.impurity.spectral_hybridization import SpectralHybridization
+from dmftnet.physics.lattices.protocol import LocalLattice
 
 
 @lru_cache(maxsize=4)
@@ -91,25 +94,26 @@ class FiniteResolution:
         ``eta > 0``, ``slope >= 0``.
     """
 
-    def __init__(self, lattice: Lattice, resolution: tuple[float, float]):
+    def __init__(self, lattice: LocalLattice, resolution: tuple[float, float]):
         self.lattice, self.resolution = lattice, checks.resolution("resolution", resolution)
-        self.name = lattice.name
+        self.name, self.n_sites = lattice.name, lattice.n_sites
         self.self_consistent = lattice.self_consistent
         self.particle_hole_symmetric = lattice.particle_hole_symmetric
 
-    def local_greens(self, grid: FrequencyGrid, eps_d: np.ndarray, sigma: np.ndarray) -> np.ndarray:
-        """See `Lattice`."""
-        return self.lattice.local_greens(grid, eps_d, sigma)
+    def update(
+        self, problems: Sequence[ImpurityProblem], solutions: Sequence[ImpuritySolution]
+    ) -> list[Hybridization]:
+        """See `LocalLattice`; smoothed, for hybridizations on the real axis."""
+        new = self.lattice.update(problems, solutions)
+        return [
+            SpectralHybridization(h.grid, at_resolution(h.grid, h.spectrum, self.resolution))
+            for h in new
+        ]
 
-    def hybridization(self, problem: ImpurityProblem, solution: ImpuritySolution) -> np.ndarray:
-        """See `Lattice`; smoothed."""
-        new = self.lattice.hybridization(problem, solution)
-        return at_resolution(problem.grid, new, self.resolution)
-
-    def bare_hybridization(self, grid: FrequencyGrid) -> np.ndarray:
-        """See `Lattice`; smoothed."""
-        return at_resolution(grid, self.lattice.bare_hybridization(grid), self.resolution)
+    def bare_hybridization(self, grid: FrequencyGrid, site: int = 0) -> np.ndarray:
+        """See `LocalLattice`; smoothed."""
+        return at_resolution(grid, self.lattice.bare_hybridization(grid, site), self.resolution)
 
     def density_of_states(self) -> tuple[np.ndarray, np.ndarray]:
-        """See `Lattice`."""
+        """See `LocalLattice`."""
         return self.lattice.density_of_states()

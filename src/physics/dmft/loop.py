@@ -1,11 +1,14 @@
 """Dynamical mean-field theory: the self-consistency loop for one problem or a batch.
 
-Each iteration solves the impurity problem and asks the lattice for the new hybridization spectrum;
-the fixed point is the DMFT solution. Every solver drives through the same loop, and a solver that
-gains from batches gets all unfinished problems at once.
+Each iteration solves the impurity problems and asks the lattice for the new hybridizations; the
+fixed point is the DMFT solution. A lattice of several inequivalent sites has an impurity problem
+for each of them, solved together and mixed as one vector; one site is a case of it. Every solver
+drives through the same loop, and a solver that gains from batches gets all unfinished problems at
+once.
 
-Convergence is judged on what the iteration *produces*, before mixing: ``KL(new || input)`` of the
-normalised hybridization spectra, in two consecutive iterations at most the tolerance. Small mixing
+Convergence is judged on what the iteration *produces*, before mixing, by the measure of its
+hybridization: on the real axis ``KL(new || input)`` of the normalised spectra, on the imaginary
+axis the largest relative change; in two consecutive iterations at most the tolerance. Small mixing
 therefore cannot fake it. Next to it the value at zero frequency must stand still: a quasiparticle
 peak that dies slowly above U_c2 weighs too little to show in the KL, and would pass for a metal.
 And along its last step the iteration must contract, by an eigenvalue of at most `EIGENVALUE`:
@@ -24,15 +27,15 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import numpy as np
 
 from dmftnet import checks
-from dmftnet.errors import DmftnetWarning, InvalidProblemError, SettingError
-from dmftnet.physics.analysis.distances import kl_divergence
+from dmftnet.errors import DmftnetWarning, InvalidProblemError, NotFiniteError, SettingError
 from dmftnet.physics.dmft.mixing import AndersonMixing, Mixer, Mixing
-from dmftnet.physics.grids.real_axis import FrequencyGrid
+from dmftnet.physics.impurity.hybridization import Hybridization
 from dmftnet.physics.impurity.problem import ImpurityProblem
 from dmftnet.physics.impurity.protocol import ImpuritySolution, ImpuritySolver
 from dmftnet.physics.lattices.protocol import Lattice
@@ -51,13 +54,14 @@ class DMFTResult:
 
     Parameters
     ----------
-    problem : ImpurityProblem
-        The last problem that was solved; its hybridization is the input of the last iteration.
-    solution : ImpuritySolution
+    problems : tuple of ImpurityProblem, one a site
+        The last that were solved; their hybridizations are the input of the last iteration.
+    solutions : tuple of ImpuritySolution
     converged : bool
     iterations : int
     kl_history : tuple of float
-        ``KL(new || input)`` of each iteration, the largest over orbitals.
+        ``KL(new || input)`` of each iteration, or the measure of another kind of hybridization;
+        the largest over sites and orbitals.
     reason : str
         Why the loop ended, one line.
     plateau : (float, float), optional, in D
@@ -68,8 +72,8 @@ class DMFTResult:
         What a user should know of how the end was judged; empty if nothing.
     """
 
-    problem: ImpurityProblem
-    solution: ImpuritySolution
+    problems: tuple[ImpurityProblem, ...]
+    solutions: tuple[ImpuritySolution, ...]
     converged: bool
     iterations: int
     kl_history: tuple[float, ...]
@@ -77,6 +81,16 @@ class DMFTResult:
     plateau: tuple[float, float] | None = None
     diagnostics: tuple[dict[str, Any], ...] = ()
     note: str = ""
+
+    @property
+    def problem(self) -> ImpurityProblem:
+        """That of the first site."""
+        return self.problems[0]
+
+    @property
+    def solution(self) -> ImpuritySolution:
+        """That of the first site."""
+        return self.solutions[0]
 
     @property
     def warning(self) -> str:
@@ -91,23 +105,33 @@ class DMFTResult:
 
 @dataclass(frozen=True, eq=False)
 class Iteration:
-    """What a progress report sees after each solve: ``index`` counts problems of the batch."""
+    """What a progress report sees after each solve: ``index`` counts loops of the batch."""
 
     index: int
     number: int
     kl: float
-    problem: ImpurityProblem
-    solution: ImpuritySolution
+    problems: tuple[ImpurityProblem, ...]
+    solutions: tuple[ImpuritySolution, ...]
+
+    @property
+    def problem(self) -> ImpurityProblem:
+        """That of the first site."""
+        return self.problems[0]
+
+    @property
+    def solution(self) -> ImpuritySolution:
+        """That of the first site."""
+        return self.solutions[0]
 
 
 @dataclass
 class _Run:
-    """One problem on its way through the loop."""
+    """The sites of one lattice on their way through the loop."""
 
     index: int
-    problem: ImpurityProblem
+    problems: tuple[ImpurityProblem, ...]
     mixer: Mixer
-    symmetric: bool
+    symmetric: tuple[bool, ...]
     kl: list[float] = field(default_factory=list)
     eigenvalue: float = np.inf
     last: tuple[np.ndarray, np.ndarray] | None = None  # input and residual before
@@ -124,9 +148,10 @@ class DMFTLoop:
     solver : ImpuritySolver
     lattice : Lattice
     mixing : Mixing
-        Acts on the hybridization spectrum; the mixed spectrum is clipped at zero.
+        Acts on the hybridizations of all sites; a mixed spectrum is clipped at zero.
     tolerance : float
-        On the KL of the unmixed hybridization, in two consecutive iterations.
+        On the change of the unmixed hybridization by its own measure, in two consecutive
+        iterations.
     zero_tolerance : float
         On the change of its value at zero frequency, relative to its maximum, in the same two.
     max_iterations : int
@@ -163,13 +188,16 @@ class DMFTLoop:
         self.max_iterations = int(max_iterations)
         self.on_iteration = on_iteration
 
-    def run(self, problems: Sequence[ImpurityProblem]) -> list[DMFTResult]:
+    def run(
+        self, problems: Sequence[ImpurityProblem | Sequence[ImpurityProblem]]
+    ) -> list[DMFTResult]:
         """Iterate every problem, from its own hybridization, to self-consistency.
 
         Parameters
         ----------
-        problems : sequence of ImpurityProblem
-            Their ``filling`` targets are not looked at; see `dmftnet.physics.dmft.filling`.
+        problems : sequence of ImpurityProblem, or of sequences of them
+            A sequence holds the inequivalent sites of one lattice. Their ``filling`` targets are
+            not looked at; see `dmftnet.physics.dmft.filling`.
 
         Returns
         -------
@@ -180,15 +208,12 @@ class DMFTLoop:
         DmftnetWarning
             Once, where the solver warned of any of its solves.
         """
-        runs = [
-            _Run(i, problem, self.mixing.start(), self._keeps_symmetry(problem))
-            for i, problem in enumerate(problems)
-        ]
+        runs = [self._begin(i, sites) for i, sites in enumerate(problems)]
         active = runs
         while active:
-            solutions = self.solver.solve_batch([run.problem for run in active])
-            for run, solution in zip(active, solutions, strict=True):
-                self._advance(run, solution)
+            solutions = iter(self.solver.solve_batch([p for run in active for p in run.problems]))
+            for run in active:
+                self._advance(run, tuple(islice(solutions, len(run.problems))))
             active = [run for run in active if run.result is None]
         warned = [run.result.warning for run in runs if run.result.warning]
         if warned:
@@ -200,40 +225,43 @@ class DMFTLoop:
             warnings.warn(text, DmftnetWarning, stacklevel=2)
         return [run.result for run in runs]
 
-    def run_one(self, problem: ImpurityProblem) -> DMFTResult:
-        """The loop for a single problem."""
+    def run_one(self, problem: ImpurityProblem | Sequence[ImpurityProblem]) -> DMFTResult:
+        """The loop for a single problem, or for the sites of a single lattice."""
         return self.run([problem])[0]
 
-    def _keeps_symmetry(self, problem: ImpurityProblem) -> bool:
-        """Whether the exact iteration stays particle-hole symmetric; rounding must not break it."""
-        return self.lattice.particle_hole_symmetric and problem.is_particle_hole_symmetric()
+    def _begin(self, index: int, sites: ImpurityProblem | Sequence[ImpurityProblem]) -> _Run:
+        problems = (sites,) if isinstance(sites, ImpurityProblem) else tuple(sites)
+        # where the exact iteration stays particle-hole symmetric rounding must not break it
+        symmetric = tuple(
+            self.lattice.particle_hole_symmetric and problem.is_particle_hole_symmetric()
+            for problem in problems
+        )
+        return _Run(index, problems, self.mixing.start(), symmetric)
 
-    def _advance(self, run: _Run, solution: ImpuritySolution) -> None:
-        """Judge one solve, and set either the next problem or the result."""
-        problem = run.problem
-        new = np.array(self.lattice.hybridization(problem, solution))
-        if run.symmetric:
-            new = 0.5 * (new + new[:, ::-1])
-        finite = bool(np.all(np.isfinite(new)))
-        kl = hybridization_kl(problem.grid, new, problem.spectrum) if finite else np.inf
+    def _advance(self, run: _Run, solutions: tuple[ImpuritySolution, ...]) -> None:
+        """Judge one solve, and set either the next problems or the result."""
+        problems = run.problems
+        old = [problem.hybridization for problem in problems]
+        new = self._update(run, solutions)
+        both = list(zip(old, new, strict=True)) if new is not None else []
+        kl = max(a.change(b) for a, b in both) if new is not None else np.inf
         run.kl.append(kl)
-        run.diagnostics.append(solution.diagnostics)
-        run.drift.append(zero_frequency_drift(problem.grid, new, problem.spectrum))
+        run.drift.append(max((a.drift(b) for a, b in both), default=np.inf))
+        run.diagnostics.append(_joined([solution.diagnostics for solution in solutions]))
         if self.on_iteration is not None:
-            self.on_iteration(Iteration(run.index, len(run.kl), kl, problem, solution))
-        scale = np.sqrt(problem.grid.weights)  # lengths are then integrals
-        x, fx = (problem.spectrum * scale).reshape(-1), (new * scale).reshape(-1)
-        run.eigenvalue = _eigenvalue(run.last, (x, fx - x))
-        run.last = x, fx - x
-        ended = self._verdict(run, finite)
+            self.on_iteration(Iteration(run.index, len(run.kl), kl, problems, solutions))
+        if new is not None:
+            x, fx = (np.concatenate([h.vector() for h in each]) for each in (old, new))
+            run.eigenvalue = _eigenvalue(run.last, (x, fx - x))
+            run.last = x, fx - x
+        ended = self._verdict(run, new is not None)
         if ended is None:
-            mixed = run.mixer.step(x, fx).reshape(new.shape) / scale
-            run.problem = problem.replace(spectrum=np.maximum(mixed, 0.0))
+            run.problems = _moved(problems, run.mixer.step(x, fx))
             return
         converged, reason = ended
         run.result = DMFTResult(
-            problem,
-            solution,
+            problems,
+            solutions,
             converged,
             len(run.kl),
             tuple(run.kl),
@@ -241,23 +269,37 @@ class DMFTLoop:
             diagnostics=tuple(run.diagnostics),
         )
 
+    def _update(
+        self, run: _Run, solutions: tuple[ImpuritySolution, ...]
+    ) -> list[Hybridization] | None:
+        """The lattice's answer; None if it holds a value that is no number."""
+        try:
+            new = self.lattice.update(run.problems, solutions)
+        except NotFiniteError:
+            return None
+        return [
+            h.averaged(h.particle_hole()) if symmetric else h
+            for h, symmetric in zip(new, run.symmetric, strict=True)
+        ]
+
     def _verdict(self, run: _Run, finite: bool) -> tuple[bool, str] | None:
         if not finite:
             return False, f"the solver's spectrum is not finite in iteration {len(run.kl)}"
         if not self.lattice.self_consistent:
             return True, "one impurity solve, no self-consistency asked for"
+        measure = run.problems[0].hybridization.measure
         quiet = max(run.kl[-2:]) <= self.tolerance
         still = max(run.drift[-2:]) <= self.zero_tolerance
         arriving = run.eigenvalue <= EIGENVALUE or run.kl[-1] <= NOISE * self.tolerance
         if len(run.kl) >= 2 and quiet and still and arriving:
-            return True, f"KL {run.kl[-1]:.2e} <= {self.tolerance:.2e} in two iterations"
+            return True, f"{measure} {run.kl[-1]:.2e} <= {self.tolerance:.2e} in two iterations"
         if len(run.kl) < self.max_iterations:
             return None
-        measured = f"KL {run.kl[-1]:.2e} against {self.tolerance:.2e}"
+        measured = f"{measure} {run.kl[-1]:.2e} against {self.tolerance:.2e}"
         if quiet and still:
             measured = (
                 f"the loop creeps: eigenvalue {run.eigenvalue:.3f} along its last step against "
-                f"{EIGENVALUE}, KL {run.kl[-1]:.2e}"
+                f"{EIGENVALUE}, {measure} {run.kl[-1]:.2e}"
             )
         elif quiet:
             measured = f"change at w = 0 of {run.drift[-1]:.2e} against {self.zero_tolerance:.2e}"
@@ -276,19 +318,26 @@ def _eigenvalue(before: tuple[np.ndarray, np.ndarray] | None, now) -> float:
     return float(1 + s @ y / square) if square > 0 else np.inf
 
 
-def hybridization_kl(grid: FrequencyGrid, new: np.ndarray, old: np.ndarray) -> float:
-    """Largest ``KL(new || old)`` over orbitals of (n_orb, n_w) spectra normalised to one."""
-    norms = grid.integrate(new)[:, None], grid.integrate(old)[:, None]
-    if np.any(norms[0] <= 0) or np.any(norms[1] <= 0):
-        return 0.0 if np.array_equal(new, old) else np.inf  # no bath at all: the atomic limit
-    return float(np.max(kl_divergence(grid, new / norms[0], old / norms[1])))
+def _moved(
+    problems: tuple[ImpurityProblem, ...], vector: np.ndarray
+) -> tuple[ImpurityProblem, ...]:
+    """The problems with the hybridizations that one vector of all of them holds."""
+    lengths = [problem.hybridization.vector().size for problem in problems]
+    parts = np.split(vector, np.cumsum(lengths)[:-1])
+    return tuple(
+        problem.replace(hybridization=problem.hybridization.with_vector(part))
+        for problem, part in zip(problems, parts, strict=True)
+    )
 
 
-def zero_frequency_drift(grid: FrequencyGrid, new: np.ndarray, old: np.ndarray) -> float:
-    """Largest ``|new(0) - old(0)| / max(old)`` over orbitals of (n_orb, n_w) spectra."""
-    change = np.abs(grid.at_zero(new) - grid.at_zero(old))
-    peak = old.max(axis=-1)
-    return float(np.max(np.where(change > 0, change / np.where(peak > 0, peak, 1e-300), 0.0)))
+def _joined(diagnostics: list[dict[str, Any]]) -> dict[str, Any]:
+    """Of several sites: those of the first, and the warnings of all."""
+    if len(diagnostics) == 1:
+        return diagnostics[0]
+    said = [
+        f"site {i}: {each['warning']}" for i, each in enumerate(diagnostics) if each.get("warning")
+    ]
+    return diagnostics[0] | {"warning": "; ".join(said)}
 
 
 def continue_in_U(
@@ -299,23 +348,25 @@ def continue_in_U(
 ) -> list[DMFTResult]:
     """Solutions along a path in U, each started from the one before; draws the hysteresis.
 
-    ``eps_d + U/2`` stays constant, so a half-filled path stays half filled.
+    The distance of the levels from half filling, ``eps_d + U/2`` for one orbital, stays constant.
 
     Parameters
     ----------
     problem : ImpurityProblem
-        Gives the start of the first U and the doping ``eps_d + U/2``.
+        Gives the start of the first U and that distance.
     U_values : sequence of float, in D
         In the order of the path: rising follows the metal, falling the insulator.
     lost : callable, optional
         Says whether a solution has left the branch; the path ends with the first that has, since
         what follows would only repeat the other branch.
     """
-    doping = problem.eps_d + problem.U / 2
+    doping = problem.eps_d - problem.interaction.half_filling(problem.n_orb)
     results: list[DMFTResult] = []
     for U in U_values:
-        start = results[-1].problem.spectrum if results else problem.spectrum
-        results.append(loop.run_one(problem.replace(U=U, eps_d=doping - U / 2, spectrum=start)))
+        start = results[-1].problem if results else problem
+        following = problem.replace(U=U, hybridization=start.hybridization)
+        half = following.interaction.half_filling(problem.n_orb)
+        results.append(loop.run_one(following.replace(eps_d=doping + half)))
         if lost is not None and lost(results[-1]):
             break
     return results

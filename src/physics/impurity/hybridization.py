@@ -14,10 +14,11 @@ brings what a DMFT loop needs of it: a vector to be mixed, and a measure of its 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 import numpy as np
 
-from dmftnet.errors import InvalidProblemError
+from dmftnet.errors import InvalidProblemError, NotFiniteError
 
 NEGATIVE = 1e-10
 """Share of the largest value by which an eigenvalue of a spectrum may be negative: rounding."""
@@ -31,10 +32,13 @@ class Hybridization(ABC):
     n_orb : int
     is_diagonal : bool
         Whether arrays have one orbital axis instead of two.
+    measure : str
+        What `change` is called in messages.
     """
 
     n_orb: int
     is_diagonal: bool
+    measure: ClassVar[str] = "change"
 
     @abstractmethod
     def at(self, z: np.ndarray) -> np.ndarray:
@@ -125,7 +129,7 @@ def require_finite(values: np.ndarray, what: str, points: np.ndarray, name: str)
     """Raise InvalidProblemError, with the place, if a value is not finite."""
     if not np.all(np.isfinite(values)):
         at = tuple(np.argwhere(~np.isfinite(values))[0])
-        raise InvalidProblemError(
+        raise NotFiniteError(
             f"{what} of orbital {at[0]} is {values[at]} at {name} = {points[at[-1]]:.6g}; every "
             "value must be finite"
         )

@@ -17,7 +17,6 @@ import numpy as np
 from dmftnet.errors import InvalidProblemError
 from dmftnet.physics.grids.matsubara import ImaginaryAxis
 from dmftnet.physics.grids.real_axis import FrequencyGrid
-from dmftnet.physics.impurity.hybridization import Hybridization
 from dmftnet.physics.impurity.matsubara_hybridization import MatsubaraHybridization
 from dmftnet.physics.impurity.poles import ResponsePoles
 from dmftnet.physics.impurity.problem import ImpurityProblem
@@ -190,18 +189,6 @@ class Solver(ABC):
 
     def __exit__(self, kind, *exception) -> None:
         self.close(failed=kind is not None)
-
-
-def same_kind(hybridization: Hybridization, values: np.ndarray) -> Hybridization:
-    """A hybridization of the same kind and axis with other values; see the kinds for the shapes."""
-    if isinstance(hybridization, SpectralHybridization):
-        return SpectralHybridization(hybridization.grid, values)
-    if isinstance(hybridization, MatsubaraHybridization):
-        return MatsubaraHybridization(hybridization.axis, values)
-    raise InvalidProblemError(
-        "a DMFT loop works with hybridizations as curves, on the real or the imaginary axis; this "
-        "one is given as bath levels"
-    )
 
 
 def _count(orbitals: int) -> str:

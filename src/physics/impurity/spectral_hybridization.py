@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -42,6 +43,7 @@ class SpectralHybridization(Hybridization):
 
     grid: FrequencyGrid
     spectrum: np.ndarray
+    measure: ClassVar[str] = "KL"
 
     def __post_init__(self):
         spectrum = np.atleast_2d(np.array(self.spectrum))

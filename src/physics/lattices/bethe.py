@@ -11,12 +11,13 @@ import numpy as np
 from dmftnet import checks
 from dmftnet.errors import InvalidProblemError
 from dmftnet.physics.grids.real_axis import FrequencyGrid
+from dmftnet.physics.impurity.hybridization import Hybridization
 from dmftnet.physics.impurity.problem import ImpurityProblem
 from dmftnet.physics.impurity.protocol import ImpuritySolution
-from dmftnet.physics.lattices.protocol import lattice_argument
+from dmftnet.physics.lattices.protocol import LocalLattice, lattice_argument, same_kind
 
 
-class Bethe:
+class Bethe(LocalLattice):
     """Bethe lattice of infinite coordination: ``rho(e) = 2/(pi D^2) sqrt(D^2 - e^2)``.
 
     Parameters
@@ -26,7 +27,6 @@ class Bethe:
     """
 
     name = "bethe"
-    self_consistent = True
     particle_hole_symmetric = True
 
     def __init__(self, half_bandwidth: float = 1.0):
@@ -39,11 +39,15 @@ class Bethe:
         z, D = lattice_argument(grid, eps_d, sigma), self.half_bandwidth
         return 2 / (z + np.sqrt(z - D) * np.sqrt(z + D))
 
-    def hybridization(self, problem: ImpurityProblem, solution: ImpuritySolution) -> np.ndarray:
-        """``(D^2/4) A``, at self-consistency the same as through the self-energy."""
-        return self.half_bandwidth**2 / 4 * solution.spectrum()
+    def hybridization(self, problem: ImpurityProblem, solution: ImpuritySolution) -> Hybridization:
+        """``(D^2/4) G``, at self-consistency the same as through the self-energy."""
+        return same_kind(
+            problem.hybridization,
+            spectrum=lambda: self.half_bandwidth**2 / 4 * solution.spectrum(),
+            matsubara=lambda axis: self.half_bandwidth**2 / 4 * solution.matsubara_greens(axis),
+        )
 
-    def bare_hybridization(self, grid: FrequencyGrid) -> np.ndarray:
+    def bare_hybridization(self, grid: FrequencyGrid, site: int = 0) -> np.ndarray:
         reach = np.abs(grid.omega[[0, -1]]).min()
         if self.half_bandwidth > reach:
             raise InvalidProblemError(

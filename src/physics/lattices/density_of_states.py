@@ -20,16 +20,22 @@ from dmftnet import checks
 from dmftnet.errors import InvalidProblemError
 from dmftnet.physics.grids.curve_file import read_curve
 from dmftnet.physics.grids.real_axis import FrequencyGrid, cauchy_matrix
+from dmftnet.physics.impurity.hybridization import Hybridization, positive_part
 from dmftnet.physics.impurity.problem import ImpurityProblem
 from dmftnet.physics.impurity.protocol import ImpuritySolution
-from dmftnet.physics.lattices.protocol import lattice_argument
+from dmftnet.physics.lattices.protocol import (
+    LocalLattice,
+    lattice_argument,
+    same_kind,
+    site_argument,
+)
 
 _N_MOMENTS = 40  # 3^-40 = 8e-20: the moment series is exact to rounding for |z| > 3 R
 
 MAX_POINTS = 10_000  # of a lattice's own curve; some hundred are exact to 1e-4
 
 
-class DensityOfStates:
+class DensityOfStates(LocalLattice):
     """Any density of states, piecewise linear between the given points, zero outside.
 
     Parameters
@@ -52,8 +58,6 @@ class DensityOfStates:
     InvalidProblemError
         If the points do not increase or a value is negative or not finite.
     """
-
-    self_consistent = True
 
     def __init__(self, energies: np.ndarray, values: np.ndarray, name: str = "dos"):
         energies, values = _checked_density(energies, values, name)
@@ -150,21 +154,39 @@ class DensityOfStates:
     def local_greens(self, grid: FrequencyGrid, eps_d: np.ndarray, sigma: np.ndarray) -> np.ndarray:
         return self.resolvent(lattice_argument(grid, eps_d, sigma))[0]
 
-    def hybridization(self, problem: ImpurityProblem, solution: ImpuritySolution) -> np.ndarray:
-        """``-Im (z - 1/G_loc) / pi``; negative parts are clipped and their share is reported.
+    def hybridization(self, problem: ImpurityProblem, solution: ImpuritySolution) -> Hybridization:
+        """``z - 1/G_loc``; negative parts of a spectrum are clipped and their share is reported.
 
         The share goes to ``solution.diagnostics["clipped_hybridization"]``; it is rounding where
         the self-energy is causal.
         """
-        z = lattice_argument(problem.grid, problem.eps_d, solution.self_energy())
-        raw = -self.resolvent(z)[1].imag / np.pi
-        negative = problem.grid.integrate(np.maximum(-raw, 0.0)).sum()
-        solution.diagnostics["clipped_hybridization"] = float(
-            negative / problem.grid.integrate(np.abs(raw)).sum()
-        )
-        return np.maximum(raw, 0.0)
+        z = site_argument(problem, solution)
+        delta = self.resolvent(z)[1] if z.ndim == 2 else self._matrix_hybridization(z)
 
-    def bare_hybridization(self, grid: FrequencyGrid) -> np.ndarray:
+        def spectrum() -> np.ndarray:
+            kept, solution.diagnostics["clipped_hybridization"] = self._positive(problem, delta)
+            return kept
+
+        return same_kind(problem.hybridization, spectrum, matsubara=lambda axis: delta)
+
+    def _matrix_hybridization(self, z: np.ndarray) -> np.ndarray:
+        """Delta of a (n_orb, n_orb, n) argument, in its eigenbasis at each frequency."""
+        values, basis = np.linalg.eig(np.moveaxis(z, -1, 0))
+        delta = self.resolvent(values)[1]
+        return np.moveaxis((basis * delta[:, None, :]) @ np.linalg.inv(basis), 0, -1)
+
+    @staticmethod
+    def _positive(problem: ImpurityProblem, delta: np.ndarray) -> tuple[np.ndarray, float]:
+        """Spectrum of a retarded Delta, and the share of it that was clipped."""
+        if delta.ndim == 2:
+            raw = -delta.imag / np.pi
+        else:
+            raw = (delta.conj().swapaxes(0, 1) - delta) / (2j * np.pi)
+        kept = positive_part(raw)
+        total = problem.grid.integrate(np.abs(raw)).sum()
+        return kept, float(problem.grid.integrate(np.abs(kept - raw)).sum() / total)
+
+    def bare_hybridization(self, grid: FrequencyGrid, site: int = 0) -> np.ndarray:
         z = lattice_argument(grid, np.zeros(1), np.zeros((1, grid.n_w)))
         return np.maximum(-self.resolvent(z)[1].imag[0] / np.pi, 0.0)
 

@@ -6,12 +6,14 @@ import numpy as np
 
 from dmftnet.errors import InvalidProblemError
 from dmftnet.physics.grids.real_axis import FrequencyGrid
+from dmftnet.physics.impurity.hybridization import Hybridization
 from dmftnet.physics.impurity.problem import ImpurityProblem
 from dmftnet.physics.impurity.protocol import ImpuritySolution
 from dmftnet.physics.lattices.bethe import semicircle
+from dmftnet.physics.lattices.protocol import LocalLattice
 
 
-class Fixed:
+class Fixed(LocalLattice):
     """No lattice: the hybridization of the problem stays, one impurity solve is the whole loop."""
 
     name = "fixed"
@@ -23,10 +25,10 @@ class Fixed:
             "lattice 'fixed' has no local Green's function; choose bethe, square, cubic or dos"
         )
 
-    def hybridization(self, problem: ImpurityProblem, solution: ImpuritySolution) -> np.ndarray:
-        return np.asarray(problem.spectrum)
+    def hybridization(self, problem: ImpurityProblem, solution: ImpuritySolution) -> Hybridization:
+        return problem.hybridization
 
-    def bare_hybridization(self, grid: FrequencyGrid) -> np.ndarray:
+    def bare_hybridization(self, grid: FrequencyGrid, site: int = 0) -> np.ndarray:
         """The semicircle ``Delta = (D^2/4) G_semicircle`` with D = 1."""
         return semicircle(grid, 0.0, 1.0, 0.25)
 

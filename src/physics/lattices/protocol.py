@@ -1,21 +1,32 @@
 """What the DMFT loop asks of a lattice.
 
-A lattice enters DMFT through its density of states rho alone (one orbital, or degenerate ones):
+After each solve a lattice makes new hybridizations from the solutions of all its inequivalent
+sites. Where a site enters through a density of states rho alone (`LocalLattice`),
 
-``G_loc(w) = integral rho(e) / (z - e) de``, ``z = w - eps_d - Sigma(w)``, ``Delta = z - 1/G_loc``.
+``G_loc(z) = integral rho(e) / (z - eps - Sigma(z) - e) de``, ``Delta = z - eps - Sigma - 1/G_loc``,
+
+matrices in the orbitals where these mix; rho is the same for all of them. It is evaluated where the
+problem's hybridization lives: on the real axis, or at Matsubara frequencies.
 
 Energies are in units of the half-bandwidth D = 1 unless said otherwise; docs/physics, model.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+from dmftnet.errors import InvalidProblemError
+from dmftnet.physics.grids.matsubara import ImaginaryAxis
 from dmftnet.physics.grids.real_axis import FrequencyGrid
+from dmftnet.physics.impurity.hybridization import Hybridization
+from dmftnet.physics.impurity.matsubara_hybridization import MatsubaraHybridization
 from dmftnet.physics.impurity.problem import ImpurityProblem
 from dmftnet.physics.impurity.protocol import ImpuritySolution
+from dmftnet.physics.impurity.spectral_hybridization import SpectralHybridization
 
 _IMAG_FLOOR = 1e-12  # keeps a logarithm at a band edge finite and on its branch, in D
 
@@ -27,6 +38,8 @@ class Lattice(Protocol):
     Attributes
     ----------
     name : str
+    n_sites : int
+        Inequivalent sites, each with an impurity problem.
     self_consistent : bool
         False where the hybridization never changes, so that one solve is the whole loop.
     particle_hole_symmetric : bool
@@ -34,18 +47,47 @@ class Lattice(Protocol):
     """
 
     name: str
+    n_sites: int
     self_consistent: bool
     particle_hole_symmetric: bool
 
+    def update(
+        self, problems: Sequence[ImpurityProblem], solutions: Sequence[ImpuritySolution]
+    ) -> list[Hybridization]:
+        """New hybridizations of all sites, of the kind and on the axis of the problems'."""
+
+    def bare_hybridization(self, grid: FrequencyGrid, site: int = 0) -> np.ndarray:
+        """(n_w,) hybridization spectrum of the non-interacting lattice, levels at zero energy."""
+
+
+class LocalLattice(ABC):
+    """Sites that see the lattice through one density of states, each by itself.
+
+    Several sites in one loop are then independent lattices that are solved together.
+    """
+
+    n_sites = 1
+    self_consistent = True
+
+    def update(
+        self, problems: Sequence[ImpurityProblem], solutions: Sequence[ImpuritySolution]
+    ) -> list[Hybridization]:
+        """See `Lattice`."""
+        return [self.hybridization(p, s) for p, s in zip(problems, solutions, strict=True)]
+
+    @abstractmethod
+    def hybridization(self, problem: ImpurityProblem, solution: ImpuritySolution) -> Hybridization:
+        """That of one site after a solve."""
+
+    @abstractmethod
     def local_greens(self, grid: FrequencyGrid, eps_d: np.ndarray, sigma: np.ndarray) -> np.ndarray:
         """(n_orb, n_w) complex retarded ``G_loc`` of the self-energy ``sigma (n_orb, n_w)``."""
 
-    def hybridization(self, problem: ImpurityProblem, solution: ImpuritySolution) -> np.ndarray:
-        """(n_orb, n_w) new hybridization spectrum ``-Im Delta / pi >= 0`` after one solve."""
+    @abstractmethod
+    def bare_hybridization(self, grid: FrequencyGrid, site: int = 0) -> np.ndarray:
+        """See `Lattice`."""
 
-    def bare_hybridization(self, grid: FrequencyGrid) -> np.ndarray:
-        """(n_w,) hybridization spectrum of the non-interacting lattice, level at zero energy."""
-
+    @abstractmethod
     def density_of_states(self) -> tuple[np.ndarray, np.ndarray]:
         """(n_e,) energies in D and (n_e,) density of states in 1/D, linear between them."""
 
@@ -54,3 +96,57 @@ def lattice_argument(grid: FrequencyGrid, eps_d: np.ndarray, sigma: np.ndarray) 
     """``z = w - eps_d - Sigma`` on the upper side of the real axis, (n_orb, n_w) complex128."""
     z = grid.omega - np.atleast_1d(eps_d)[:, None] - sigma
     return z.real + 1j * np.maximum(z.imag, _IMAG_FLOOR)
+
+
+def site_argument(problem: ImpurityProblem, solution: ImpuritySolution) -> np.ndarray:
+    """``z - eps - Sigma(z)`` at the frequencies of the problem's hybridization, in D.
+
+    Returns
+    -------
+    (n_orb, n) or, where orbitals mix, (n_orb, n_orb, n) complex128
+    """
+
+    def real() -> np.ndarray:
+        sigma = solution.self_energy()
+        if sigma.ndim == 2:
+            return lattice_argument(problem.grid, problem.eps_d, sigma)
+        return _free(problem, problem.grid.omega + 1j * _IMAG_FLOOR, sigma)
+
+    def imaginary(axis: ImaginaryAxis) -> np.ndarray:
+        return _free(problem, 1j * axis.omega_n, solution.matsubara_self_energy(axis))
+
+    return on_axis(problem.hybridization, real, imaginary)
+
+
+def _free(problem: ImpurityProblem, z: np.ndarray, sigma: np.ndarray) -> np.ndarray:
+    if sigma.ndim == 2:
+        return z - problem.eps_d[:, None] - sigma
+    return z * np.eye(problem.n_orb)[:, :, None] - problem.one_body[:, :, None] - sigma
+
+
+def on_axis(
+    hybridization: Hybridization,
+    real: Callable[[], np.ndarray],
+    imaginary: Callable[[ImaginaryAxis], np.ndarray],
+) -> np.ndarray:
+    """Values where a hybridization lives: on the real axis, or at its Matsubara frequencies."""
+    if isinstance(hybridization, SpectralHybridization):
+        return real()
+    if isinstance(hybridization, MatsubaraHybridization):
+        return imaginary(hybridization.axis)
+    raise InvalidProblemError(
+        "a DMFT loop needs hybridizations as curves, on the real or the imaginary axis; this one "
+        "is given as bath levels"
+    )
+
+
+def same_kind(
+    hybridization: Hybridization,
+    spectrum: Callable[[], np.ndarray],
+    matsubara: Callable[[ImaginaryAxis], np.ndarray],
+) -> Hybridization:
+    """A hybridization of the same kind, of a new spectrum or of new values, whichever it needs."""
+    values = on_axis(hybridization, spectrum, matsubara)
+    if isinstance(hybridization, SpectralHybridization):
+        return SpectralHybridization(hybridization.grid, values)
+    return MatsubaraHybridization(hybridization.axis, values)
