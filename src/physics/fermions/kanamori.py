@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import permutations
+from math import comb
 
 import numpy as np
 import scipy.sparse as sp
@@ -23,6 +24,8 @@ Sector = tuple[int, int]
 """Electrons of spin up and down."""
 
 UP, DOWN = 0, 1
+
+MEAN_FIELD_STEPS = 60
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,10 +55,22 @@ class KanamoriCluster:
         n = self.n_sites
         return [(up, down) for up in range(n + 1) for down in range(up + 1)]
 
+    def mean_field_pairs(self) -> int:
+        """Doubly filled levels of the spin-symmetric Hartree mean field: where to begin."""
+        n, n_orb = self.n_sites, self.n_orb
+        repulsion = self.interaction.opposite_spins(n_orb) + self.interaction.parallel_spins(n_orb)
+        filled = np.full(n_orb, 0.5)
+        for _ in range(MEAN_FIELD_STEPS):
+            h = self.one_body.copy()
+            h[np.arange(n_orb), np.arange(n_orb)] += repulsion @ filled
+            levels, orbitals = np.linalg.eigh(h)
+            density = (np.abs(orbitals[:n_orb]) ** 2)[:, levels < 0].sum(axis=1)
+            filled = 0.5 * (filled + density)
+        return min(int((levels < 0).sum()), n)
+
     def dimension(self, sector: Sector) -> int:
         """Determinants of one sector."""
-        up, down = self.strings(sector)
-        return len(up) * len(down)
+        return comb(self.n_sites, sector[UP]) * comb(self.n_sites, sector[DOWN])
 
     def strings(self, sector: Sector) -> tuple[Strings, Strings]:
         """Strings of either spin."""

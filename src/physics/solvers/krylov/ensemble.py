@@ -9,6 +9,10 @@ ARPACK, as many as count; what it may miss, a second copy of a degenerate level,
 the complement of what was found. The weight of states that are not kept is estimated with a random
 vector of the complement (finite-temperature Lanczos) and told.
 
+A small cluster is searched through all its sectors. A large one is walked: from the mean field's
+sector to every neighbour (one electron more or less, one spin flipped) of a sector that counts,
+until all neighbours lie higher.
+
 Reference: J. Jaklic, P. Prelovsek, Phys. Rev. B 49, 5065 (1994).
 """
 
@@ -26,6 +30,15 @@ from dmftnet.physics.fermions.kanamori import KanamoriCluster, Sector
 
 DEGENERACY = 1e-9
 """States this close in energy, in D, share the ground state."""
+
+SCANNED = 60_000
+"""Determinants in all up to which every sector is looked at: eight sites and a bit."""
+
+MARGIN = 0.05
+"""Neighbours of a sector that lies this close to those that count, in D, are looked at too."""
+
+FIRST = 3
+"""States of a sector that are asked for at first; then as many again, as long as all count."""
 
 N_RANDOM = 60
 """Lanczos steps from a random vector; the lowest energies of the complement then converge."""
@@ -121,12 +134,17 @@ def ensemble(
         If ARPACK does not converge.
     """
     window = DEGENERACY if np.isinf(beta) else -np.log(smallest_weight) / beta
-    found: list[States] = []
+    found: dict[Sector, States] = {}
     lowest = np.inf
-    for sector in _in_order(cluster):
+    waiting = _first_sectors(cluster)
+    while waiting:
+        sector = waiting.pop(0)
         states = _lowest_states(cluster, sector, dense, lowest, window, max_states)
-        lowest = min(lowest, float(states.energies[0]))
-        found.append(states)
+        found[sector], lowest = states, min(lowest, float(states.energies[0]))
+        near = [s for s in found if found[s].energies[0] <= lowest + window + MARGIN]
+        beside = {other for s in near for other in _neighbours(cluster, s)}
+        waiting = [s for s in waiting if s not in beside] + sorted(beside - found.keys())
+    found = list(found.values())
     factors = [
         (s.energies < lowest + DEGENERACY).astype(float)
         if np.isinf(beta)
@@ -148,10 +166,22 @@ def ensemble(
     )
 
 
-def _in_order(cluster: KanamoriCluster) -> list[Sector]:
-    """Sectors near half filling and small spin first: they tell early what does not count."""
-    n = cluster.n_sites
-    return sorted(cluster.sectors(), key=lambda s: (abs(sum(s) - n) + s[0] - s[1], sum(s)))
+def _first_sectors(cluster: KanamoriCluster) -> list[Sector]:
+    """All of a small cluster, near half filling first: they tell early what does not count."""
+    sectors = cluster.sectors()
+    if sum(cluster.dimension(sector) for sector in sectors) <= SCANNED:
+        n = cluster.n_sites
+        return sorted(sectors, key=lambda s: (abs(sum(s) - n) + s[0] - s[1], sum(s)))
+    n = cluster.mean_field_pairs()
+    return [(n, n)]
+
+
+def _neighbours(cluster: KanamoriCluster, sector: Sector) -> list[Sector]:
+    """Sectors with one electron more or less, or one spin flipped; ``n_up >= n_dn``."""
+    up, down = sector
+    steps = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, -1), (-1, 1))
+    around = {tuple(sorted((up + a, down + b), reverse=True)) for a, b in steps}
+    return [s for s in around if 0 <= s[1] and s[0] <= cluster.n_sites]
 
 
 def _first(states: States, count: int) -> States:
@@ -171,7 +201,7 @@ def _lowest_states(
     H = cluster.hamiltonian(sector)
     n = H.shape[0]
     energies, vectors = np.empty(0), np.empty((n, 0), dtype=H.dtype)
-    count = 4
+    count = FIRST
     while n > dense and energies.size + count < n // 2:
         shift = 2 * abs(H).sum(axis=1).max()  # lifts what is known out of the way
         new_energies, new = _arpack(H, vectors, float(shift), count)
@@ -179,11 +209,11 @@ def _lowest_states(
         vectors = np.concatenate([vectors, new], axis=1)
         order = np.argsort(energies)
         energies, vectors = energies[order], vectors[:, order]
-        reference = min(lowest, energies[0])
+        highest = min(lowest, energies[0]) + window
         # the complement's lowest state lies above all that count: nothing was missed
-        if new_energies.min() > reference + window or energies.size >= max_states:
+        if new_energies.min() > highest or energies.size >= max_states:
             return States(sector, energies, vectors, False)
-        count = 2 * count
+        count = 1 if energies[-1] > highest else energies.size
     energies, vectors = np.linalg.eigh(H.toarray())
     return States(sector, energies, vectors, True)
 
