@@ -5,13 +5,15 @@ import pytest
 import torch
 
 from dmftnet.models.networks.guesses import MIRRORED, Guesses
-from dmftnet.models.networks.perturbation import ModifiedIPT, SecondOrderDiagram
+from dmftnet.models.networks.perturbation import MatrixDiagram, ModifiedIPT
 from dmftnet.physics.analysis.self_energy import dyson_spectrum
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.grids.rotation import smoothing_kernel
 from dmftnet.physics.impurity.problem import ImpurityProblem
 from dmftnet.physics.lattices.bethe import semicircle
-from dmftnet.physics.solvers.perturbative.ipt import IptSolver, second_order_diagram
+from dmftnet.physics.solvers.perturbative.diagram import SecondOrderDiagram
+from dmftnet.physics.solvers.perturbative.ipt import IptSolver
+from dmftnet.physics.solvers.perturbative.second_order import ImaginaryAxis
 
 GRID = {"w_min": 3e-3, "w_max": 6.0, "n_w": 160}
 RESOLUTION = (0.006, 0.06)
@@ -100,13 +102,27 @@ def test_batch_equals_single(guesses):
         torch.testing.assert_close(together[number], alone, rtol=1e-4, atol=1e-5)
 
 
-def test_diagram_equals_the_numpy_one():
+def test_diagram_by_matrices_is_that_by_fft():
+    """float32 on the one side; the FFT wraps nothing around on the other."""
     poles = torch.rand(3, GRID["n_w"], dtype=torch.float64, generator=torch.manual_seed(0))
     poles /= poles.sum(-1, keepdim=True)
-    result = SecondOrderDiagram(FREQUENCIES)(poles).numpy()
-    for row, weights in zip(result, poles.numpy(), strict=True):
-        expected = second_order_diagram(FREQUENCIES, weights, SecondOrderDiagram.STEP)
-        np.testing.assert_allclose(row, expected, rtol=1e-4, atol=1e-7)
+    result = MatrixDiagram(FREQUENCIES).weights(poles).numpy()
+    expected = SecondOrderDiagram(FREQUENCIES, MatrixDiagram.STEP).weights(poles.numpy())
+    np.testing.assert_allclose(result, expected, rtol=1e-4, atol=1e-7)
+
+
+def test_self_energies_are_the_same_in_numpy_and_torch():
+    """One implementation, two libraries: they differ by the float32 of the matrices."""
+    hybridization, params = batch()
+    sigma = ModifiedIPT(FREQUENCIES)(hybridization, params).numpy()
+    theory = ImaginaryAxis(FREQUENCIES, SecondOrderDiagram(FREQUENCIES, MatrixDiagram.STEP))
+    U, eps_d = params.numpy().T
+    problems = theory.problems(U, eps_d, hybridization.numpy())
+    even = np.array([PROBLEMS[name][1] == -PROBLEMS[name][0] / 2 for name in PROBLEMS])
+    even &= np.array([PROBLEMS[name][2] == 0 for name in PROBLEMS])
+    expected = theory.solve(problems, even).sigma
+    off = FREQUENCIES.integrate(np.abs(sigma - expected))
+    assert np.all(off <= 1e-4 * FREQUENCIES.integrate(np.abs(expected)))
 
 
 @pytest.mark.parametrize("name", PROBLEMS)
@@ -118,7 +134,7 @@ def test_self_energy_agrees_with_the_numpy_solver(name):
     assert sigma.imag.max() <= 0
     U, eps_d = PROBLEMS[name][:2]
     problem = ImpurityProblem(U, eps_d, FREQUENCIES, bath(name))
-    exact = IptSolver(step=SecondOrderDiagram.STEP).solve(problem).spectrum()[0]
+    exact = IptSolver(step=MatrixDiagram.STEP).solve(problem).spectrum()[0]
     A = dyson_spectrum(problem, sigma)[0]
     A /= FREQUENCIES.integrate(A)
     tolerance = 1e-3 if eps_d == -U / 2 else 4e-2
