@@ -1,4 +1,4 @@
-"""Second-order perturbation theory as the networks use it: in torch, with matrices, in fixed steps.
+"""Modified second-order perturbation theory as a guess: in torch, by matrices, in fixed steps.
 
 The theory is that of the solver ``ipt`` (`dmftnet.physics.solvers.perturbative.second_order`); here
 it is told to use torch and given what does for a guess: occupations on the imaginary axis, and the
@@ -11,42 +11,18 @@ where Sigma has a pole outside the bath.
 
 from __future__ import annotations
 
+import math
+from typing import ClassVar
+
 import numpy as np
 import torch
-from torch import nn
 
+from dmftnet.models.networks.constants import Constants
+from dmftnet.models.networks.guesses.guess import Guess, SelfEnergy
 from dmftnet.models.networks.symmetry import is_even
-from dmftnet.physics.analysis.self_energy import inverse_weights
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.solvers.perturbative.diagram import SecondOrderDiagram, diagram_matrices
 from dmftnet.physics.solvers.perturbative.second_order import ImaginaryAxis
-
-
-class Constants(nn.Module):
-    """A module of constant arrays, which follow from the config: not stored, never rounded."""
-
-    def constant(self, name: str, values) -> None:
-        self.register_buffer(name, torch.tensor(np.asarray(values)), persistent=False)
-
-    def _apply(self, fn, recurse: bool = True):
-        """Follows the model to its device, but stays in double precision."""
-        precise = dict(self._buffers)
-        super()._apply(fn, recurse)
-        for name, values in precise.items():
-            self._buffers[name] = values.to(self._buffers[name].device)
-        return self
-
-
-class Inverse(Constants):
-    """Pole weights of ``1/d`` on the points, differentiable; see `inverse_weights`."""
-
-    def __init__(self, grid: FrequencyGrid):
-        super().__init__()
-        self.constant("width", np.diff(grid.omega))
-
-    def forward(self, real: torch.Tensor, imag: torch.Tensor) -> torch.Tensor:
-        """(..., n_w) parts of d, ``Im d >= 0`` -> (..., n_w) weights ``-Im (1/d) dw / pi``."""
-        return inverse_weights(real, imag, self.width, precise=False, xp=torch)
 
 
 class MatrixDiagram(Constants, SecondOrderDiagram):
@@ -96,3 +72,18 @@ class ModifiedIPT(Constants, ImaginaryAxis):
 
     def take(self, values, index):
         return values.gather(-1, index)
+
+
+class SecondOrder(Guess):
+    """Exact at U = 0, to order U^2 and in the atomic limit."""
+
+    partners: ClassVar = {"ipt": "ipt"}
+    damped = True
+
+    def __init__(self, grid: FrequencyGrid, name: str = "ipt"):
+        super().__init__(grid, name)
+        self.theory = ModifiedIPT(grid)
+
+    def forward(self, hybridization: torch.Tensor, params: torch.Tensor) -> SelfEnergy:
+        sigma = self.theory(hybridization, params)
+        return SelfEnergy(sigma.real + params[:, 1:2], -sigma.imag / math.pi)
