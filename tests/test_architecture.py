@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SRC = ROOT / "src"
 CONF = ROOT / "conf"
 EVERYONE = {
+    "arrays",
     "checks",
     "errors",
     "moved",

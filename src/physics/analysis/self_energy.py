@@ -133,7 +133,7 @@ def inverse_weights(real, imag, width, precise: bool = True, xp: ModuleType = np
     d = real + 1j * xp.clip(imag, FLOOR, None)
     first = d[..., :-1]
     if precise:
-        integrals = _hat_integrals(d[..., 1:] / first - 1)
+        integrals = hat_integrals(d[..., 1:] / first - 1)
         falling, rising = ((part / first * width).imag for part in integrals)
     else:
         log, step = xp.log(d), d[..., 1:] - first
@@ -145,7 +145,7 @@ def inverse_weights(real, imag, width, precise: bool = True, xp: ModuleType = np
     return xp.clip(-weights, 0.0, None) / math.pi
 
 
-def _hat_integrals(u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def hat_integrals(u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """``integral_0^1 (1 - t) / (1 + u t) dt`` and ``integral_0^1 t / (1 + u t) dt``.
 
     By logarithms; by their power series where u is small and the logarithms would cancel, as they
