@@ -16,7 +16,7 @@ rank the true errors (section "calibration" of the report).
 
 Reference: B. Lakshminarayanan, A. Pritzel, C. Blundell, NeurIPS 30 (2017).
 Cost: M times a member in training, in use less: members of one architecture are one network
-(`dmftnet.models.shipping.stacking`).
+(`dmftnet.models.networks.stacking`).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from torch import nn
 from dmftnet.errors import DmftnetError
 from dmftnet.models.networks.heads import Head
 from dmftnet.models.networks.spectral_model import SpectralModel
-from dmftnet.models.shipping.stacking import alike, stacked
+from dmftnet.models.networks.stacking import alike, stacked
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 
 
