@@ -25,9 +25,9 @@ from dmftnet.data.datamodule import SpectralDataModule
 from dmftnet.errors import DmftnetError, StoreError
 from dmftnet.evaluation.evidence import choose_sharpening, cost, examine, interpolation
 from dmftnet.models.shipping.card import model_card
-from dmftnet.models.shipping.shipped import load_ensemble, save_shipped
+from dmftnet.models.shipping.shipped import save_shipped
 from dmftnet.models.solvers.applicability import TrainingDistance, calibration_report, choose_limits
-from dmftnet.models.training.checkpoint import read_record
+from dmftnet.models.training.checkpoint import load_ensemble, read_record
 from dmftnet.models.training.record import MAX_SHARPENING
 from dmftnet.models.training.scoring import hybridization_kl, kl_summary
 from dmftnet.provenance import provenance

@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from dmftnet.errors import DmftnetWarning
-from dmftnet.models.shipping.ensemble import Ensemble
+from dmftnet.models.networks.ensemble import Ensemble
 from dmftnet.models.solvers.network import NetworkSolver
 from dmftnet.physics.dmft.loop import DMFTLoop
 from dmftnet.physics.dmft.starts import one_orbital_problem

@@ -21,7 +21,7 @@ MOVED = {
         "models.crossattn": "models.networks.crossattn",
         "models.crossquery": "models.networks.crossquery",
         "models.encdec": "models.networks.encdec",
-        "models.ensemble": "models.shipping.ensemble",
+        "models.ensemble": "models.networks.ensemble",
         "models.film": "models.networks.film",
         "models.guarded_solver": "models.solvers.guarded",
         "models.heads": "models.networks.heads",
@@ -43,16 +43,19 @@ MOVED = {
 }
 """Modules, or classes where a module was split, by their old names: all that files name."""
 
+BETWEEN = {"dmftnet.models.shipping.ensemble": "dmftnet.models.networks.ensemble"}
+"""Names that checkpoints were given between two moves, and no recipe was."""
+
 FORMER = {new: old for old, new in MOVED.items()}
 
 
 def renamed(name: str) -> str:
     """Where what was called `name` is today; `name` itself if it never moved."""
-    return _replaced(name, MOVED)
+    return _replaced(name, MOVED | BETWEEN)
 
 
 def former(name: str) -> str:
-    """The inverse of `renamed`."""
+    """The inverse of `renamed`: the first name of all."""
     return _replaced(name, FORMER)
 
 

@@ -211,6 +211,7 @@ RULES = {
     "periodic": number("0", "-1", "0.5", "2", good=("0.25", "0.3")),
     "dropout": number("-0.1", "1", "2", good=("0", "0.3")),
     "model.guesses": Rule("flag"),
+    "guess_names": Rule("list", ("[]", "[ipt,abc]", "[ipt,lower]", "[ipt,ipt]"), ("[ipt]",)),
     "log_residual": Rule("flag"),
     "parameter_scale": number("-1", "1e300", good=("0", "2")),
     "gammas": Rule("list", ("[]", "[0]", "[-1]"), ("[1.0]",)),

@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SRC = ROOT / "src"
 CONF = ROOT / "conf"
 EVERYONE = {
+    "arrays",
     "checks",
     "errors",
     "moved",
@@ -28,6 +29,12 @@ ALLOWED = {
     "evaluation": {"evaluation", "models", "data", "physics", "report"},
     "callbacks": {"callbacks", "evaluation", "models", "data", "physics", "report"},
     "report": {"report", "physics"},
+}
+ROOMS_OF_MODELS = {
+    "networks": {"networks"},
+    "training": {"training", "networks"},
+    "solvers": {"solvers", "training", "networks"},
+    "shipping": {"shipping", "solvers", "training", "networks"},
 }
 ROOT_CONFIGS = sorted(path.stem for path in CONF.glob("*.yaml"))
 EXPERIMENTS = sorted(CONF.glob("experiment/*.yaml"))
@@ -96,6 +103,20 @@ def test_no_modules_import_each_other_in_a_circle():
         TopologicalSorter(graph).prepare()
     except CycleError as error:
         pytest.fail(" <- ".join(error.args[1]))
+
+
+@pytest.mark.parametrize("room", sorted(ROOMS_OF_MODELS))
+def test_rooms_of_models_follow_the_arrows(room):
+    for path in (SRC / "models" / room).rglob("*.py"):
+        names = (name.split(".") for name in imports_of_the_package(path))
+        rooms = {parts[2] for parts in names if parts[1:2] == ["models"] and len(parts) > 2}
+        wrong = rooms - ROOMS_OF_MODELS[room]
+        assert not wrong, f"{path.relative_to(ROOT)} imports {sorted(wrong)}"
+
+
+def test_every_room_of_models_has_its_arrows():
+    rooms = {path.parent.name for path in SRC.glob("models/*/__init__.py")}
+    assert rooms == ROOMS_OF_MODELS.keys()
 
 
 @pytest.mark.parametrize("name", sorted(EVERYONE))

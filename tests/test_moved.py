@@ -10,7 +10,7 @@ from hydra.utils import get_object
 
 import generate
 from dmftnet.data.generation import recipe_hash
-from dmftnet.moved import FORMER, MOVED, former, renamed, with_targets
+from dmftnet.moved import BETWEEN, FORMER, MOVED, former, renamed, with_targets
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -19,6 +19,12 @@ ROOT = Path(__file__).resolve().parents[1]
 def test_what_moved_is_where_the_table_says(old):
     assert get_object(MOVED[old])
     assert former(renamed(f"{old}.anything")) == f"{old}.anything"
+
+
+@pytest.mark.parametrize("name", sorted(BETWEEN))
+def test_a_name_from_between_two_moves_is_known(name):
+    assert renamed(f"{name}.Ensemble") == f"{BETWEEN[name]}.Ensemble"
+    assert get_object(BETWEEN[name]) and BETWEEN[name] in MOVED.values()
 
 
 def test_each_has_one_old_name():

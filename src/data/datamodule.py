@@ -1,20 +1,6 @@
 """The dataset as Lightning sees it: all samples in memory, batches cut from arrays.
 
-Batches are dicts of tensors (float32 unless said otherwise), B samples:
-
-==============  =====================  ====================================================
-key             shape                  meaning
-==============  =====================  ====================================================
-hybridization   (B, n_w)               input, ``-Im Delta / pi`` at the data's resolution, in D
-params          (B, 2)                 input, U and eps_d, in D
-spectrum        (B, n_w)               A(w, 0), for validation and test only, in 1/D
-bare            (B, n_w)               the same without the resolution's constant part
-rotated         (B, n_angle, n_w)      label, A(w, alpha), in 1/D
-derivative      (B, n_angle, n_w)      label, dA(w, alpha)/dalpha, in 1/D
-filling         (B,)                   exact, both spins
-trajectory      (B,) int64             id of the DMFT trajectory, unique over all files
-iteration       (B,) int64             number of the DMFT iteration
-==============  =====================  ====================================================
+Batches are dicts of tensors, those of `dmftnet.data.keys.Batch`.
 
 A dataset is one file or several: their samples are put together split by split, file after file.
 Splits are whole trajectories, as the files record them. Neighbouring trajectories still differ by
@@ -38,8 +24,8 @@ from lightning import LightningDataModule
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from dmftnet import checks
+from dmftnet.data.keys import SPLITS, Trajectories
 from dmftnet.data.labels import SpectralArrays, cached_labels, make_labels
-from dmftnet.data.plans.sampling import SPLITS
 from dmftnet.data.store import SpectralStore
 from dmftnet.errors import DmftnetError, SettingError, StoreError
 from dmftnet.physics.grids.real_axis import FrequencyGrid
@@ -247,7 +233,7 @@ class SpectralDataModule(LightningDataModule):
         for store in self.stores:
             arrays = make(store, self.grid, self.angles, self.resolution)
             parts.append(replace(arrays, trajectory=arrays.trajectory + first_id))
-            first_id += int(store.columns["trajectories/id"].max()) + 1
+            first_id += int(store.columns[Trajectories.ID].max()) + 1
         return tuple(parts)
 
     def arrays(self, split: str) -> SpectralArrays:

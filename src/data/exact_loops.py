@@ -2,28 +2,8 @@
 
 One HDF5 file (`dmftnet.data.jobfile`), schema ``dmftnet-references`` version 2, one row a loop.
 ``python generate.py dataset=bethe_reference solver=ras_fine`` makes it
-(`dmftnet.data.plans.exact_loops`), resumable like every file that script writes. Curves are on
-``grid/omega``.
-
-=========================  =========  ============================================================
-column                     type       meaning
-=========================  =========  ============================================================
-references/kind            i4         index into `KINDS`: an independent loop, a step of a path in
-                                      U, the end of a filling search
-references/series          i4         number of the series in the config
-references/lattice         str        name, see `LATTICES`
-references/U, eps_d        f8         in D
-references/start           i4         index into `dmftnet.data.plans.sampling.STARTS`; of a path:
-                                      the branch that it follows
-references/target          f8         filling that was searched for, else NaN
-references/converged       i4         0 also where the solution is neither metal nor insulator
-references/iterations      i4         of the (last) loop
-references/status          i4         index into `dmftnet.data.store.STATUS`
-references/filling, double_occupancy, A0, gap, kl_last   f8
-references/hybridization, spectrum     (n_w,) f4
-references/self_energy     (n_w,) c8
-references/reason          str        why the loop ended
-=========================  =========  ============================================================
+(`dmftnet.data.plans.exact_loops`), resumable like every file that script writes. Its arrays are
+those of `dmftnet.data.keys`, curves are on ``grid/omega``.
 """
 
 from __future__ import annotations
@@ -33,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
-from dmftnet.data.columns import Column, check_columns
 from dmftnet.data.jobfile import Columns, read_jobs
+from dmftnet.data.keys import KINDS, STARTS
+from dmftnet.data.keys import References as Keys
 from dmftnet.data.labels import network_spectrum
-from dmftnet.data.plans.sampling import STARTS
-from dmftnet.data.store import STATUS, grid_of
+from dmftnet.data.store import check_file, grid_of
 from dmftnet.errors import InvalidProblemError, StoreError
 from dmftnet.physics.analysis.quasiparticle import QuasiparticleWeight, quasiparticle_weight
 from dmftnet.physics.grids.real_axis import FrequencyGrid
@@ -48,9 +28,7 @@ from dmftnet.physics.lattices.protocol import Lattice
 
 SCHEMA = "dmftnet-references"
 VERSION = 2
-
-KINDS = ("point", "path", "filling")
-"""What a row is, by the integer code that files store."""
+REFERENCES = Keys.U.rpartition("/")[0]
 
 LATTICES = {
     "bethe": Bethe,
@@ -58,22 +36,6 @@ LATTICES = {
     "cubic": DensityOfStates.cubic,
 }
 """Lattices that a file can name."""
-
-COLUMNS = {
-    "kind": Column("integer", limits=(0, len(KINDS) - 1)),
-    "series": Column("integer"),
-    "lattice": Column("text"),
-    "start": Column("integer", limits=(0, 1)),
-    "target": Column("number", nan=True),
-    "converged": Column("integer", limits=(0, 1)),
-    "status": Column("integer", limits=(0, len(STATUS) - 1)),
-    "iterations": Column("integer"),
-    "hybridization": Column("number", ("n_w",)),
-    "spectrum": Column("number", ("n_w",)),
-    "self_energy": Column("complex", ("n_w",)),
-    **dict.fromkeys(("U", "eps_d", "filling", "double_occupancy", "A0", "gap"), Column("number")),
-}
-"""What is read of a file; see the module's table."""
 
 
 def lattice_named(name: str) -> Lattice:
@@ -181,15 +143,14 @@ class ReferenceStore:
                 f"file {path} comes from a run that was interrupted; run the same generate.py "
                 "command again to finish it"
             )
-        wanted = {f"references/{name}": column for name, column in COLUMNS.items()}
-        check_columns(path, columns, wanted, remedy)
-        for name in np.unique(columns["references/lattice"]):
+        check_file(path, SCHEMA, columns, remedy)
+        for name in np.unique(columns[Keys.LATTICE]):
             lattice_named(str(name))
         return cls(path, attributes, columns, grid_of(path, columns, remedy))
 
     def __getitem__(self, name: str) -> np.ndarray:
         """A column by its short name, (n, ...)."""
-        return self.columns[f"references/{name}"]
+        return self.columns[f"{REFERENCES}/{name}"]
 
     def __len__(self) -> int:
         return self["U"].size

@@ -32,14 +32,13 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from dmftnet import checks
+from dmftnet.arrays import check_arrays
 from dmftnet.data.columns import check_rows
+from dmftnet.data.keys import JOBS, OFFSETS, OMEGA, SCHEMAS, rows_of
 from dmftnet.errors import StoreError
 
 Columns = dict[str, np.ndarray]
 """Columns of one job, or of all jobs in the order of ids, by their name ``group/column``."""
-
-OFFSETS = {"samples/n_poles": "samples/pole_offsets"}
-"""Columns of counts, and the columns of offsets into the flat arrays that follow from them."""
 
 PACKED = 1100
 """Times that compressed columns may be larger than their file: gzip reaches 1032."""
@@ -60,11 +59,11 @@ def write_jobs(
         The same columns in each; columns of one group have equal row counts within a job.
     """
     ids = sorted(jobs)
-    columns: Columns = {"grid/omega": omega, "rows/id": np.array(ids, dtype=np.int64)}
+    columns: Columns = {OMEGA: omega, JOBS: np.array(ids, dtype=np.int64)}
     for name in jobs[ids[0]] if ids else ():
         columns[name] = np.concatenate([jobs[i][name] for i in ids])
         rows = np.array([len(jobs[i][name]) for i in ids], dtype=np.int64)
-        group_rows = columns.setdefault(f"rows/{name.split('/')[0]}", rows)
+        group_rows = columns.setdefault(rows_of(name.split("/")[0]), rows)
         if not np.array_equal(group_rows, rows):
             raise StoreError(f"column {name} has another number of rows than its group")
     for count, offsets in OFFSETS.items():
@@ -139,13 +138,13 @@ def _read_column(columns: Columns, name: str, node, limit: float = np.inf) -> No
 
 def split_jobs(columns: Columns) -> dict[int, Columns]:
     """The inverse of the concatenation: columns of each job by id."""
-    ids = columns["rows/id"]
+    ids = columns[JOBS]
     jobs: dict[int, Columns] = {int(i): {} for i in ids}
     for name, values in columns.items():
         group = name.split("/")[0]
         if group in ("rows", "grid") or name in OFFSETS.values():
             continue
-        ends = np.cumsum(columns[f"rows/{group}"])
+        ends = np.cumsum(columns[rows_of(group)])
         for i, part in zip(ids, np.split(values, ends[:-1]), strict=True):
             jobs[int(i)][name] = part
     return jobs
@@ -210,7 +209,23 @@ class JobJournal:
             self._write(complete=False)  # so that a file exists, and opens, from the start
 
     def add(self, job: int, columns: Columns) -> None:
-        """Make one finished job durable."""
+        """Make one finished job durable.
+
+        Raises
+        ------
+        StoreError
+            If its columns are not what the file's schema says; nothing is written then.
+        """
+        given = [key for key in SCHEMAS.get(self.attributes["schema"], ()) if key != OMEGA]
+        made_here = OFFSETS.values()
+        check_arrays(
+            f"job {job} of {self.path}",
+            columns,
+            [key for key in given if key not in made_here],
+            {"n_w": self.omega.size},
+            "mend the plan that made it",
+            strict=True,
+        )
         attributes = self.attributes | {"complete": False}
         write_jobs(self._shard(job), attributes, self.omega, {job: columns})
         self.jobs[job] = columns

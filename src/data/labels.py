@@ -40,6 +40,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from dmftnet.data.keys import LABELS
 from dmftnet.data.store import SpectralStore
 from dmftnet.errors import StoreError
 from dmftnet.physics.analysis.resolution import at_resolution, scaled_to
@@ -69,25 +70,10 @@ def sources() -> str:
 
 @dataclass(frozen=True, eq=False)
 class SpectralArrays:
-    """Inputs and labels of n samples on the network's grid, float32.
+    """Inputs and labels of n samples on the network's grid, as of `dmftnet.data.keys.Batch`.
 
-    Parameters
-    ----------
-    hybridization : (n, n_w)
-        ``-Im Delta / pi`` at the data's resolution, in D.
-    params : (n, 2)
-        U and eps_d, in D.
-    spectrum : (n, n_w)
-        A(w, 0), for validation and test only, in 1/D.
-    bare : (n, n_w)
-        The same without the constant part of the resolution, as solvers answer, see `BARE`.
-    rotated : (n, n_angle, n_w)
-        A(w, alpha), in 1/D.
-    derivative : (n, n_angle, n_w)
-        dA(w, alpha)/dalpha, in 1/D.
-    filling : (n,)
-        Exact, both spins.
-    trajectory, iteration : (n,) int64
+    `bare` is without the constant part of the resolution, see `BARE`; `rotated` and `derivative`
+    are labels at the finite angles.
     """
 
     hybridization: np.ndarray
@@ -249,18 +235,13 @@ def cached_labels(
 
 def _from_cache(file: Path, n: int, n_w: int, n_angle: int) -> SpectralArrays | None:
     """What the cache holds; None where it holds nothing, or what cannot be the labels."""
-    shapes = {
-        "params": (n, 2),
-        "rotated": (n, n_angle, n_w),
-        "derivative": (n, n_angle, n_w),
-        **dict.fromkeys(("hybridization", "spectrum", "bare"), (n, n_w)),
-        **dict.fromkeys(("filling", "trajectory", "iteration"), (n,)),
-    }
+    sizes = {"B": n, "n_w": n_w, "n_angle": n_angle}
     try:
         arrays = load_file(file)
     except Exception:  # of a damaged file safetensors raises almost anything
         return None
-    right = {name: array.shape for name, array in arrays.items()} == shapes
-    if not right or not all(np.isfinite(array).all() for array in arrays.values()):
+    if arrays.keys() != set(LABELS):
+        return None
+    if any(key.objection(arrays[key], sizes, strict=True) for key in LABELS):
         return None
     return SpectralArrays(**arrays)

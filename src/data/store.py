@@ -1,29 +1,7 @@
 """The spectral dataset: problems with their continuous hybridization, and poles, not labels.
 
-One HDF5 file (`dmftnet.data.jobfile`), schema ``dmftnet-spectra`` version 1:
-
-=========================  =========  ============================================================
-column                     type       meaning
-=========================  =========  ============================================================
-grid/omega                 (n_w,) f8  frequencies of all hybridizations, in D
-samples/trajectory         i4         id of the trajectory
-samples/iteration          i4         number of the DMFT iteration, from 0
-samples/U, eps_d           f8         in D
-samples/filling            f8         exact, both spins
-samples/double_occupancy   f8         exact
-samples/start              i4         index into `dmftnet.data.plans.sampling.STARTS`
-samples/broadening         (2,) f8    (eta, slope): Gaussian width eta + slope |E| in Sigma, in D
-samples/hybridization      (n_w,) f4  ``-Im Delta / pi``, in D
-samples/n_poles            i8         number of poles
-samples/pole_offsets       (n+1,) i8  sample s owns the poles offsets[s] .. offsets[s + 1]
-poles/energies             f4         in D; E > 0 addition, E < 0 removal
-poles/amplitudes           (2,) f4    (a_d, a_q), see below
-trajectories/id            i4         every trajectory that was run
-trajectories/split         i4         index into `dmftnet.data.plans.sampling.SPLITS`
-trajectories/status        i4         index into `STATUS`: why it ended
-trajectories/message       str        the solver's error where the status is "failed"
-trajectories/start, U, eps_d, mixing, n_samples
-=========================  =========  ============================================================
+One HDF5 file (`dmftnet.data.jobfile`), schema ``dmftnet-spectra`` version 1, its arrays those of
+`dmftnet.data.keys`.
 
 The weights of G = <<d; d+>>, F = <<q; d+>> and I = <<q; q+>> (``q = [d, H_int]``) are kept in
 factored form: a pole carries ``a_d^2`` in G, ``a_d a_q`` in F and ``a_q^2`` in I. Two numbers hold
@@ -40,9 +18,9 @@ from pathlib import Path
 import numpy as np
 
 from dmftnet import checks
-from dmftnet.data.columns import Column, check_columns
+from dmftnet.arrays import check_arrays
 from dmftnet.data.jobfile import Columns, read_jobs
-from dmftnet.data.plans.sampling import SPLITS, STARTS
+from dmftnet.data.keys import OMEGA, SCHEMAS, SPLITS, Poles, Samples, Trajectories
 from dmftnet.errors import InvalidProblemError, StoreError
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.pole_solutions import PoleSolution
@@ -51,32 +29,7 @@ from dmftnet.physics.impurity.problem import ImpurityProblem
 
 SCHEMA = "dmftnet-spectra"
 VERSION = 1
-
-STATUS = ("finished", "norm", "sector", "filling", "failed")
-"""Why a trajectory ended: all its iterations; or the next solve was dropped because the norm was
-off by more than 2 %, the particle sector was not the ground state's, the filling of the ground
-state and of the poles disagreed, or the solver raised an error."""
-
-COLUMNS = {
-    "samples/trajectory": Column("integer"),
-    "samples/iteration": Column("integer"),
-    "samples/U": Column("number"),
-    "samples/eps_d": Column("number"),
-    "samples/filling": Column("number"),
-    "samples/double_occupancy": Column("number"),
-    "samples/start": Column("integer", limits=(0, len(STARTS) - 1)),
-    "samples/broadening": Column("number", (2,)),
-    "samples/hybridization": Column("number", ("n_w",)),
-    "samples/n_poles": Column("integer"),
-    "samples/pole_offsets": Column("integer"),
-    "poles/energies": Column("number"),
-    "poles/amplitudes": Column("number", (2,)),
-    "trajectories/id": Column("integer"),
-    "trajectories/split": Column("integer", limits=(0, len(SPLITS) - 1)),
-    "trajectories/status": Column("integer", limits=(0, len(STATUS) - 1)),
-    "trajectories/n_samples": Column("integer"),
-}
-"""What is read of a file; see the module's table."""
+SAMPLES = Samples.U.rpartition("/")[0]
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +42,7 @@ class SpectralStore:
     attributes : dict
         Schema, recipe hash, config and provenance.
     columns : dict of str to array
-        See the module's table.
+        By the keys of `dmftnet.data.keys`.
     grid : FrequencyGrid
         Of all hybridizations.
     """
@@ -116,17 +69,17 @@ class SpectralStore:
                 f"file {path} holds {attributes['n_jobs']} trajectories of a generation that was "
                 "interrupted; run the same generate.py command again to finish it"
             )
-        if "samples/U" not in columns:
+        if Samples.U not in columns:
             raise StoreError(f"file {path} holds no sample yet; {remedy}")
-        check_columns(path, columns, COLUMNS, remedy)
-        orphans = np.setdiff1d(columns["samples/trajectory"], columns["trajectories/id"])
-        if orphans.size or columns["samples/n_poles"].sum() != len(columns["poles/energies"]):
+        check_file(path, SCHEMA, columns, remedy)
+        orphans = np.setdiff1d(columns[Samples.TRAJECTORY], columns[Trajectories.ID])
+        if orphans.size or columns[Samples.N_POLES].sum() != len(columns[Poles.ENERGIES]):
             raise StoreError(f"file {path}: samples, poles and trajectories disagree; {remedy}")
         return cls(path, attributes, columns, grid_of(path, columns, remedy))
 
     def __getitem__(self, name: str) -> np.ndarray:
         """A column of the samples by its short name."""
-        return self.columns[f"samples/{name}"]
+        return self.columns[f"{SAMPLES}/{name}"]
 
     def __len__(self) -> int:
         """Number of samples."""
@@ -141,7 +94,7 @@ class SpectralStore:
     @cached_property
     def splits(self) -> np.ndarray:
         """(n,) int split code of each sample, that of its trajectory."""
-        ids, codes = self.columns["trajectories/id"], self.columns["trajectories/split"]
+        ids, codes = self.columns[Trajectories.ID], self.columns[Trajectories.SPLIT]
         order = np.argsort(ids)
         return codes[order][np.searchsorted(ids[order], self["trajectory"])]
 
@@ -155,7 +108,7 @@ class SpectralStore:
         """Poles and amplitudes of one sample."""
         start, stop = self["pole_offsets"][sample : sample + 2]
         return ResponsePoles(
-            self.columns["poles/energies"][start:stop], self.columns["poles/amplitudes"][start:stop]
+            self.columns[Poles.ENERGIES][start:stop], self.columns[Poles.AMPLITUDES][start:stop]
         )
 
     def problem(self, sample: int) -> ImpurityProblem:
@@ -178,6 +131,17 @@ class SpectralStore:
         )
 
 
+def check_file(path: Path, schema: str, columns: Columns, remedy: str) -> None:
+    """Raise unless a file's columns are those of its schema.
+
+    Raises
+    ------
+    StoreError
+    """
+    sizes = {"n_w": columns[OMEGA].size}
+    check_arrays(f"file {path}", columns, SCHEMAS[schema], sizes, remedy)
+
+
 def grid_of(path: Path, columns: Columns, remedy: str) -> FrequencyGrid:
     """The grid of a file's curves.
 
@@ -187,6 +151,6 @@ def grid_of(path: Path, columns: Columns, remedy: str) -> FrequencyGrid:
         If its frequencies are none.
     """
     try:
-        return FrequencyGrid(columns["grid/omega"])
+        return FrequencyGrid(columns[OMEGA])
     except InvalidProblemError as error:
         raise StoreError(f"file {path}: {error}; {remedy}") from error

@@ -13,8 +13,8 @@ import numpy as np
 
 from dmftnet.data.labels import SpectralArrays
 from dmftnet.evaluation.stability import rank_correlation
+from dmftnet.models.networks.ensemble import Ensemble, disagreement
 from dmftnet.models.networks.spectral_model import SpectralModel
-from dmftnet.models.shipping.ensemble import Ensemble, disagreement
 from dmftnet.models.training.scoring import evaluating, predict_members
 
 LEFT_OUT = 0.2

@@ -28,8 +28,8 @@ from dmftnet.data.datamodule import BLOCKS, SpectralDataModule
 from dmftnet.data.labels import SpectralArrays
 from dmftnet.evaluation.closure import LoopSettings, close_loops
 from dmftnet.evaluation.exact_loops import load_references
+from dmftnet.models.networks.ensemble import disagreement
 from dmftnet.models.networks.spectral_model import SpectralModel
-from dmftnet.models.shipping.ensemble import disagreement
 from dmftnet.models.solvers.applicability import TrainingDistance
 from dmftnet.models.solvers.network import NetworkSolver
 from dmftnet.models.training.scoring import answers, kl_summary, predict_members

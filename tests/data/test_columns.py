@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import toy_files
 
-from dmftnet.data.columns import Column
+from dmftnet.arrays import ArrayKey
 from dmftnet.data.exact_loops import ReferenceStore
 from dmftnet.data.jobfile import JobJournal
 from dmftnet.data.labels import cached_labels
@@ -104,8 +104,9 @@ def test_a_column_that_claims_more_than_its_file_can_hold_is_not_read(dataset, t
 
 def test_missing_numbers_are_allowed_where_a_column_says_so():
     values = np.array([1.0, np.nan])
-    assert Column("number").objection(values, 3) == "holds a value that is not finite"
-    assert Column("number", nan=True).objection(values, 3) == ""
+    key = ArrayKey("x", "f8", ("n",), "D", "a number")
+    assert key.objection(values, {}) == "holds a value that is not finite"
+    assert ArrayKey("x", "f8", ("n",), "D", "one or none", nan=True).objection(values, {}) == ""
 
 
 def test_a_run_without_a_job_leaves_no_file(tmp_path):

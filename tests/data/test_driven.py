@@ -7,9 +7,10 @@ import pytest
 from toy_dataset import make_file
 from toy_solver import ToySolver
 
+from dmftnet.data.keys import STATUS
 from dmftnet.data.plans.driven import DrivenPlan
 from dmftnet.data.plans.sampling import TrajectorySampler
-from dmftnet.data.store import STATUS, SpectralStore
+from dmftnet.data.store import SpectralStore
 from dmftnet.errors import DmftnetError
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.protocol import Solver

@@ -13,9 +13,10 @@ from dmftnet.config import instantiate
 from dmftnet.data import executors
 from dmftnet.data.generation import recipe_hash
 from dmftnet.data.jobfile import content_hash
+from dmftnet.data.keys import STATUS
 from dmftnet.data.plans.sampling import SPLITS, TrajectorySampler
 from dmftnet.data.plans.trajectories import TrajectoryPlan
-from dmftnet.data.store import STATUS, SpectralStore
+from dmftnet.data.store import SpectralStore
 from dmftnet.errors import DmftnetError, StoreError
 from dmftnet.physics.impurity.solutions import CurveSolution
 

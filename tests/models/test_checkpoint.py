@@ -9,6 +9,7 @@ import yaml
 from synthetic import ANGLES, GRID, RESOLUTION, SyntheticDataModule, make_arrays
 
 from dmftnet.errors import DmftnetError, StoreError
+from dmftnet.models.networks.guesses.composed import GUESS_NAMES
 from dmftnet.models.training.baselines import Baseline
 from dmftnet.models.training.checkpoint import build_model, describe_data, load_model, save_model
 
@@ -123,7 +124,8 @@ def test_a_record_from_before_classes_moved(tmp_path):
     record["head"]["_target_"] = record["head"]["_target_"].replace("networks.", "")
     path.write_text(yaml.safe_dump(record))
     loaded = load_model(tmp_path)
-    assert loaded.record["model"] == {"guesses": True, **today.record["model"]}
+    then = {"guesses": True, "guess_names": list(GUESS_NAMES)}
+    assert loaded.record["model"] == {**then, **today.record["model"]}
     assert loaded.record["head"] == today.record["head"]
     data = make_arrays(4, 2)
     h, p = torch.tensor(data.hybridization), torch.tensor(data.params)

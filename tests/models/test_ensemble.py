@@ -10,11 +10,11 @@ from synthetic import make_arrays
 from toy_files import ANGLES, GRID, HEAD, NET, RESOLUTION, make_checkpoint, make_model
 
 from dmftnet.errors import DmftnetError, StoreError
-from dmftnet.models.shipping.ensemble import Ensemble
-from dmftnet.models.shipping.shipped import load_ensemble, save_shipped
+from dmftnet.models.networks.ensemble import Ensemble
+from dmftnet.models.shipping.shipped import save_shipped
 from dmftnet.models.solvers.applicability import TrainingDistance
 from dmftnet.models.solvers.network import NetworkSolver
-from dmftnet.models.training.checkpoint import build_model, load_model, read_record
+from dmftnet.models.training.checkpoint import build_model, load_ensemble, load_model, read_record
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 
 FREQUENCIES = FrequencyGrid.geometric(**GRID)

@@ -10,7 +10,7 @@ from toy_solver import ToySolver
 
 from dmftnet.data.plans.collected import read_collected
 from dmftnet.errors import DmftnetError, DmftnetWarning
-from dmftnet.models.shipping.ensemble import Ensemble
+from dmftnet.models.networks.ensemble import Ensemble
 from dmftnet.models.solvers.applicability import Applicability, TrainingDistance
 from dmftnet.models.solvers.guarded import GuardedSolver
 from dmftnet.models.solvers.network import NetworkSolver

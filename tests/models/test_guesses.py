@@ -4,14 +4,20 @@ import numpy as np
 import pytest
 import torch
 
-from dmftnet.models.networks.guesses import MIRRORED, Guesses
-from dmftnet.models.networks.perturbation import ModifiedIPT, SecondOrderDiagram
+from dmftnet.errors import DmftnetError, SettingError
+from dmftnet.models.networks.film import Film
+from dmftnet.models.networks.guesses.composed import GUESS_NAMES, Guesses, known_guesses
+from dmftnet.models.networks.guesses.guess import Guess, SelfEnergy
+from dmftnet.models.networks.guesses.ipt import MatrixDiagram, ModifiedIPT
+from dmftnet.models.networks.heads import RotatedHead
 from dmftnet.physics.analysis.self_energy import dyson_spectrum
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.grids.rotation import smoothing_kernel
 from dmftnet.physics.impurity.problem import ImpurityProblem
 from dmftnet.physics.lattices.bethe import semicircle
-from dmftnet.physics.solvers.perturbative.ipt import IptSolver, second_order_diagram
+from dmftnet.physics.solvers.perturbative.diagram import SecondOrderDiagram
+from dmftnet.physics.solvers.perturbative.ipt import IptSolver
+from dmftnet.physics.solvers.perturbative.second_order import ImaginaryAxis
 
 GRID = {"w_min": 3e-3, "w_max": 6.0, "n_w": 160}
 RESOLUTION = (0.006, 0.06)
@@ -45,13 +51,13 @@ def batch(names=tuple(PROBLEMS), dtype=torch.float64):
 def test_shape_norm_sign_and_precision(guesses):
     hybridization, params = batch(dtype=torch.float32)
     channels = guesses(hybridization, params)
-    assert channels.shape == (len(PROBLEMS), Guesses.n_channels, GRID["n_w"])
+    assert channels.shape == (len(PROBLEMS), guesses.n_rows, GRID["n_w"])
     assert channels.dtype == torch.float32 and torch.all(channels[:, :-1] >= 0)
-    A = channels[:, : len(Guesses.names)]
+    A = channels[:, : guesses.n_spectra]
     weights = torch.tensor(FREQUENCIES.weights, dtype=torch.float32)
     torch.testing.assert_close(A @ weights, torch.ones(A.shape[:2]), rtol=1e-5, atol=1e-5)
     features = guesses.features(hybridization, channels)
-    assert features.shape == (len(PROBLEMS), GRID["n_w"], Guesses.n_channels)
+    assert features.shape == (len(PROBLEMS), GRID["n_w"], guesses.n_rows)
     assert features.dtype == torch.float32 and features.abs().max() < 3
 
 
@@ -61,7 +67,7 @@ def test_without_interaction_all_but_the_hybridization_are_exact(guesses):
     exact = dyson_spectrum(problem, np.zeros((1, FREQUENCIES.n_w), complex))[0]
     exact = smoothing_kernel(FREQUENCIES, *RESOLUTION) @ exact
     exact /= FREQUENCIES.integrate(exact)
-    for number, name in enumerate(Guesses.names):
+    for number, name in enumerate(guesses.names):
         if name != "hybridization":
             np.testing.assert_allclose(A[number], exact, rtol=1e-9, atol=1e-12)
 
@@ -70,10 +76,11 @@ def test_mirror_image(guesses):
     hybridization, params = batch()
     U, eps_d = params.T
     images = guesses(hybridization.flip(-1), torch.stack([U, -U - eps_d], dim=1))
-    expected = Guesses.mirrored(guesses(hybridization, params))
+    expected = guesses.mirrored(guesses(hybridization, params))
     # the sums of a product run in another order: float32 in the diagram
     torch.testing.assert_close(images, expected, rtol=1e-4, atol=1e-5)
-    assert [Guesses.names[i] for i in MIRRORED[2:5]] == ["upper", "middle", "lower"]
+    partners = [guesses.names[i] for i in guesses.image_of]
+    assert partners == ["ipt", "hybridization", "upper", "middle", "lower"]
 
 
 def test_corrected_self_energy(guesses):
@@ -100,13 +107,27 @@ def test_batch_equals_single(guesses):
         torch.testing.assert_close(together[number], alone, rtol=1e-4, atol=1e-5)
 
 
-def test_diagram_equals_the_numpy_one():
+def test_diagram_by_matrices_is_that_by_fft():
+    """float32 on the one side; the FFT wraps nothing around on the other."""
     poles = torch.rand(3, GRID["n_w"], dtype=torch.float64, generator=torch.manual_seed(0))
     poles /= poles.sum(-1, keepdim=True)
-    result = SecondOrderDiagram(FREQUENCIES)(poles).numpy()
-    for row, weights in zip(result, poles.numpy(), strict=True):
-        expected = second_order_diagram(FREQUENCIES, weights, SecondOrderDiagram.STEP)
-        np.testing.assert_allclose(row, expected, rtol=1e-4, atol=1e-7)
+    result = MatrixDiagram(FREQUENCIES).weights(poles).numpy()
+    expected = SecondOrderDiagram(FREQUENCIES, MatrixDiagram.STEP).weights(poles.numpy())
+    np.testing.assert_allclose(result, expected, rtol=1e-4, atol=1e-7)
+
+
+def test_self_energies_are_the_same_in_numpy_and_torch():
+    """One implementation, two libraries: they differ by the float32 of the matrices."""
+    hybridization, params = batch()
+    sigma = ModifiedIPT(FREQUENCIES)(hybridization, params).numpy()
+    theory = ImaginaryAxis(FREQUENCIES, SecondOrderDiagram(FREQUENCIES, MatrixDiagram.STEP))
+    U, eps_d = params.numpy().T
+    problems = theory.problems(U, eps_d, hybridization.numpy())
+    even = np.array([PROBLEMS[name][1] == -PROBLEMS[name][0] / 2 for name in PROBLEMS])
+    even &= np.array([PROBLEMS[name][2] == 0 for name in PROBLEMS])
+    expected = theory.solve(problems, even).sigma
+    off = FREQUENCIES.integrate(np.abs(sigma - expected))
+    assert np.all(off <= 1e-4 * FREQUENCIES.integrate(np.abs(expected)))
 
 
 @pytest.mark.parametrize("name", PROBLEMS)
@@ -118,7 +139,7 @@ def test_self_energy_agrees_with_the_numpy_solver(name):
     assert sigma.imag.max() <= 0
     U, eps_d = PROBLEMS[name][:2]
     problem = ImpurityProblem.on_grid(U, eps_d, FREQUENCIES, bath(name))
-    exact = IptSolver(step=SecondOrderDiagram.STEP).solve(problem).spectrum()[0]
+    exact = IptSolver(step=MatrixDiagram.STEP).solve(problem).spectrum()[0]
     A = dyson_spectrum(problem, sigma)[0]
     A /= FREQUENCIES.integrate(A)
     tolerance = 1e-3 if eps_d == -U / 2 else 4e-2
@@ -147,5 +168,87 @@ def test_no_weight_of_the_self_energy_falls_between_points(U, shift, n):
 
 def test_follows_the_model_but_stays_precise(guesses):
     float32 = Guesses(GRID, RESOLUTION).to(torch.float32)
-    assert float32.ipt.omega.dtype == torch.float64 and not float32.state_dict()
+    assert float32.members[0].theory.omega.dtype == torch.float64 and not float32.state_dict()
     torch.testing.assert_close(float32(*batch()), guesses(*batch()))
+
+
+@pytest.mark.parametrize(
+    "names", [("ipt",), ("upper", "ipt", "lower"), ("hybridization", "middle")]
+)
+def test_any_choice_is_rows_of_the_whole(guesses, names):
+    hybridization, params = batch()
+    whole, some = guesses(hybridization, params), Guesses(GRID, RESOLUTION, names)
+    rows = [guesses.names.index(name) for name in names]
+    rows += [-2, -1] if "ipt" in names else []
+    channels = some(hybridization, params)
+    torch.testing.assert_close(channels, whole[:, rows], rtol=1e-6, atol=1e-9)
+    assert channels.shape[1] == some.n_rows
+    images = guesses.mirrored(whole)[:, rows]
+    torch.testing.assert_close(some.mirrored(channels), images, rtol=1e-6, atol=1e-9)
+    features = some.features(hybridization, channels)
+    torch.testing.assert_close(features, guesses.features(hybridization, whole)[..., rows])
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        ((), "give a list of"), ("ipt", "give a list of"), (("ipt", "nca"), "'nca' is unknown"),
+        (("ipt", "lower"), "mirror image upper"), (("ipt", "ipt"), "give each once"),
+    ],
+)  # fmt: skip
+def test_names_that_make_no_guesses(names, words):
+    with pytest.raises(SettingError, match=words):
+        Guesses(GRID, RESOLUTION, names)
+
+
+def test_a_correction_needs_a_self_energy():
+    with pytest.raises(SettingError, match="self-energy to correct"):
+        Film(GRID, RESOLUTION, guess_names=["hybridization"])
+    assert Film(GRID, RESOLUTION, guess_names=["hybridization"], log_residual=False)
+
+
+def test_the_guesses_in_the_folder_are_found():
+    assert set(known_guesses()) >= set(GUESS_NAMES)
+    for name, kind in known_guesses().items():
+        partner = kind.partners[name]
+        assert known_guesses()[partner].partners[partner] == name
+
+
+class Atom(Guess):
+    """Two levels of the isolated site, as broad as the bath makes them."""
+
+    partners = {"filled": "empty", "empty": "filled"}  # noqa: RUF012
+    score = 0.5
+
+    def forward(self, hybridization, params):
+        below = params[:, 1:2] if self.name == "empty" else params.sum(-1, keepdim=True)
+        return SelfEnergy(below.expand_as(hybridization), 0.1 * hybridization)
+
+
+def test_a_new_guess_is_one_class(monkeypatch):
+    """Known by its names, it is a feature, is mixed, and keeps the model symmetric."""
+    known = known_guesses() | dict.fromkeys(("filled", "empty"), Atom)
+    monkeypatch.setattr("dmftnet.models.networks.guesses.composed.known_guesses", lambda: known)
+    net = Film(GRID, RESOLUTION, guess_names=["filled", "ipt", "empty"], width=16)
+    model = RotatedHead(net, GRID, [0.1]).eval()
+    assert net.n_outputs == 8 and net.first_outputs[3:] == (2.0, 0.5, 0.0, 0.5, -3.0)
+    hybridization, params = batch(dtype=torch.float32)
+    with torch.inference_mode():
+        A = model.real_axis(hybridization, params)
+        images = model.real_axis(hybridization.flip(-1), model_mirror(params))
+    torch.testing.assert_close(A.flip(-1), images, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(A @ model.weights, torch.ones(len(A)))
+
+
+def model_mirror(params):
+    U, eps_d = params.T
+    return torch.stack([U, -U - eps_d], dim=1)
+
+
+def test_models_without_guesses_say_so(guesses):
+    model = RotatedHead(
+        Film(GRID, RESOLUTION, guesses=False, log_residual=False), GRID, [0.1]
+    ).eval()
+    assert model.guesses(*batch()) is None
+    with pytest.raises(DmftnetError, match="has no guesses"):
+        model.mirrored_guesses(torch.zeros(1, 7, GRID["n_w"]))

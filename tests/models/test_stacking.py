@@ -5,8 +5,8 @@ import torch
 from synthetic import ANGLES, GRID, RESOLUTION, make_arrays
 from toy_networks import HEADS, NETWORKS
 
-from dmftnet.models.shipping.ensemble import Ensemble
-from dmftnet.models.shipping.stacking import alike
+from dmftnet.models.networks.ensemble import Ensemble
+from dmftnet.models.networks.stacking import alike
 from dmftnet.models.training.checkpoint import build_model
 
 

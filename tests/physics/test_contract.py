@@ -12,7 +12,7 @@ from physics.properties import assert_causal, assert_particle_hole, assert_sum_r
 from synthetic import ANGLES, RESOLUTION
 
 from dmftnet.errors import InvalidProblemError
-from dmftnet.models.shipping.ensemble import Ensemble
+from dmftnet.models.networks.ensemble import Ensemble
 from dmftnet.models.solvers.applicability import Applicability
 from dmftnet.models.solvers.guarded import GuardedSolver
 from dmftnet.models.solvers.network import NetworkSolver

@@ -7,7 +7,9 @@ from dmftnet.errors import InvalidProblemError
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.problem import ImpurityProblem
 from dmftnet.physics.lattices.bethe import semicircle
-from dmftnet.physics.solvers.perturbative.ipt import IptSolver, second_order_diagram
+from dmftnet.physics.solvers.perturbative.diagram import SecondOrderDiagram
+from dmftnet.physics.solvers.perturbative.ipt import IptSolver
+from dmftnet.physics.solvers.perturbative.second_order import RealAxis
 
 GRID = FrequencyGrid.geometric(5e-3, 8.0, 200)
 
@@ -36,10 +38,10 @@ def problem(U, eps_d, centre=0.0, weight=0.25, grid=GRID):
 @pytest.mark.parametrize("step", [1e-2, 2e-3])
 def test_diagram_is_the_triple_sum(step):
     """The error of sharing poles between points of a uniform grid falls with its step squared."""
-    grid = FrequencyGrid.geometric(0.02, 6.0, 60)
-    weights = np.random.default_rng(0).random(60)
+    grid = FrequencyGrid(FrequencyGrid.geometric(0.02, 6.0, 60).omega[:-7])  # not symmetric
+    weights = np.random.default_rng(0).random(grid.n_w)
     weights /= weights.sum()
-    result = second_order_diagram(grid, weights, step)
+    result = SecondOrderDiagram(grid, step).weights(weights[None])[0]
     difference = np.abs(result - triple_sum(grid.omega, weights)).sum()
     assert difference < 20 * step**2
     n = weights[grid.omega < 0].sum()
@@ -98,6 +100,26 @@ def test_near_numerical_renormalisation_group():
 def test_bad_arguments(options, message):
     with pytest.raises(InvalidProblemError, match=message):
         IptSolver(**options)
+
+
+def test_a_batch_is_its_problems_one_by_one():
+    """Half filled, doped, without interaction, with a reference beyond reach: to the tolerance."""
+    theory = RealAxis(GRID, SecondOrderDiagram(GRID, 1e-2), 1e-8)
+    cases = [(2.0, -1.0), (2.0, -0.5), (0.0, 0.3), (3.0, -1.2), (1.0, 9.0)]
+    bath = np.repeat(semicircle(GRID, 0.0, 1.0, 0.25)[None], len(cases), axis=0)
+    batch = theory.problems(*np.array(cases).T, bath)
+    even = np.array([True, False, False, False, False])
+    together = theory.solve(batch, even)
+    for i in range(len(cases)):
+        alone = theory.solve(batch.select([i]), even[[i]])
+        np.testing.assert_allclose(alone.sigma[0], together.sigma[i], rtol=1e-6, atol=1e-6)
+        assert alone.n[0] == pytest.approx(together.n[i], abs=1e-7)
+
+
+def test_without_interaction_the_reference_is_the_problem_itself():
+    solution = IptSolver().solve(problem(0.0, 0.3))
+    assert not solution.self_energy().any() and solution.diagnostics["warning"] == ""
+    assert solution.diagnostics["reference_level"] == 0.3
 
 
 def test_a_grid_with_a_point_at_zero_is_refused():

@@ -13,7 +13,7 @@ from toy_files import ANGLES, GRID, RESOLUTION, make_checkpoint, make_dataset, m
 from dmftnet.data.datamodule import SpectralDataModule
 from dmftnet.data.plans.collected import read_collected
 from dmftnet.data.store import SpectralStore
-from dmftnet.models.shipping.ensemble import Ensemble
+from dmftnet.models.networks.ensemble import Ensemble
 from dmftnet.models.solvers.network import NetworkSolver
 from dmftnet.models.training.checkpoint import describe_data
 

@@ -2,22 +2,7 @@
 
 `ProblemCollector` appends each such problem with its exact poles to one HDF5 file
 (`dmftnet.data.jobfile`: every solve is durable at once, a killed writer damages nothing, one writer
-at a time), schema ``dmftnet-collected`` version 2:
-
-=============================  =========  ========================================================
-column                         type       meaning
-=============================  =========  ========================================================
-problems/U, eps_d              f8         in D
-problems/filling               f8         exact, both spins
-problems/double_occupancy      f8         exact
-problems/broadening            (2,) f8    (eta, slope) of the poles in Sigma, in D
-problems/sector_verified       i4         whether the solver found the ground state's sector
-problems/at_resolution         i4         whether the curve is what the learned solver took, 1: on
-                                          its own grid; 0: it smoothed the curve onto that first
-problems/reason                str        why the learned solver was not trusted
-curves/omega, hybridization    f8         grid of the problem and ``-Im Delta / pi`` on it, in D
-poles/energies, amplitudes     f8, (2,)   as in `dmftnet.data.store`
-=============================  =========  ========================================================
+at a time), schema ``dmftnet-collected`` version 2, its arrays those of `dmftnet.data.keys`.
 
 The attribute ``resolution`` is that of the learned solver's data. Row counts of each solve are in
 ``rows/``; problems on any grid share a file. `CollectedPlan` makes it a dataset for training:
@@ -38,13 +23,13 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from dmftnet import checks
-from dmftnet.data.columns import Column, check_columns
 from dmftnet.data.jobfile import Columns, JobJournal, read_jobs, split_jobs
+from dmftnet.data.keys import JOBS, STATUS, Problems, Trajectories
 from dmftnet.data.plans.sampling import MAX_BLOCK, Trajectory, split_of
 from dmftnet.data.plans.trajectories import NoPolesError, quality, sample_row, trajectory_columns
 from dmftnet.data.store import SCHEMA as SPECTRA
-from dmftnet.data.store import STATUS
 from dmftnet.data.store import VERSION as SPECTRA_VERSION
+from dmftnet.data.store import check_file
 from dmftnet.errors import DmftnetError, StoreError
 from dmftnet.physics.analysis.resolution import at_resolution
 from dmftnet.physics.dmft.loop import Iteration
@@ -63,21 +48,6 @@ NEAR = 0.05
 """Distance in U and in eps_d, in D, of neighbours that share a split: the levels of a search for a
 filling close in on one another."""
 REMEDY = "collect problems with: python dmft.py solver=guarded solver.collect=<file>"
-
-COLUMNS = {
-    "problems/U": Column("number"),
-    "problems/eps_d": Column("number"),
-    "problems/filling": Column("number"),
-    "problems/double_occupancy": Column("number"),
-    "problems/broadening": Column("number", (2,)),
-    "problems/sector_verified": Column("integer"),
-    "problems/at_resolution": Column("integer", limits=(0, 1)),
-    "curves/omega": Column("number"),
-    "curves/hybridization": Column("number"),
-    "poles/energies": Column("number"),
-    "poles/amplitudes": Column("number", (2,)),
-}
-"""What is read of a file; see the module's table."""
 
 
 class ProblemCollector:
@@ -169,10 +139,10 @@ class CollectedSolve:
         problem = ImpurityProblem.on_grid(
             float(row["U"]),
             float(row["eps_d"]),
-            FrequencyGrid(columns["curves/omega"]),
-            columns["curves/hybridization"],
+            FrequencyGrid(columns[Problems.OMEGA]),
+            columns[Problems.HYBRIDIZATION],
         )
-        poles = ResponsePoles(columns["poles/energies"], columns["poles/amplitudes"])
+        poles = ResponsePoles(columns[Problems.ENERGIES], columns[Problems.AMPLITUDES])
         solution = _pole_solution(problem, poles, row)
         return cls(problem, solution, resolution, bool(row["at_resolution"]))
 
@@ -209,11 +179,11 @@ def read_collected(path: str | Path) -> list[CollectedSolve]:
     for file in (*shards, path):  # what a writer moves from the first to the last is seen twice
         if file == path or file.is_file():
             attributes, columns = read_jobs(file, SCHEMA, VERSION, REMEDY)
-            if columns["rows/id"].size:
-                check_columns(file, columns, COLUMNS, REMEDY)
+            if columns[JOBS].size:
+                check_file(file, SCHEMA, columns, REMEDY)
             resolution = checks.resolution(f"{file}: resolution", attributes.get("resolution"))
             jobs = split_jobs(columns)
-            if not all(len(own["problems/U"]) == 1 for own in jobs.values()):
+            if not all(len(own[Problems.U]) == 1 for own in jobs.values()):
                 raise StoreError(
                     f"file {file} holds another number of problems than of solves; {REMEDY}"
                 )
@@ -339,7 +309,7 @@ class CollectedPlan:
         return trajectory_columns(trajectory, status, "", samples, grid.n_w)
 
     def describe(self, columns: Columns) -> tuple[int, str | None]:
-        status = STATUS[int(columns["trajectories/status"][0])]
-        n_samples = int(columns["trajectories/n_samples"][0])
+        status = STATUS[int(columns[Trajectories.STATUS][0])]
+        n_samples = int(columns[Trajectories.N_SAMPLES][0])
         remark = f"some problems were dropped: {status}" if status != "finished" else None
         return n_samples, remark

@@ -26,11 +26,11 @@ from typing import Any
 import numpy as np
 
 from dmftnet import checks
-from dmftnet.data.exact_loops import KINDS, SCHEMA, VERSION, lattice_named
+from dmftnet.data.exact_loops import REFERENCES, SCHEMA, VERSION, lattice_named
 from dmftnet.data.jobfile import Columns
-from dmftnet.data.plans.sampling import STARTS
+from dmftnet.data.keys import KINDS, STARTS, STATUS
+from dmftnet.data.keys import References as Keys
 from dmftnet.data.plans.trajectories import quality
-from dmftnet.data.store import STATUS
 from dmftnet.errors import InvalidProblemError
 from dmftnet.physics.analysis import observables
 from dmftnet.physics.analysis.phases import PINNED, phase_of_solution, pinned_share
@@ -135,7 +135,7 @@ class ReferencePlan:
         else:
             results = [loop.run_one(problem)]
         rows = [_row(task, lattice, self._averaged(solver, result)) for result in results]
-        return {f"references/{name}": np.array([row[name] for row in rows]) for name in rows[0]}
+        return {f"{REFERENCES}/{name}": np.array([row[name] for row in rows]) for name in rows[0]}
 
     def _averaged(self, solver: ImpuritySolver, result: DMFTResult) -> DMFTResult:
         """The last problem solved with several baths."""
@@ -150,11 +150,9 @@ class ReferencePlan:
         return replace(result, solutions=(several.solve(result.problem),))
 
     def describe(self, columns: Columns) -> tuple[int, str | None]:
-        iterations = columns["references/iterations"]
-        failed = np.flatnonzero(columns["references/converged"] == 0)
-        remarks = [
-            f"U = {columns['references/U'][i]:g}: {columns['references/reason'][i]}" for i in failed
-        ]
+        iterations = columns[Keys.ITERATIONS]
+        failed = np.flatnonzero(columns[Keys.CONVERGED] == 0)
+        remarks = [f"U = {columns[Keys.U][i]:g}: {columns[Keys.REASON][i]}" for i in failed]
         return int(iterations.sum()), f"did not converge: {'; '.join(remarks)}" if remarks else None
 
 

@@ -25,6 +25,7 @@ import numpy as np
 from scipy.stats import qmc
 
 from dmftnet import checks
+from dmftnet.data.keys import SPLITS, STARTS
 from dmftnet.data.plans.random_spectra import (
     agnostic_spectrum,
     quasiparticle_spectrum,
@@ -34,13 +35,6 @@ from dmftnet.errors import InvalidProblemError, SettingError
 from dmftnet.physics.dmft.starts import starting_hybridization
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.lattices.protocol import Lattice
-
-SPLITS = ("train", "val", "test")
-"""Names by the integer code that files store."""
-
-STARTS = ("metal", "insulator", "random", "quasiparticle", "agnostic", "collected")
-"""Kinds of starting hybridization by the integer code that files store; the last is never drawn
-(`dmftnet.data.plans.collected`)."""
 
 MAX_BLOCK = 10_000
 """Trajectories of which one is for validation and one for the test, at most."""

@@ -7,9 +7,20 @@ from collections.abc import Sequence
 import numpy as np
 
 from dmftnet import checks
+from dmftnet.arrays import ArrayKey
 from dmftnet.data.jobfile import Columns
-from dmftnet.data.plans.sampling import SPLITS, STARTS, Trajectory, TrajectorySampler
-from dmftnet.data.store import SCHEMA, STATUS, VERSION
+from dmftnet.data.keys import (
+    OFFSETS,
+    SPLITS,
+    STARTS,
+    STATUS,
+    Poles,
+    Samples,
+    Trajectories,
+    arrays_of,
+)
+from dmftnet.data.plans.sampling import Trajectory, TrajectorySampler
+from dmftnet.data.store import SCHEMA, VERSION
 from dmftnet.errors import DmftnetError, SettingError, SpaceTooLargeError
 from dmftnet.physics.analysis.resolution import FiniteResolution, at_resolution
 from dmftnet.physics.dmft.loop import DMFTLoop, Iteration
@@ -75,7 +86,7 @@ class TrajectoryPlan:
     def run(
         self, job: int, solver: ImpuritySolver, lattice: Lattice, grid: FrequencyGrid
     ) -> Columns:
-        """Iterate one trajectory; see `dmftnet.data.store` for the columns."""
+        """Iterate one trajectory; see `dmftnet.data.keys` for the columns."""
         trajectory = self.sampler.trajectory(job)
         start = trajectory.starting_hybridization(lattice, grid)
         if self.resolution is not None:
@@ -110,11 +121,11 @@ class TrajectoryPlan:
         return trajectory_columns(trajectory, status, message, samples, grid.n_w)
 
     def describe(self, columns: Columns) -> tuple[int, str | None]:
-        status = STATUS[int(columns["trajectories/status"][0])]
-        n_samples = int(columns["trajectories/n_samples"][0])
+        status = STATUS[int(columns[Trajectories.STATUS][0])]
+        n_samples = int(columns[Trajectories.N_SAMPLES][0])
         if status == "finished":
             return n_samples, None
-        message = str(columns["trajectories/message"][0])
+        message = str(columns[Trajectories.MESSAGE][0])
         return n_samples, f"ended after {n_samples} samples: {status} {message}".strip()
 
 
@@ -162,38 +173,30 @@ def trajectory_columns(
     trajectory: Trajectory, status: str, message: str, samples: list[dict], n_w: int
 ) -> Columns:
     """The tables of a trajectory; the types also hold where it gave no sample."""
-    i4, i8, f4, f8 = np.int32, np.int64, np.float32, np.float64
-    kinds = {
-        "trajectory": ((), i4),
-        "iteration": ((), i4),
-        "U": ((), f8),
-        "eps_d": ((), f8),
-        "filling": ((), f8),
-        "double_occupancy": ((), f8),
-        "start": ((), i4),
-        "broadening": ((2,), f8),
-        "hybridization": ((n_w,), f4),
-        "n_poles": ((), i8),
-    }
     columns: Columns = {
-        f"samples/{name}": np.array([s[name] for s in samples], kind).reshape(-1, *shape)
-        for name, (shape, kind) in kinds.items()
+        key: _typed(key, [row[key.short] for row in samples], n_w)
+        for key in arrays_of(Samples)
+        if key not in OFFSETS.values()
     }
-    energies = [s["poles"].energies for s in samples]
-    amplitudes = [s["poles"].amplitudes for s in samples]
-    columns["poles/energies"] = np.concatenate([np.empty(0), *energies]).astype(f4)
-    columns["poles/amplitudes"] = np.concatenate([np.empty((0, 2)), *amplitudes]).astype(f4)
+    poles = [row["poles"] for row in samples]
+    columns[Poles.ENERGIES] = np.concatenate([np.empty(0), *(p.energies for p in poles)])
+    columns[Poles.AMPLITUDES] = np.concatenate([np.empty((0, 2)), *(p.amplitudes for p in poles)])
+    for key in (Poles.ENERGIES, Poles.AMPLITUDES):
+        columns[key] = columns[key].astype(key.dtype)
     row = {
-        "id": (trajectory.id, i4),
-        "split": (SPLITS.index(trajectory.split), i4),
-        "status": (STATUS.index(status), i4),
-        "start": (STARTS.index(trajectory.start), i4),
-        "U": (trajectory.U, f8),
-        "eps_d": (trajectory.eps_d, f8),
-        "mixing": (trajectory.mixing, f8),
-        "n_samples": (len(samples), i4),
+        Trajectories.ID: trajectory.id,
+        Trajectories.SPLIT: SPLITS.index(trajectory.split),
+        Trajectories.STATUS: STATUS.index(status),
+        Trajectories.START: STARTS.index(trajectory.start),
+        Trajectories.U: trajectory.U,
+        Trajectories.EPS_D: trajectory.eps_d,
+        Trajectories.MIXING: trajectory.mixing,
+        Trajectories.N_SAMPLES: len(samples),
+        Trajectories.MESSAGE: message,
     }
-    for name, (value, kind) in row.items():
-        columns[f"trajectories/{name}"] = np.array([value], kind)
-    columns["trajectories/message"] = np.array([message])
-    return columns
+    return columns | {key: _typed(key, [value]) for key, value in row.items()}
+
+
+def _typed(key: ArrayKey, rows: list, n_w: int = 0) -> np.ndarray:
+    """Rows as the array that the key says, also where there is none."""
+    return np.array(rows, dtype=key.dtype).reshape(-1, *key.sized({"n_w": n_w})[1:])

@@ -1,1 +1,1 @@
-"""One architecture a file, the heads, and the layers and guesses they share."""
+"""One architecture a file, the heads, ensembles, and the layers and guesses they share."""

@@ -14,11 +14,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
 
-from dmftnet import checks
 from dmftnet.models.networks.layers import (
     FAN,
     AttentionBlock,
@@ -33,9 +33,7 @@ class CrossAttention(SpectralNetwork):
 
     Parameters
     ----------
-    grid, resolution : see `SpectralNetwork`
-    n_params : int
-        2 or 3 (with the angle).
+    grid, resolution, inputs : see `SpectralNetwork`
     width, n_heads : int
         Channels a token and attention heads.
     n_blocks : int
@@ -43,29 +41,29 @@ class CrossAttention(SpectralNetwork):
     periodic : float
         Share of cosines (and of sines) in a FAN layer.
     dropout : float
-    guesses, log_residual : bool
-        See `SpectralNetwork`; the paper has neither.
-    max_memory : float, in GiB
-        Of weights, gradients and moments; a larger network is refused.
+
+    Notes
+    -----
+    The paper has the angle as an input, and no guesses.
     """
+
+    defaults: ClassVar = {"n_params": 3, "guesses": False, "log_residual": False}
+    logarithm = False
 
     def __init__(
         self,
         grid: Mapping,
         resolution: Sequence[float],
-        n_params: int = 3,
         width: int = 48,
         n_heads: int = 2,
         n_blocks: int = 2,
         periodic: float = 0.25,
         dropout: float = 0.02,
-        guesses: bool = False,
-        log_residual: bool = False,
-        max_memory: float = checks.MAX_MEMORY,
+        **inputs: Any,
     ):
-        super().__init__(grid, resolution, n_params, guesses, log_residual, logarithm=False)
-        self.check_sizes(dropout, max_memory, n_blocks, self.n_w, width=width, n_heads=n_heads)
-        self.parameter_net = feed_forward(n_params, width, width, 5)
+        super().__init__(grid, resolution, **{**self.defaults, **inputs})
+        self.check_sizes(dropout, n_blocks, self.n_w, width=width, n_heads=n_heads)
+        self.parameter_net = feed_forward(self.n_params, width, width, 5)
         sizes = [self.n_features] + [width] * 4
         self.hybridization_net = nn.Sequential(*(FAN(a, b, periodic) for a, b in pairwise(sizes)))
         self.parameter_position = positional_encoding(grid, width)

@@ -10,6 +10,7 @@ Cost: O(B n_w^2 width) a block, about that of `crossattn` at equal width.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -29,9 +30,7 @@ class CrossQuery(SpectralNetwork):
 
     Parameters
     ----------
-    grid, resolution : see `SpectralNetwork`
-    n_params : int
-        2 or 3 (with the angle).
+    grid, resolution, inputs : see `SpectralNetwork`
     width, n_heads : int
         Channels a token and attention heads.
     n_blocks : int
@@ -40,33 +39,26 @@ class CrossQuery(SpectralNetwork):
         Parameter tokens.
     periodic, dropout : float
         Share of cosines in the FAN layers; dropout.
-    guesses, log_residual : bool
-        See `SpectralNetwork`.
-    max_memory : float, in GiB
-        Of weights, gradients and moments; a larger network is refused.
     """
 
     def __init__(
         self,
         grid: Mapping,
         resolution: Sequence[float],
-        n_params: int = 2,
         width: int = 48,
         n_heads: int = 2,
         n_blocks: int = 2,
         n_tokens: int = 8,
         periodic: float = 0.25,
         dropout: float = 0.02,
-        guesses: bool = True,
-        log_residual: bool = True,
-        max_memory: float = checks.MAX_MEMORY,
+        **inputs: Any,
     ):
-        super().__init__(grid, resolution, n_params, guesses, log_residual)
+        super().__init__(grid, resolution, **inputs)
         depth = 2 * checks.integer("model.n_blocks", n_blocks, at_least=1)
         sizes = {"width": width, "n_heads": n_heads, "n_tokens": n_tokens}
-        self.check_sizes(dropout, max_memory, depth, self.n_w, **sizes)
+        self.check_sizes(dropout, depth, self.n_w, **sizes)
         self.n_tokens = n_tokens
-        self.parameter_net = feed_forward(n_params, 2 * width, n_tokens * width, 3)
+        self.parameter_net = feed_forward(self.n_params, 2 * width, n_tokens * width, 3)
         self.hybridization_net = nn.Sequential(
             FAN(self.n_features, width, periodic), FAN(width, width, periodic)
         )

@@ -12,6 +12,7 @@ Reference: E. Perez et al., AAAI 32 (2018). Cost: O(B T width (width + T)) a blo
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -61,45 +62,36 @@ class Film(SpectralNetwork):
 
     Parameters
     ----------
-    grid, resolution : see `SpectralNetwork`
-    n_params : int
-        2 or 3 (with the angle).
+    grid, resolution, inputs : see `SpectralNetwork`
     width, n_heads : int
         Channels a token and attention heads.
     n_blocks : int
     pairs : int
         Neighbouring pairs of frequencies a token, a divisor of ``n_w / 2``.
     dropout : float
-    guesses, log_residual : bool
-        See `SpectralNetwork`.
-    max_memory : float, in GiB
-        Of weights, gradients and moments; a larger network is refused.
     """
 
     def __init__(
         self,
         grid: Mapping,
         resolution: Sequence[float],
-        n_params: int = 2,
         width: int = 64,
         n_heads: int = 4,
         n_blocks: int = 3,
         pairs: int = 1,
         dropout: float = 0.0,
-        guesses: bool = True,
-        log_residual: bool = True,
-        max_memory: float = checks.MAX_MEMORY,
+        **inputs: Any,
     ):
-        super().__init__(grid, resolution, n_params, guesses, log_residual)
+        super().__init__(grid, resolution, **inputs)
         half, pairs = self.n_w // 2, checks.integer("model.pairs", pairs)
         if pairs < 1 or half % pairs:
             raise DmftnetError(
                 f"model.pairs = {pairs} does not divide the grid's {half} pairs of frequencies; "
                 "choose a divisor of n_w / 2"
             )
-        self.check_sizes(dropout, max_memory, n_blocks, half // pairs, width=width, n_heads=n_heads)
+        self.check_sizes(dropout, n_blocks, half // pairs, width=width, n_heads=n_heads)
         self.pairs = pairs
-        self.parameter_net = feed_forward(n_params, width, width, 3)
+        self.parameter_net = feed_forward(self.n_params, width, width, 3)
         self.token_net = feed_forward(2 * pairs * self.n_features, width, width, 2)
         position = positional_encoding(grid, width).data[half:]
         self.position = nn.Parameter(position.unflatten(0, (-1, pairs)).mean(dim=1))

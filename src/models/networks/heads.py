@@ -31,7 +31,6 @@ from torch import nn
 
 from dmftnet import checks
 from dmftnet.errors import DmftnetError
-from dmftnet.models.networks.guesses import Guesses
 from dmftnet.models.networks.network import SpectralNetwork
 from dmftnet.models.networks.spectral_model import SpectralModel, rotation_matrices
 from dmftnet.physics.grids.real_axis import FrequencyGrid
@@ -75,6 +74,11 @@ class Head(SpectralModel):
             return None
         return self.net.guesses(hybridization, params)
 
+    def mirrored_guesses(self, guesses: torch.Tensor) -> torch.Tensor:
+        if self.net.guesses is None:
+            return super().mirrored_guesses(guesses)
+        return self.net.guesses.mirrored(guesses)
+
     def latent(self, hybridization: torch.Tensor, params: torch.Tensor) -> torch.Tensor:
         return self.net.latent(hybridization, self._complete(params))
 
@@ -95,7 +99,7 @@ class Head(SpectralModel):
         residual, damping, level = output[..., :3, :].unbind(dim=-2)
         factor, level = torch.exp(damping.clamp(-20.0, 5.0)), level.mean(dim=-1)
         corrected = self.net.guesses.corrected(hybridization, guesses, factor, level)
-        spectra = guesses[..., : len(Guesses.names), :]
+        spectra = guesses[..., : self.net.guesses.n_spectra, :]
         broad = self.broad.expand(*spectra.shape[:-2], 1, -1)
         guesses = torch.cat([corrected.unsqueeze(-2), spectra, broad], dim=-2)
         if rotate is not None:

@@ -7,11 +7,11 @@ layer, an order of magnitude below the attention networks.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import nn
 
-from dmftnet import checks
 from dmftnet.models.networks.layers import (
     feed_forward,
 )
@@ -23,37 +23,28 @@ class MLP(SpectralNetwork):
 
     Parameters
     ----------
-    grid, resolution : see `SpectralNetwork`
-    n_params : int
-        2 or 3 (with the angle).
+    grid, resolution, inputs : see `SpectralNetwork`
     width : int
         Channels of the hidden layers.
     n_blocks : int
         Residual blocks of two layers.
     dropout : float
-    guesses, log_residual : bool
-        See `SpectralNetwork`.
-    max_memory : float, in GiB
-        Of weights, gradients and moments; a larger network is refused.
     """
 
     def __init__(
         self,
         grid: Mapping,
         resolution: Sequence[float],
-        n_params: int = 2,
         width: int = 256,
         n_blocks: int = 3,
         dropout: float = 0.02,
-        guesses: bool = True,
-        log_residual: bool = True,
-        max_memory: float = checks.MAX_MEMORY,
+        **inputs: Any,
     ):
-        super().__init__(grid, resolution, n_params, guesses, log_residual)
-        self.check_sizes(dropout, max_memory, n_blocks, 1, width=width)
+        super().__init__(grid, resolution, **inputs)
+        self.check_sizes(dropout, n_blocks, 1, width=width)
         n_in = self.n_features * self.n_w
         self.hybridization_net = nn.Linear(n_in, width)
-        self.parameter_net = feed_forward(n_params, width, width, 3)
+        self.parameter_net = feed_forward(self.n_params, width, width, 3)
         self.blocks = nn.ModuleList(
             nn.Sequential(
                 nn.LayerNorm(width), feed_forward(width, width, width, 2), nn.Dropout(dropout)

@@ -5,26 +5,27 @@ A new architecture is one file with a subclass of `SpectralNetwork` and one YAML
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
 
 from dmftnet import checks
-from dmftnet.errors import DmftnetError
-from dmftnet.models.networks.guesses import Guesses
+from dmftnet.errors import DmftnetError, SettingError
+from dmftnet.models.networks.guesses.composed import GUESS_NAMES, Guesses, chosen_guesses
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 
 # U runs to 4 D, the shift from half filling to about 2 D and angles to about 0.3: inputs of order 1
 PARAMETER_SCALES = (0.5, 1.0, 5.0)
-# of a log-residual network: the residual, the corrections of -Im Sigma and of the level, and the
-# scores of the corrected spectrum, the guesses in their order and the broad background
-FIRST_OUTPUTS = (0.0, 0.0, 0.0, 2.0, 0.0, 1.0, -1.0, -1.0, -1.0, -3.0)
+# scores of the corrected spectrum and of the broad background in the mixture that an untrained
+# log-residual network starts from; each guess has its own
+CORRECTED_SCORE, BROAD_SCORE = 2.0, -3.0
 
 BYTES_EACH = 16  # of a parameter: itself, its gradient, two moments of the optimizer
 ROWS_KEPT = 16  # hidden vectors a token that one block keeps for its gradient, about
-GUESSES_KEPT = 2500  # bytes a frequency that the correction of the cheap spectra keeps, about
 
 
 class ParameterInput(nn.Module):
@@ -107,45 +108,84 @@ class SpectralNetwork(nn.Module, ABC):
         The logarithms of the guesses (`dmftnet.models.networks.guesses`) are features of the
         frequency tokens.
     log_residual : bool
-        The output corrects those spectra, see `FIRST_OUTPUTS`; the head
+        The output corrects those spectra, see `first_outputs`; the head
         (`dmftnet.models.networks.heads`) reads this.
-    logarithm : bool
-        See `HybridizationInput`.
+    guess_names : sequence of str
+        Which guesses, in the order of their rows.
+    max_memory : float, in GiB
+        Of weights, gradients and moments; a larger network is refused.
 
     Notes
     -----
+    These are the inputs of every architecture: a subclass takes them as ``**inputs``, lists its own
+    arguments alone, and keeps in `defaults` what it wants otherwise; its signature shows all.
+
     A subclass implements ``embed(hybridization, params, guesses) -> (B, n_w, d) or (B, d)``, the
     last hidden layer, from `tokens` and ``parameter_input(params)``, and has a ``projection`` from
     there or a ``project`` of its own. It calls `check_sizes` before it makes layers, which also
     says in ``sample_bytes`` what a sample takes in training. Where the caller has the guesses
     already, they need not be computed again. More axes may stand before B, those of an ensemble's
-    members (`dmftnet.models.shipping.stacking`): count the others from the end.
+    members (`dmftnet.models.networks.stacking`): count the others from the end.
     """
+
+    defaults: ClassVar[Mapping[str, Any]] = {}
+    logarithm = True  # see `HybridizationInput`
+
+    def __init_subclass__(cls, **options):
+        super().__init_subclass__(**options)
+        own, shared = (
+            inspect.signature(function).parameters
+            for function in (cls.__init__, SpectralNetwork.__init__)
+        )
+        together = [p for p in own.values() if p.kind is not p.VAR_KEYWORD]
+        together += [
+            p.replace(kind=p.KEYWORD_ONLY, default=cls.defaults.get(name, p.default))
+            for name, p in shared.items()
+            if name not in own
+        ]
+        cls.__signature__ = inspect.Signature(together[1:])  # without self
 
     def __init__(
         self,
         grid: Mapping,
         resolution: Sequence[float],
-        n_params: int,
-        guesses: bool = False,
-        log_residual: bool = False,
-        logarithm: bool = True,
+        n_params: int = 2,
+        guesses: bool = True,
+        log_residual: bool = True,
+        guess_names: Sequence[str] = GUESS_NAMES,
+        max_memory: float = checks.MAX_MEMORY,
     ):
         super().__init__()
         checks.flag("model.guesses", guesses)
         checks.flag("model.log_residual", log_residual)
         self.n_w = checks.integer("grid.n_w", grid["n_w"])
-        self.n_params = n_params
+        self.n_params, self.max_memory = n_params, max_memory
         self.parameter_input = ParameterInput(n_params)
-        self.hybridization_input = HybridizationInput(grid, logarithm)
+        self.hybridization_input = HybridizationInput(grid, self.logarithm)
         self.log_residual = log_residual
         self.guess_features = guesses
-        self.guesses = Guesses(grid, resolution) if guesses or log_residual else None
-        self.n_outputs = len(FIRST_OUTPUTS) if log_residual else 1
+        chosen_guesses(guess_names)  # said also where none is used
+        used = guesses or log_residual
+        self.guesses = Guesses(grid, resolution, guess_names) if used else None
+        if log_residual and self.guesses.corrected_name is None:
+            raise SettingError(
+                f"model.guess_names = {checks.shown(list(guess_names))}: none has a self-energy to "
+                "correct; add ipt, or set model.log_residual=false"
+            )
+        self.n_outputs = len(self.first_outputs)
 
-    def check_sizes(
-        self, dropout: float, max_memory: float, depth: int, n_sequence: int, **sizes: int
-    ) -> None:
+    @property
+    def first_outputs(self) -> tuple[float, ...]:
+        """What an untrained network puts out, about.
+
+        Of a log-residual network: the residual, the corrections of -Im Sigma and of the level, and
+        the scores of the corrected spectrum, the guesses in their order and the broad background.
+        """
+        if not self.log_residual:
+            return (0.0,)
+        return (0.0, 0.0, 0.0, CORRECTED_SCORE, *self.guesses.scores, BROAD_SCORE)
+
+    def check_sizes(self, dropout: float, depth: int, n_sequence: int, **sizes: int) -> None:
         """Raise unless an architecture's sizes are numbers that make a network of moderate size.
 
         Parameters
@@ -173,12 +213,12 @@ class SpectralNetwork(nn.Module, ABC):
         checks.memory(
             f"a network of width = {checks.shown(width)} with {checks.shown(depth)} blocks",
             float(BYTES_EACH * parameters),
-            checks.number("model.max_memory", max_memory, above=0),
+            checks.number("model.max_memory", self.max_memory, above=0),
             "model.max_memory",
             "take a smaller one",
         )
         scores = 0 if self.fused else 3 * sizes.get("n_heads", 0) * n_sequence
-        guesses = 0 if self.guesses is None else GUESSES_KEPT * self.n_w
+        guesses = 0 if self.guesses is None else self.guesses.kept_bytes * self.n_w
         self.sample_bytes = 4 * depth * n_sequence * (ROWS_KEPT * width + scores) + guesses
 
     def output_layer(self, width: int, n_points: int) -> nn.Linear:
@@ -190,7 +230,7 @@ class SpectralNetwork(nn.Module, ABC):
         if self.log_residual:
             with torch.no_grad():
                 layer.weight *= 0.1
-                layer.bias.copy_(torch.tensor(FIRST_OUTPUTS).repeat_interleave(n_points))
+                layer.bias.copy_(torch.tensor(self.first_outputs).repeat_interleave(n_points))
         return layer
 
     @abstractmethod
@@ -212,7 +252,7 @@ class SpectralNetwork(nn.Module, ABC):
     @property
     def n_features(self) -> int:
         """Number of features a frequency token."""
-        extra = Guesses.n_channels if self.guess_features else 0
+        extra = self.guesses.n_rows if self.guess_features else 0
         return self.hybridization_input.n_features + extra
 
     @property

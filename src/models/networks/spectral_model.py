@@ -22,7 +22,6 @@ from torch import nn
 
 from dmftnet import checks
 from dmftnet.errors import DmftnetError
-from dmftnet.models.networks.guesses import Guesses
 from dmftnet.models.networks.symmetry import is_even, mirror
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.grids.rotation import rotation_kernel, rotation_kernel_derivative
@@ -46,29 +45,6 @@ def rotation_matrices(
     kernels = [rotation_kernel(fine, angle, grid) @ spline for angle in angles]
     derivatives = [rotation_kernel_derivative(fine, angle, grid) @ spline for angle in angles]
     return np.stack(kernels), np.stack(derivatives)
-
-
-def symmetric(
-    predict: Callable[..., torch.Tensor],
-    hybridization: torch.Tensor,
-    params: torch.Tensor,
-    *guesses: torch.Tensor,
-) -> torch.Tensor:
-    """(..., B, n_w) mean of what `predict` says of problems and of their mirror images."""
-    n, uneven = len(params), ~is_even(hybridization, params)
-    if not uneven.any():
-        A = predict(hybridization, params, *guesses)
-        return 0.5 * (A + A.flip(-1))
-    guesses = tuple(torch.cat([g, Guesses.mirrored(g[uneven])]) for g in guesses)
-    both = predict(
-        torch.cat([hybridization, hybridization[uneven].flip(-1)]),
-        torch.cat([params, mirror(params[uneven])]),
-        *guesses,
-    )
-    A = both[..., :n, :]
-    image = A.flip(-1)
-    image[..., uneven, :] = both[..., n:, :].flip(-1)
-    return 0.5 * (A + image)
 
 
 class SpectralModel(nn.Module, ABC):
@@ -125,6 +101,33 @@ class SpectralModel(nn.Module, ABC):
         """(B, n_guess, n_w) cheap spectra that the model corrects, to be computed once; or None."""
         return None
 
+    def mirrored_guesses(self, guesses: torch.Tensor) -> torch.Tensor:
+        """(B, n_guess, n_w) guesses of the particle-hole mirrored problems."""
+        raise DmftnetError(f"{type(self).__name__} has no guesses; call it without")
+
+    def symmetric(
+        self,
+        predict: Callable[..., torch.Tensor],
+        hybridization: torch.Tensor,
+        params: torch.Tensor,
+        *guesses: torch.Tensor,
+    ) -> torch.Tensor:
+        """(..., B, n_w) mean of what `predict` says of problems and of their mirror images."""
+        n, uneven = len(params), ~is_even(hybridization, params)
+        if not uneven.any():
+            A = predict(hybridization, params, *guesses)
+            return 0.5 * (A + A.flip(-1))
+        guesses = tuple(torch.cat([g, self.mirrored_guesses(g[uneven])]) for g in guesses)
+        both = predict(
+            torch.cat([hybridization, hybridization[uneven].flip(-1)]),
+            torch.cat([params, mirror(params[uneven])]),
+            *guesses,
+        )
+        A = both[..., :n, :]
+        image = A.flip(-1)
+        image[..., uneven, :] = both[..., n:, :].flip(-1)
+        return 0.5 * (A + image)
+
     @abstractmethod
     def predict(
         self,
@@ -150,7 +153,7 @@ class SpectralModel(nn.Module, ABC):
         known = () if guesses is None else (guesses,)
         if self.training:
             return self.predict(hybridization, params, *known)
-        return symmetric(self.predict, hybridization, params, *known)
+        return self.symmetric(self.predict, hybridization, params, *known)
 
     def spectrum(
         self,

@@ -1,1 +1,1 @@
-"""From checkpoints to the folder that is published: ensemble, stacking, model card."""
+"""From checkpoints to the folder that is published, and its model card."""

@@ -18,18 +18,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 
-from dmftnet import checks
-from dmftnet.errors import DmftnetError, StoreError
-from dmftnet.models.networks.spectral_model import SpectralModel
-from dmftnet.models.shipping.ensemble import Ensemble
-from dmftnet.models.solvers.applicability import Applicability, TrainingDistance
-from dmftnet.models.training.checkpoint import WEIGHTS, load_model, read_record, write_description
-from dmftnet.physics.grids.real_axis import FrequencyGrid
+from dmftnet.models.solvers.applicability import TRAINING_POINTS, TrainingDistance
+from dmftnet.models.training.checkpoint import WEIGHTS, read_record, write_description
 
-TRAINING_POINTS = "training_points.safetensors"
-ENSEMBLE = "dmftnet.models.shipping.ensemble.Ensemble"
+ENSEMBLE = "dmftnet.models.networks.ensemble.Ensemble"
 
 
 def save_shipped(
@@ -82,48 +76,3 @@ def _without_run_folder(record: dict[str, Any]) -> dict[str, Any]:
     words = origin.get("command", "").split()
     origin["command"] = " ".join(word for word in words if not word.startswith("hydra."))
     return {**record, "provenance": origin}
-
-
-def load_ensemble(directories: Sequence[str | Path]) -> SpectralModel:
-    """The ensemble of several checkpoints, or the model itself where there is but one.
-
-    ``model.record`` holds what all members must share, ``resolution``, and the part of the box of
-    U and shift that all have seen.
-    """
-    if len(directories) == 1:
-        return load_model(directories[0])
-    model = Ensemble([load_model(directory) for directory in directories]).eval()
-    records = [member.record for member in model.members]
-    resolutions = [list(record["resolution"]) for record in records]
-    if any(resolution != resolutions[0] for resolution in resolutions):
-        raise DmftnetError(
-            f"ensemble: the members' data have resolutions {resolutions}; train all with one "
-            "dataset.resolution"
-        )
-    boxes = [record.get("ranges") or {} for record in records]
-    names = [name for name in boxes[0] if all(name in box for box in boxes)]
-    ranges = {
-        name: [max(box[name][0] for box in boxes), min(box[name][1] for box in boxes)]
-        for name in names
-    }
-    model.record = {"resolution": resolutions[0], "ranges": ranges}
-    return model
-
-
-def load_applicability(
-    directory: str | Path, limits: Mapping[str, float] | None = None
-) -> Applicability:
-    """The box, limits and training points of a checkpoint; `limits` replace those on file."""
-    directory = Path(directory)
-    record, path = read_record(directory), directory / TRAINING_POINTS
-    distance = None
-    if path.is_file():
-        grid = FrequencyGrid.geometric(**record["grid"])
-        try:
-            distance = TrainingDistance(grid, **load_file(path))
-        except Exception as exc:  # of a damaged file safetensors raises almost anything
-            raise StoreError(
-                f"'{path}' is damaged ({checks.reason(exc)}); copy it anew, or run ship.py"
-            ) from None
-    limits = {**(record.get("limits") or {}), **checks.section("solver.limits", limits or {})}
-    return Applicability(record.get("ranges") or {}, limits, distance)

@@ -7,7 +7,7 @@ Three checks of one problem, from crude to fine:
   ``2 sqrt(-Im Delta/pi)`` (so that two hybridizations are compared by their Hellinger distance),
   ``U/2`` and ``2 (eps_d + U/2)``, all in D. The curve enters by its first principal components and
   the length of what these leave out, so that a shape of a kind never seen is far from everything;
-* *spread* of an ensemble (`dmftnet.models.shipping.ensemble`).
+* *spread* of an ensemble (`dmftnet.models.networks.ensemble`).
 
 The limits of the last two come from validation solves, whose true errors are known: of all pairs
 of limits that accept only solves of which at least the share p has ``KL(A_ref || A) <= kl``, the
@@ -23,14 +23,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
+from safetensors.numpy import load_file
 from scipy.spatial import cKDTree
 from scipy.stats import spearmanr
 
 from dmftnet import checks
 from dmftnet.errors import DmftnetError, StoreError
+from dmftnet.models.training.checkpoint import read_record
 from dmftnet.physics.grids.real_axis import FrequencyGrid
+
+TRAINING_POINTS = "training_points.safetensors"
+"""Beside a checkpoint's weights: what `TrainingDistance` is rebuilt from."""
 
 MAX_POINTS = 10_000
 """Training problems kept for the distance; of more an even random choice."""
@@ -189,6 +195,25 @@ class Applicability:
     def _boxes(self):
         names = {"U": "U", "shift": "|eps_d + U/2|"}
         return [(names[name], box) for name, box in self.ranges.items()]
+
+
+def load_applicability(
+    directory: str | Path, limits: Mapping[str, float] | None = None
+) -> Applicability:
+    """The box, limits and training points of a checkpoint; `limits` replace those on file."""
+    directory = Path(directory)
+    record, path = read_record(directory), directory / TRAINING_POINTS
+    distance = None
+    if path.is_file():
+        grid = FrequencyGrid.geometric(**record["grid"])
+        try:
+            distance = TrainingDistance(grid, **load_file(path))
+        except Exception as exc:  # of a damaged file safetensors raises almost anything
+            raise StoreError(
+                f"'{path}' is damaged ({checks.reason(exc)}); copy it anew, or run ship.py"
+            ) from None
+    limits = {**(record.get("limits") or {}), **checks.section("solver.limits", limits or {})}
+    return Applicability(record.get("ranges") or {}, limits, distance)
 
 
 def choose_limits(

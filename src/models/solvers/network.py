@@ -28,11 +28,10 @@ import numpy as np
 from dmftnet import checks
 from dmftnet.data.labels import network_spectrum
 from dmftnet.errors import DmftnetError, DmftnetWarning
+from dmftnet.models.networks.ensemble import Ensemble, disagreement
 from dmftnet.models.networks.spectral_model import SpectralModel
-from dmftnet.models.shipping.ensemble import Ensemble, disagreement
-from dmftnet.models.shipping.shipped import load_applicability, load_ensemble
-from dmftnet.models.solvers.applicability import Applicability
-from dmftnet.models.training.checkpoint import load_model
+from dmftnet.models.solvers.applicability import Applicability, load_applicability
+from dmftnet.models.training.checkpoint import load_ensemble, load_model
 from dmftnet.models.training.record import MAX_SHARPENING
 from dmftnet.models.training.scoring import answers, predict_members
 from dmftnet.physics.grids.real_axis import FrequencyGrid

@@ -24,10 +24,10 @@ from safetensors.torch import load_file, save_file
 
 from dmftnet import checks
 from dmftnet.errors import DmftnetError, SettingError, StoreError
+from dmftnet.models.networks.ensemble import Ensemble
 from dmftnet.models.networks.heads import Head
 from dmftnet.models.networks.network import SpectralNetwork
 from dmftnet.models.networks.spectral_model import SpectralModel
-from dmftnet.models.shipping.ensemble import Ensemble
 from dmftnet.models.training.baselines import Baseline
 from dmftnet.models.training.record import REQUIRED, check_record, upgraded
 from dmftnet.provenance import provenance, sha256_of_all
@@ -208,6 +208,32 @@ def load_model(directory: str | Path) -> SpectralModel:
     )
     model.record = record
     return model.eval()
+
+
+def load_ensemble(directories: Sequence[str | Path]) -> SpectralModel:
+    """The ensemble of several checkpoints, or the model itself where there is but one.
+
+    ``model.record`` holds what all members must share, ``resolution``, and the part of the box of
+    U and shift that all have seen.
+    """
+    if len(directories) == 1:
+        return load_model(directories[0])
+    model = Ensemble([load_model(directory) for directory in directories]).eval()
+    records = [member.record for member in model.members]
+    resolutions = [list(record["resolution"]) for record in records]
+    if any(resolution != resolutions[0] for resolution in resolutions):
+        raise DmftnetError(
+            f"ensemble: the members' data have resolutions {resolutions}; train all with one "
+            "dataset.resolution"
+        )
+    boxes = [record.get("ranges") or {} for record in records]
+    names = [name for name in boxes[0] if all(name in box for box in boxes)]
+    ranges = {
+        name: [max(box[name][0] for box in boxes), min(box[name][1] for box in boxes)]
+        for name in names
+    }
+    model.record = {"resolution": resolutions[0], "ranges": ranges}
+    return model
 
 
 def _load_members(directory: Path, record: Mapping[str, Any]) -> Ensemble:

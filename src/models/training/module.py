@@ -20,6 +20,7 @@ import torch
 from torch import nn
 
 from dmftnet import checks
+from dmftnet.data.keys import Batch
 from dmftnet.errors import ConvergenceError, DmftnetError
 from dmftnet.models.networks.spectral_model import SpectralModel, select
 from dmftnet.models.training.scoring import kl_summary
@@ -60,8 +61,7 @@ class SpectralModule(lightning.LightningModule):
 
     Notes
     -----
-    Batches are dicts (`dmftnet.data.datamodule`): ``hybridization`` (B, n_w), ``params`` (B, 2),
-    ``spectrum`` (B, n_w), ``rotated`` and ``derivative`` (B, n_angle, n_w). What a model computes
+    Batches are dicts of the tensors of `dmftnet.data.keys.Batch`. What a model computes
     from the problem alone (`SpectralModel.guesses`) is computed once, when training starts, and
     joins the samples as ``guesses``.
     """
@@ -119,10 +119,10 @@ class SpectralModule(lightning.LightningModule):
         loaders = [self.trainer.train_dataloader, *as_list(self.trainer.val_dataloaders)]
         for loader in loaders:
             samples = loader.dataset.tensors
-            if "guesses" not in samples:
-                guesses = self._guesses(samples["hybridization"], samples["params"])
+            if Batch.GUESSES not in samples:
+                guesses = self._guesses(samples[Batch.HYBRIDIZATION], samples[Batch.PARAMS])
                 if guesses is not None:
-                    samples["guesses"] = guesses
+                    samples[Batch.GUESSES] = guesses
 
     def _check_memory(self) -> None:
         """Raise if what a step keeps for its gradient would not fit.
@@ -168,23 +168,26 @@ class SpectralModule(lightning.LightningModule):
                 f"training loss is {terms['loss'].item()} at step {self.global_step}; "
                 "lower optimizer.lr or raise warmup_fraction"
             )
-        size = len(batch["params"])
+        size = len(batch[Batch.PARAMS])
         for name, value in terms.items():
             self.log(f"train/{name}", value, on_step=False, on_epoch=True, batch_size=size)
         return terms["loss"]
 
     def _draw_angles(self, batch) -> torch.Tensor | None:
-        n_angle = batch["rotated"].shape[1]
+        n_angle = batch[Batch.ROTATED].shape[1]
         if self.model.angles_are_free or not 0 < self.angles_per_step < n_angle:
             return None
-        order = torch.rand(len(batch["params"]), n_angle, device=self.device).argsort(dim=1)
+        order = torch.rand(len(batch[Batch.PARAMS]), n_angle, device=self.device).argsort(dim=1)
         return order[:, : self.angles_per_step]
 
     def _terms(self, batch, index: torch.Tensor | None) -> dict[str, torch.Tensor]:
-        inputs, guesses = (batch["hybridization"], batch["params"]), batch.get("guesses")
+        inputs, guesses = (
+            (batch[Batch.HYBRIDIZATION], batch[Batch.PARAMS]),
+            batch.get(Batch.GUESSES),
+        )
         slopes = self.loss.needs_slopes or not self.training
         prediction = self.model.spectrum(*inputs, index, guesses, slopes)
-        target = (batch["rotated"], batch["derivative"])
+        target = (batch[Batch.ROTATED], batch[Batch.DERIVATIVE])
         if index is not None:
             target = (select(target[0], index), select(target[1], index))
         expansion = None
@@ -219,16 +222,16 @@ class SpectralModule(lightning.LightningModule):
     def validation_step(self, batch: dict[str, torch.Tensor], batch_idx: int) -> None:
         terms = self._terms(batch, None)
         for name, value in terms.items():
-            self.log(f"val/{name}", value, batch_size=len(batch["params"]))
+            self.log(f"val/{name}", value, batch_size=len(batch[Batch.PARAMS]))
         self.kl.append(self._real_axis_kl(batch))
 
     def test_step(self, batch: dict[str, torch.Tensor], batch_idx: int) -> None:
         self.kl.append(self._real_axis_kl(batch))
 
     def _real_axis_kl(self, batch) -> np.ndarray:
-        known = (batch["guesses"],) if "guesses" in batch else ()
-        A = self.model.real_axis(batch["hybridization"], batch["params"], *known)
-        reference = batch["spectrum"].cpu().numpy().astype(np.float64)
+        known = (batch[Batch.GUESSES],) if Batch.GUESSES in batch else ()
+        A = self.model.real_axis(batch[Batch.HYBRIDIZATION], batch[Batch.PARAMS], *known)
+        reference = batch[Batch.SPECTRUM].cpu().numpy().astype(np.float64)
         return kl_divergence(self.frequency_grid, reference, A.cpu().numpy().astype(np.float64))
 
     def on_validation_epoch_end(self) -> None:

@@ -26,6 +26,9 @@ MAX_SHARPENING = 20
 FORMER_KEYS = {"references": "guesses"}
 """Arguments of networks that had another name."""
 
+FORMER_GUESSES = ["ipt", "hybridization", "lower", "middle", "upper"]
+"""Those of every network whose description names none."""
+
 SECTIONS = ("loss", "optimizer", "data", "test", "val", "calibration", "cost", "provenance")
 
 
@@ -33,12 +36,15 @@ def upgraded(record: Mapping[str, Any]) -> dict[str, Any]:
     """A description as this version writes it, from that of an earlier one.
 
     Classes have moved (`dmftnet.moved`), and the cheap spectra that a network corrects are called
-    ``guesses``, not ``references``.
+    ``guesses``, not ``references``. Which they are had no name.
     """
     record = with_targets(record, renamed)
     model = record.get("model")
     if isinstance(model, dict):
-        record["model"] = {FORMER_KEYS.get(key, key): value for key, value in model.items()}
+        model = {FORMER_KEYS.get(key, key): value for key, value in model.items()}
+        if "guesses" in model:
+            model.setdefault("guess_names", list(FORMER_GUESSES))
+        record["model"] = model
     return record
 
 

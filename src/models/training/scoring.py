@@ -14,8 +14,8 @@ import numpy as np
 import torch
 
 from dmftnet.errors import ConvergenceError
+from dmftnet.models.networks.ensemble import Ensemble
 from dmftnet.models.networks.spectral_model import SpectralModel
-from dmftnet.models.shipping.ensemble import Ensemble
 from dmftnet.models.training.baselines import KernelRidgeRegression, NearestNeighbour
 from dmftnet.physics.analysis.distances import kl_divergence
 from dmftnet.physics.analysis.resolution import sharpened

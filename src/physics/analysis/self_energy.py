@@ -13,6 +13,9 @@ block-Krylov run,
 
 from __future__ import annotations
 
+import math
+from types import ModuleType
+
 import numpy as np
 
 from dmftnet.errors import InvalidProblemError
@@ -22,6 +25,7 @@ from dmftnet.physics.impurity.problem import ImpurityProblem
 
 ESTIMATORS = ("improved", "ratio", "dyson")
 ROUNDING = 1e-9  # D, of a positive Im Sigma
+FLOOR = 1e-12  # D, of the imaginary part: keeps the logarithm on its branch inside a gap
 SMALL, N_SERIES = 0.03, 11  # 0.03^11 = 2e-17
 
 
@@ -103,15 +107,42 @@ def inverse_spectrum(grid: FrequencyGrid, denominator: np.ndarray) -> np.ndarray
     -------
     (..., n_w) float64, non-negative
     """
-    # a strictly positive imaginary part keeps the logarithm on its branch inside a gap
-    denominator = denominator.real + 1j * np.maximum(denominator.imag, 1e-12)
-    d0 = denominator[..., :-1]
-    falling, rising = (part / d0 for part in hat_integrals(denominator[..., 1:] / d0 - 1))
-    projected = np.zeros_like(denominator)
-    h = np.diff(grid.omega)
-    projected[..., :-1] += falling * h
-    projected[..., 1:] += rising * h
-    return np.maximum(-projected.imag / np.pi, 0.0) / grid.weights
+    weights = inverse_weights(denominator.real, denominator.imag, np.diff(grid.omega))
+    return weights / grid.weights
+
+
+def inverse_weights(real, imag, width, precise: bool = True, xp: ModuleType = np):
+    """What `inverse_spectrum` gives each point, as weights ``-Im (1/d) dw / pi``.
+
+    Parameters
+    ----------
+    real, imag : (..., n_w) arrays of numpy or torch
+        Parts of the denominator, ``imag >= 0``.
+    width : (n_w - 1,), in D
+        Of the cells.
+    precise : bool
+        By series where d changes so little from one point to the next that logarithms cancel, by
+        ``1e-16 |d / step|^2``; without them it is half as long and may be differentiated.
+    xp : module
+        numpy or torch.
+
+    Returns
+    -------
+    (..., n_w), non-negative
+    """
+    d = real + 1j * xp.clip(imag, FLOOR, None)
+    first = d[..., :-1]
+    if precise:
+        integrals = hat_integrals(d[..., 1:] / first - 1)
+        falling, rising = ((part / first * width).imag for part in integrals)
+    else:
+        log, step = xp.log(d), d[..., 1:] - first
+        mean = (log[..., 1:] - log[..., :-1]) / step  # of 1/d over the cell
+        rising = (width * (1.0 - mean * first) / step).imag
+        falling = width * mean.imag - rising
+    inner = falling[..., 1:] + rising[..., :-1]
+    weights = xp.concatenate((falling[..., :1], inner, rising[..., -1:]), -1)
+    return xp.clip(-weights, 0.0, None) / math.pi
 
 
 def hat_integrals(u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,17 +1,7 @@
 """A DMFT solution on disk: ``solution.h5`` with the curves, and the summary of its numbers.
 
-Layout of the file (schema ``dmftnet-solution``, version 1):
-
-========================  =====================  ==============================================
-``grid/omega``            (n_w,) float64         frequencies, in D
-``spectrum``              (n_orb, n_w) float64   A(w) of one spin, in 1/D
-``self_energy``           (n_orb, n_w) complex   retarded Sigma(w), in D
-``hybridization``         (n_orb, n_w) float64   -Im Delta/pi of the last impurity problem, in D
-``poles/<orb>/energies``  (n_p,) float64         only from solvers that know poles
-``poles/<orb>/amplitudes``  (n_p, 2) float64     a_d and a_q: G = a_d^2, F = a_d a_q, I = a_q^2
-attributes                                       U, J, eps_d, the summary's keys, kl_history,
-                                                 reason, provenance
-========================  =====================  ==============================================
+Schema ``dmftnet-solution``, version 1. Its arrays are `SOLUTION`; attributes are U, J, eps_d, the
+summary's keys, kl_history, reason and provenance.
 
 The file is written under a temporary name and renamed, so it is whole or not there.
 """
@@ -29,6 +19,7 @@ import h5py
 import numpy as np
 
 from dmftnet import checks
+from dmftnet.arrays import ArrayKey, check_arrays
 from dmftnet.errors import InvalidProblemError, StoreError
 from dmftnet.physics.analysis.observables import gap
 from dmftnet.physics.analysis.quasiparticle import matsubara_weight, quasiparticle_weights
@@ -36,6 +27,22 @@ from dmftnet.physics.dmft.loop import DMFTResult
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 
 SCHEMA, SCHEMA_VERSION = "dmftnet-solution", 1
+OMEGA = ArrayKey("grid/omega", "f8", ("n_w",), "D", "frequencies")
+SPECTRUM = ArrayKey("spectrum", "f8", ("n_orb", "n_w"), "1/D", "A(w) of one spin")
+SELF_ENERGY = ArrayKey("self_energy", "c16", ("n_orb", "n_w"), "D", "retarded Sigma(w)")
+HYBRIDIZATION = ArrayKey(
+    "hybridization", "f8", ("n_orb", "n_w"), "D", "-Im Delta / pi of the last impurity problem"
+)
+ENERGIES = ArrayKey(
+    "poles/<orb>/energies", "f8", ("n_pole",), "D", "of solvers that know poles", optional=True
+)
+AMPLITUDES = ArrayKey(
+    "poles/<orb>/amplitudes", "f8", ("n_pole", 2), "1, D",
+    "a_d, a_q: weight a_d^2 in G, a_d a_q in F, a_q^2 in I", optional=True,
+)  # fmt: skip
+SOLUTION = (OMEGA, SPECTRUM, SELF_ENERGY, HYBRIDIZATION, ENERGIES, AMPLITUDES)
+"""Arrays of the file; ``<orb>`` is the number of an orbital."""
+REMEDY = "write it again with dmft.py"
 Z_AT = 0.01  # D, of Z_matsubara
 SUMMARY_KEYS = (
     "solver",
@@ -60,7 +67,7 @@ SUMMARY_KEYS = (
 
 @dataclass(frozen=True, eq=False)
 class StoredSolution:
-    """What `load_solution` reads back; arrays as in the module's table."""
+    """What `load_solution` reads back; arrays as of `SOLUTION`."""
 
     grid: FrequencyGrid
     U: float
@@ -150,13 +157,29 @@ def _write(file: h5py.File, result: DMFTResult, summary, provenance) -> None:
     file.attrs["diagnostics"] = json.dumps(solution.diagnostics, default=str)
     for key, value in provenance.items():
         file.attrs[f"provenance/{key}"] = value
-    file["grid/omega"] = problem.grid.omega
-    file["spectrum"] = solution.spectrum()
+    file[OMEGA] = problem.grid.omega
+    file[SPECTRUM] = solution.spectrum()
     file["self_energy"] = solution.self_energy()
     file["hybridization"] = problem.spectrum
     for orb, poles in enumerate(solution.greens or ()):
-        file[f"poles/{orb}/energies"] = poles.energies
-        file[f"poles/{orb}/amplitudes"] = poles.amplitudes
+        file[_of_orbital(ENERGIES, orb)] = poles.energies
+        file[_of_orbital(AMPLITUDES, orb)] = poles.amplitudes
+    _check(f"solution of {problem.n_orb} orbitals", file, problem.n_orb, strict=True)
+
+
+def _of_orbital(key: ArrayKey, orb: int) -> str:
+    return key.replace("<orb>", str(orb))
+
+
+def _check(where: str, file: h5py.File, n_orb: int, strict: bool = False) -> dict[str, np.ndarray]:
+    """The arrays of a file, which are as `SOLUTION` says; raises StoreError if they are not."""
+    arrays = {key: file[key][()] for key in SOLUTION if key in file}
+    check_arrays(where, arrays, SOLUTION, {"n_orb": n_orb}, REMEDY, strict)
+    for orb in range(n_orb):
+        names = {key: _of_orbital(key, orb) for key in (ENERGIES, AMPLITUDES)}
+        poles = {key: file[name][()] for key, name in names.items() if name in file}
+        check_arrays(f"{where}: poles of orbital {orb}", poles, (*poles,), {}, REMEDY, strict)
+    return arrays
 
 
 def load_solution(path: str | Path) -> StoredSolution:
@@ -171,11 +194,10 @@ def load_solution(path: str | Path) -> StoredSolution:
     if not path.is_file():
         raise StoreError(f"solution {path} does not exist; dmft.py writes one")
     try:
-        with checks.reading(path, "write it again with dmft.py"), h5py.File(path, "r") as file:
+        with checks.reading(path, REMEDY), h5py.File(path, "r") as file:
             stored = _read(file, path)
     except InvalidProblemError as error:
-        raise StoreError(f"solution {path}: {error}; write it again with dmft.py") from error
-    _check_curves(stored, path)
+        raise StoreError(f"solution {path}: {error}; {REMEDY}") from error
     return stored
 
 
@@ -186,27 +208,17 @@ def _read(file: h5py.File, path: Path) -> StoredSolution:
             f"{path} has schema {schema} version {version}, expected {SCHEMA} version "
             f"{SCHEMA_VERSION}; give a solution.h5 that dmft.py wrote"
         )
+    eps_d = np.atleast_1d(file.attrs["eps_d"])
+    arrays = _check(f"solution {path}", file, eps_d.size)
     return StoredSolution(
-        grid=FrequencyGrid(file["grid/omega"][:]),
+        grid=FrequencyGrid(arrays[OMEGA]),
         U=float(file.attrs["U"]),
-        eps_d=np.atleast_1d(file.attrs["eps_d"]),
-        spectrum=file["spectrum"][:],
-        self_energy=file["self_energy"][:],
-        hybridization=file["hybridization"][:],
+        eps_d=eps_d,
+        spectrum=arrays[SPECTRUM],
+        self_energy=arrays[SELF_ENERGY],
+        hybridization=arrays[HYBRIDIZATION],
         summary=json.loads(file.attrs["summary"]),
     )
-
-
-def _check_curves(stored: StoredSolution, path: Path) -> None:
-    """Curves of one shape on the grid, one an orbital, without a value that is no number."""
-    expected = (stored.eps_d.size, stored.grid.n_w)
-    for name in ("spectrum", "self_energy", "hybridization"):
-        curve = getattr(stored, name)
-        if curve.shape != expected or curve.dtype.kind not in "fc" or not np.isfinite(curve).all():
-            raise StoreError(
-                f"solution {path}: {name} holds {curve.dtype} of shape {curve.shape}, finite "
-                f"numbers of shape {expected} are needed; write it again with dmft.py"
-            )
 
 
 def _plain(values) -> float | list[float | None] | None:

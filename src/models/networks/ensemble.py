@@ -16,7 +16,7 @@ rank the true errors (section "calibration" of the report).
 
 Reference: B. Lakshminarayanan, A. Pritzel, C. Blundell, NeurIPS 30 (2017).
 Cost: M times a member in training, in use less: members of one architecture are one network
-(`dmftnet.models.shipping.stacking`).
+(`dmftnet.models.networks.stacking`).
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from torch import nn
 
 from dmftnet.errors import DmftnetError
 from dmftnet.models.networks.heads import Head
-from dmftnet.models.networks.spectral_model import SpectralModel, symmetric
-from dmftnet.models.shipping.stacking import alike, stacked
+from dmftnet.models.networks.spectral_model import SpectralModel
+from dmftnet.models.networks.stacking import alike, stacked
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 
 
@@ -66,14 +66,17 @@ class Ensemble(SpectralModel):
         super().__init__(grid, members[0].angles.tolist())
         self.frequency_grid = first  # to the last bit, whatever geomspace made of its ends
         self.members = nn.ModuleList(members)
+        self.guessing = _first_with_guesses(self.members)
         self.together = _in_one_pass(self.members)
 
     def guesses(self, hybridization: torch.Tensor, params: torch.Tensor) -> torch.Tensor | None:
         """The members' cheap spectra, which hold no weight and are the same for all."""
-        for member in self.members:
-            if _uses_guesses(member):
-                return member.guesses(hybridization, params)
-        return None
+        if self.guessing is None:
+            return None
+        return self.members[self.guessing].guesses(hybridization, params)
+
+    def mirrored_guesses(self, guesses: torch.Tensor) -> torch.Tensor:
+        return self.members[self.guessing].mirrored_guesses(guesses)
 
     def predict(
         self,
@@ -93,7 +96,7 @@ class Ensemble(SpectralModel):
     ) -> torch.Tensor:
         """(B, n_w), (B, 2) -> (M, B, n_w) real-axis spectrum of each member, in 1/D."""
         known = self._known(hybridization, params, guesses)
-        return symmetric(self._each, hybridization, params, *known)
+        return self.symmetric(self._each, hybridization, params, *known)
 
     def real_axis(
         self,
@@ -137,6 +140,25 @@ def _in_one_pass(members: Sequence[SpectralModel]) -> Head | None:
     model = copy.copy(members[0])
     model._modules = {**model._modules, "net": stacked([member.net for member in members])}
     return model
+
+
+def _first_with_guesses(members: Sequence[SpectralModel]) -> int | None:
+    """Number of the member that makes the guesses of all; None where none wants any.
+
+    Raises
+    ------
+    DmftnetError
+        If two want different ones.
+    """
+    names = {i: m.net.guesses.names for i, m in enumerate(members) if _uses_guesses(m)}
+    first = next(iter(names), None)
+    for number, own in names.items():
+        if own != names[first]:
+            raise DmftnetError(
+                f"ensemble: member {number} has guesses {list(own)}, member {first} "
+                f"{list(names[first])}; train all with one model.guess_names"
+            )
+    return first
 
 
 def _uses_guesses(member: SpectralModel) -> bool:

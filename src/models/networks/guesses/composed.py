@@ -1,0 +1,217 @@
+"""The guesses that a network has, as rows of one array: what it reads and what it corrects.
+
+Each is non-negative, of norm one and at the data's resolution. They depend on no weight: a training
+computes them once for all samples. The five that networks have had from the start:
+
+* ``ipt``: modified second-order perturbation theory, exact at U = 0, to order U^2 and in the atomic
+  limit;
+* ``hybridization``: the normalised input, close to the answer late in a DMFT loop;
+* ``lower``, ``middle``, ``upper``: resonant levels at ``eps_d + U (0, 1/2, 1)``.
+
+The first with a self-energy that is not real is what a network corrects by Dyson's equation; behind
+the spectra two more rows hold its ``-Im Sigma / pi`` and ``eps_d + Re Sigma``.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import math
+import pkgutil
+from collections.abc import Mapping, Sequence
+from functools import cache
+
+import torch
+
+from dmftnet import checks
+from dmftnet.errors import SettingError
+from dmftnet.models.networks import guesses as folder
+from dmftnet.models.networks.constants import Constants
+from dmftnet.models.networks.guesses.guess import Guess, SelfEnergy
+from dmftnet.physics.analysis.self_energy import inverse_weights
+from dmftnet.physics.grids.real_axis import FrequencyGrid
+from dmftnet.physics.grids.rotation import smoothing_kernel
+
+GUESS_NAMES = ("ipt", "hybridization", "lower", "middle", "upper")
+KEPT_FOR_DYSON = 1800  # bytes a frequency that the corrected spectrum keeps for its gradient, about
+KEPT_FOR_ROW = 100  # and each row, about
+
+
+@cache
+def known_guesses() -> dict[str, type[Guess]]:
+    """Every kind of guess by the names that it gives."""
+    modules = [
+        importlib.import_module(f"{folder.__name__}.{module.name}")
+        for module in pkgutil.iter_modules(folder.__path__)
+        if f"{folder.__name__}.{module.name}" != __name__
+    ]
+    kinds = {
+        kind
+        for module in modules
+        for kind in vars(module).values()
+        if inspect.isclass(kind) and issubclass(kind, Guess) and not inspect.isabstract(kind)
+    }
+    return {name: kind for kind in kinds for name in kind.partners}
+
+
+def chosen_guesses(names: Sequence[str]) -> tuple[str, ...]:
+    """Names of guesses as a user gives them: known, each once, mirror images together.
+
+    Raises
+    ------
+    SettingError
+    """
+    known = known_guesses()
+    if not isinstance(names, Sequence) or isinstance(names, str) or not names:
+        raise SettingError(
+            f"model.guess_names = {checks.shown(names)}: give a list of {', '.join(sorted(known))}"
+        )
+    for i, name in enumerate(names):
+        checks.choice(f"model.guess_names[{i}]", name, sorted(known))
+        partner = known[name].partners[name]
+        if partner not in names:
+            raise SettingError(
+                f"model.guess_names has {name}, but not its mirror image {partner}; name both"
+            )
+    if len(set(names)) < len(names):
+        raise SettingError(f"model.guess_names = {checks.shown(names)}: give each once")
+    return tuple(names)
+
+
+class Guesses(Constants):
+    """The guesses of these names.
+
+    Parameters
+    ----------
+    grid : mapping
+        ``w_min, w_max, n_w`` of the network grid.
+    resolution : (eta, slope)
+        Gaussian width ``eta + slope |w|`` of the training data, in D, that self-energies' spectra
+        are smoothed with.
+    names : sequence of str
+        In the order of the rows.
+
+    Attributes
+    ----------
+    members : nn.ModuleList of Guess
+    n_spectra, n_rows : int
+        Rows with spectra, and with those of the corrected self-energy.
+    corrected_name : str or None
+        The guess whose self-energy that is.
+    """
+
+    LOG_FLOOR = 1e-4  # 1/D
+
+    def __init__(
+        self, grid: Mapping, resolution: Sequence[float], names: Sequence[str] = GUESS_NAMES
+    ):
+        super().__init__()
+        frequencies, self.names = FrequencyGrid.geometric(**grid), chosen_guesses(names)
+        known = known_guesses()
+        self.members = torch.nn.ModuleList(known[name](frequencies, name) for name in self.names)
+        damped = [guess.name for guess in self.members if guess.damped]
+        self.corrected_name = damped[0] if damped else None
+        self.n_spectra = len(self.names)
+        self.n_rows = self.n_spectra + (2 if damped else 0)
+        self.image_of = [self.names.index(guess.partner) for guess in self.members]
+        self.constant("omega", frequencies.omega)
+        self.constant("weights", frequencies.weights)
+        self.constant("width", frequencies.omega[1:] - frequencies.omega[:-1])
+        self.constant("hilbert", frequencies.hilbert.T.copy())
+        self.constant("smoothing", smoothing_kernel(frequencies, *resolution).T.copy())
+
+    @property
+    def scores(self) -> tuple[float, ...]:
+        """Of each spectrum in the mixture that a network starts from."""
+        return tuple(guess.score for guess in self.members)
+
+    @property
+    def kept_bytes(self) -> int:
+        """What the correction of one sample keeps a frequency for its gradient, about."""
+        return KEPT_FOR_DYSON + KEPT_FOR_ROW * self.n_rows
+
+    @torch.no_grad()
+    def forward(self, hybridization: torch.Tensor, params: torch.Tensor) -> torch.Tensor:
+        """(B, n_w), (B, >= 2) ``[U, eps_d]`` -> (B, n_rows, n_w), in the input's precision."""
+        h, p = hybridization.double(), params.double()
+        answers = [guess(h, p) for guess in self.members]
+        sigmas = [answer for answer in answers if isinstance(answer, SelfEnergy)]
+        rows = iter(())
+        if sigmas:
+            shift = torch.stack([sigma.shift for sigma in sigmas], dim=1)
+            density = torch.zeros_like(shift)
+            for row, sigma in enumerate(sigmas):
+                if sigma.density is not None:
+                    density[:, row] = sigma.density
+            rows = iter(self.dyson(h[:, None, :], shift, density).unbind(dim=1))
+        spectra = [next(rows) if isinstance(a, SelfEnergy) else a for a in answers]
+        if self.corrected_name is not None:
+            sigma = answers[self.names.index(self.corrected_name)]
+            spectra += [sigma.density, sigma.shift]
+        return torch.stack(spectra, dim=1).to(hybridization.dtype)
+
+    def dyson(
+        self, hybridization: torch.Tensor, shift: torch.Tensor, density: torch.Tensor
+    ) -> torch.Tensor:
+        """Spectra at the data's resolution, of norm one, from ``eps_d + Re Sigma`` and ``-Im/pi``.
+
+        All (..., n_w), in float64, in D and 1/D; differentiable.
+        """
+        real = self.omega - hybridization @ self.hilbert - shift
+        imag = math.pi * (hybridization + density)
+        poles = inverse_weights(real, imag, self.width, precise=False, xp=torch)
+        curves = (poles / self.weights) @ self.smoothing
+        return curves / (curves @ self.weights).unsqueeze(-1)
+
+    def corrected(
+        self,
+        hybridization: torch.Tensor,
+        guesses: torch.Tensor,
+        factor: torch.Tensor,
+        level: torch.Tensor,
+    ) -> torch.Tensor:
+        """`corrected_name` with ``-Im Sigma`` times `factor` and the level shifted by `level`.
+
+        ``Re Sigma`` follows by Kramers-Kronig, so that the result is causal, keeps the bath's
+        features and is exact wherever a causal Sigma of this shape is.
+
+        Parameters
+        ----------
+        hybridization, factor : (..., n_w)
+        guesses : (..., n_rows, n_w)
+        level : (...), in D
+
+        Returns
+        -------
+        (..., n_w), in 1/D
+        """
+        density, shift = guesses[..., -2, :].double(), guesses[..., -1, :].double()
+        changed = density * factor.double()
+        shift = shift + (changed - density) @ self.hilbert + level.double().unsqueeze(-1)
+        return self.dyson(hybridization.double(), shift, changed).to(guesses.dtype)
+
+    def features(self, hybridization: torch.Tensor, guesses: torch.Tensor) -> torch.Tensor:
+        """(..., n_w), (..., n_rows, n_w) -> (..., n_w, n_rows) numbers of order one.
+
+        Logarithms of the spectra and of ``-Im Sigma``, and the inverse of ``Re G``, which passes
+        through zero at the quasiparticle energies.
+        """
+        positive = guesses if self.corrected_name is None else guesses[..., :-1, :]
+        logarithms = 0.4 * torch.log10(positive.clamp_min(self.LOG_FLOOR)) + 0.4
+        if self.corrected_name is None:
+            return logarithms.mT
+        real = self.omega - hybridization.double() @ self.hilbert - guesses[..., -1, :].double()
+        inverse = 0.3 * torch.asinh(10.0 * real).to(guesses.dtype)
+        return torch.cat([logarithms, inverse.unsqueeze(-2)], dim=-2).mT
+
+    def mirrored(self, guesses: torch.Tensor) -> torch.Tensor:
+        """(..., n_rows, n_w) guesses of the particle-hole mirrored problems.
+
+        Every spectrum is the image of its partner; of the self-energy ``-Im Sigma`` is even, and
+        ``eps_d + Re Sigma`` odd.
+        """
+        rows = [*self.image_of, *range(self.n_spectra, self.n_rows)]
+        images = guesses[..., rows, :].flip(-1)
+        if self.corrected_name is not None:
+            images[..., -1, :] *= -1.0
+        return images
