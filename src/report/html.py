@@ -17,13 +17,34 @@ from matplotlib.figure import Figure
 
 from dmftnet.report.style import to_png
 
+FOLDED = 24
+"""Tables with more rows are folded up until the reader asks for them."""
+
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """Column names and rows of plain values; floats are shown with three digits."""
+    """One table.
+
+    Parameters
+    ----------
+    columns : sequence of str
+    rows : sequence of sequences of plain values
+        Floats are shown with three digits; text is left-aligned and wraps.
+    caption : str
+    """
 
     columns: Sequence[str]
     rows: Sequence[Sequence[Any]]
+    caption: str = ""
+
+    @property
+    def folded(self) -> bool:
+        return len(self.rows) > FOLDED
+
+    @property
+    def textual(self) -> list[bool]:
+        """Whether each column holds text: words that may wrap, not numbers."""
+        return [any(_is_words(row[i]) for row in self.rows) for i in range(len(self.columns))]
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,8 +72,18 @@ def write_report(
     title: str,
     sections: Sequence[Section],
     provenance: Mapping[str, str],
+    summary: Sequence[Mapping[str, Any]] = (),
+    subject: str = "",
 ) -> Path:
-    """Write ``report.html`` and its PNGs into a folder; returns the page's path."""
+    """Write ``report.html`` and its PNGs into a folder; returns the page's path.
+
+    Parameters
+    ----------
+    summary : sequence of mappings
+        ``title`` and ``lines`` of the boxes that the page opens with.
+    subject : str
+        The model that the summary is about.
+    """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     rendered = []
@@ -72,7 +103,11 @@ def write_report(
     )
     environment.filters["cell"] = cell
     page = environment.get_template("report.html.j2").render(
-        title=title, sections=rendered, provenance=dict(provenance)
+        title=title,
+        sections=rendered,
+        provenance=dict(provenance),
+        summary=summary,
+        subject=subject,
     )
     path = folder / "report.html"
     path.write_text(page, encoding="utf-8")
@@ -91,3 +126,8 @@ def cell(value: Any) -> str:
         small = value != 0 and not 1e-2 <= abs(value) < 1e5
         return f"{value:.1e}" if small else f"{value:.3g}" if abs(value) < 100 else f"{value:.0f}"
     return str(value)
+
+
+def _is_words(value: Any) -> bool:
+    """Whether a cell is text that says something, no number written with its spread."""
+    return isinstance(value, str) and any(c.isalpha() for c in value.replace("e", ""))

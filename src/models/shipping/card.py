@@ -150,10 +150,16 @@ def _what(members) -> str:
 def _ranges(ranges: Mapping[str, Sequence[float]], filling: Sequence[float]) -> str:
     names = {"U": "U", "shift": "|eps_d + U/2|, the distance from half filling"}
     lines = [f"- {names[name]}: {low:.3g} to {high:.3g} D" for name, (low, high) in ranges.items()]
-    low, high = sorted([*filling, *(2 - n for n in filling)])[::3]
+    low, high = filling_range(filling)
     lines.append(f"- filling of both spins: {low:.3g} to {high:.3g} in 98 % of the data")
     lines.append("- hybridizations near those of the data: limits under Calibration")
     return "\n".join(lines)
+
+
+def filling_range(filling: Sequence[float]) -> tuple[float, float]:
+    """Range of the filling of both spins, mirror images included."""
+    low, _, _, high = sorted([*filling, *(2 - n for n in filling)])
+    return low, high
 
 
 def _sharpening(record: Mapping[str, Any]) -> str:

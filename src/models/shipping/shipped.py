@@ -25,7 +25,13 @@ from dmftnet.errors import DmftnetError, StoreError
 from dmftnet.models.networks.spectral_model import SpectralModel
 from dmftnet.models.shipping.ensemble import Ensemble
 from dmftnet.models.solvers.applicability import Applicability, TrainingDistance
-from dmftnet.models.training.checkpoint import WEIGHTS, load_model, read_record, write_description
+from dmftnet.models.training.checkpoint import (
+    DESCRIPTION,
+    WEIGHTS,
+    load_model,
+    read_record,
+    write_description,
+)
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 
 TRAINING_POINTS = "training_points.safetensors"
@@ -108,6 +114,17 @@ def load_ensemble(directories: Sequence[str | Path]) -> SpectralModel:
     }
     model.record = {"resolution": resolutions[0], "ranges": ranges}
     return model
+
+
+def shipped_record(directories: Sequence[str | Path]) -> dict[str, Any] | None:
+    """Description of the shipped folder whose members are just these; None if there is none."""
+    folders = [Path(directory) for directory in directories]
+    parent = folders[0].parent
+    if not (parent / DESCRIPTION).is_file():
+        return None
+    record = read_record(parent)
+    same = [parent / name for name in record.get("members", [])] == folders
+    return record if same else None
 
 
 def load_applicability(
