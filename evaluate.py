@@ -150,6 +150,8 @@ def main(config) -> None:
         return
     if config.threads is not None:
         torch.set_num_threads(config.threads)
+    n = torch.get_num_threads()
+    device = f"CPU, {n} thread{'s' if n > 1 else ''}"
     loop = instantiate(config, "loop", LoopSettings)
     hysteresis = None
     if config.hysteresis is not None:
@@ -178,8 +180,6 @@ def main(config) -> None:
     exact = exact_paths(ReferenceStore.open(plain["references"]))
     input_kl = input_errors(first, plain["dataset"])
     record = origin(plain)
-    n = torch.get_num_threads()
-    device = f"CPU, {n} thread{'s' if n > 1 else ''}"
     numbers = {**metrics(assessments, exact, input_kl, best, device), "provenance": record}
     sections = report_sections(assessments, numbers, exact, input_kl, plain["shown_U"])
     report = write_report(folder, TITLE, sections, record, numbers["summary"], best)

@@ -10,7 +10,7 @@ Cost: one loop after another, 10 to 100 iterations each; some 10 s a network on 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -175,20 +175,6 @@ def exact_paths(store: ReferenceStore) -> dict[str, BranchPath]:
             bracket=bracket,
         )
     return paths
-
-
-def critical_table(
-    exact: Mapping[str, BranchPath], models: Mapping[str, Mapping[str, BranchPath]]
-) -> list[list[Any]]:
-    """Rows (model, U_c of the insulator, its error, U_c of the metal, its error), exact first."""
-    rows = []
-    for label, paths in {"exact": exact, **models}.items():
-        row: list[Any] = [label]
-        for name in reversed(BRANCHES):
-            numbers = paths[name].numbers() if name in paths else {}
-            row += [numbers.get("critical_U"), numbers.get("critical_U_error")]
-        rows.append(row)
-    return rows
 
 
 def _bracket(U: np.ndarray, on: np.ndarray) -> tuple[float, float] | None:

@@ -10,13 +10,14 @@ import numpy as np
 from dmftnet.evaluation.assessment import Assessment
 from dmftnet.evaluation.closure import COLUMNS, Closure, spectra_panels
 from dmftnet.evaluation.exact_loops import Reference
-from dmftnet.evaluation.hysteresis import BranchPath, critical_table
+from dmftnet.evaluation.hysteresis import BranchPath
 from dmftnet.evaluation.loop_sets import REFERENCE, LoopSet
 from dmftnet.evaluation.naming import NEAREST_NEIGHBOUR
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.report import figures
 from dmftnet.report.figures import Panel, Series
 from dmftnet.report.html import Section, Table
+from dmftnet.report.results import critical
 
 ZOOM = (2.0, 3.5)  # in D; the panel of A(0) around the transition
 HEADERS = {
@@ -45,6 +46,7 @@ def closure_section(shown: Sequence[Assessment], shown_U: Sequence[float]) -> Se
                 for c in loops.closures
             ],
             a.label,
+            folded=True,
         )
         for a in shown
     ]
@@ -98,6 +100,14 @@ def hysteresis_section(shown: Sequence[Assessment], exact: Mapping[str, BranchPa
         for label, own in {"exact": exact, **paths}.items()
     }
     figure = figures.hysteresis(drawn.pop("exact"), drawn, ZOOM)
+    ends = {
+        label: {branch: path.numbers() for branch, path in own.items()}
+        for label, own in {"exact": exact, **paths}.items()
+    }
+    rows = [
+        [label, *(critical(own.get(name)) for name in ("insulator", "metal"))]
+        for label, own in ends.items()
+    ]
     return Section(
         "Quasiparticle weight and hysteresis",
         "Both half-filled solutions followed through U, each loop started from the previous "
@@ -105,12 +115,7 @@ def hysteresis_section(shown: Sequence[Assessment], exact: Mapping[str, BranchPa
         "steps; the critical U is their midpoint, its error half the step. A(0) is pinned in a "
         "metal; a solution below 0.9 of that value, or an insulator without a gap, has left its "
         "branch.",
-        [
-            Table(
-                ("model", "insulator appears at U", "+-", "metal disappears at U", "+-"),
-                critical_table(exact, paths),
-            )
-        ],
+        [Table(("model", "insulator appears at U", "metal disappears at U"), rows)],
         {"hysteresis": figure} if exact or paths else {},
     )
 
@@ -138,7 +143,14 @@ def doped_section(shown: Sequence[Assessment]) -> Section:
         "Doped spectrum",
         "The loop at a target filling: each model searches for the level, and is run once more at "
         "the exact solver's level. KL from the exact spectrum.",
-        [Table(("model", "level", "U", "converged", "eps_d", "filling", "KL", "A(0)", "Z"), rows)]
+        [
+            Table(
+                ("model", "level", "U", "converged", "eps_d", "filling", "KL", "A(0)", "Z"),
+                rows,
+                "Loops",
+                folded=True,
+            )
+        ]
         if rows
         else (),
         _drawn("doped", partial(figures.spectra, w_limit=DOPED_LIMIT), grid, panels),
@@ -178,7 +190,9 @@ def filling_section(shown: Sequence[Assessment]) -> Section:
     return Section(
         "Filling against the level",
         "Both spins, metal start; zero on the abscissa is half filling.",
-        [Table(("model", "U", "largest error", "converged"), rows)] if rows else (),
+        [Table(("model", "U", "largest error", "converged"), rows, "Errors", folded=True)]
+        if rows
+        else (),
         {"filling": figures.filling_curves(panels)} if panels else {},
     )
 
@@ -196,6 +210,7 @@ def lattice_section(shown: Sequence[Assessment], baselines: Sequence[Assessment]
             names,
             [[name, *_lattice_row(c)] for name, own in a.loops.items() for c in own.elsewhere],
             a.label,
+            folded=True,
         )
         for a in models
         if every[a.label]
@@ -235,7 +250,7 @@ def causality_section(assessments: Sequence[Assessment]) -> Section:
         "Share of the integral of |Im Sigma| that was clipped, in the last iteration of each "
         "loop. The last rows show what the data's resolution alone does: the exact spectra treated "
         "in the same way.",
-        [Table(("model", "references", "lattice", "median", "worst"), rows)],
+        [Table(("model", "references", "lattice", "median", "worst"), rows, "Shares", folded=True)],
     )
 
 

@@ -37,18 +37,17 @@ def _how_good(best: Mapping[str, Any], numbers: Mapping[str, Any]) -> list[str]:
     asked = [entry["met"] for entry in numbers["targets"] if entry["met"] is not None]
     places = {"loops": "the Bethe lattice", "loops_elsewhere": "lattices absent from the data"}
     found = [f"{_right(loops[key])} on {where}" for key, where in places.items() if loops[key]]
-    chosen = f"on which {'nothing was' if TEST in best['loops'] else 'settings were'} chosen"
-    lines = [
+    chosen = "nothing was" if TEST in best["loops"] else "settings were"
+    return [
         f"KL(exact || predicted) of {numbers['samples']['test']} test solves: median "
         f"{cell(test['kl_median'])}, 90 % below {cell(test['kl_90'])}, worst "
         f"{cell(test['kl_worst'])}; median of the input hybridization "
         f"{cell(test['kl_input_median'])}.",
-        f"DMFT loops {chosen} that converge in the exact solver's phase: "
-        f"{', '.join(found) if found else 'none run'}.",
+        f"DMFT loops converged in the exact solver's phase: {', '.join(found) or 'none run'}; "
+        f"{chosen} chosen on these loops.",
         *_mott(best["hysteresis"], numbers["exact"]),
         f"Targets met: {sum(asked)} of {len(asked)}.",
     ]
-    return lines
 
 
 def _right(loops: Sequence[Mapping[str, Any]]) -> str:
@@ -124,18 +123,21 @@ def _cost(best: Mapping[str, Any], device: str) -> list[str]:
     if best["cost"]:
         one, batch = best["cost"]["one_ms"] / 1e3, best["cost"]["batch_ms"] / 1e3
         lines.append(
-            f"A solve: {_time(one)}, in a batch of {best['cost']['batch']} {_time(batch)} each "
-            "(measured by ship.py, one CPU thread)."
+            f"A solve: {_time(one)}, or {_time(batch)} each in a batch of "
+            f"{best['cost']['batch']} (measured by ship.py, one CPU thread)."
         )
-    for where, key in (("the Bethe lattice", "loops"), ("other lattices", "loops_elsewhere")):
+    parts = []
+    for key, where in (("loops", "the Bethe lattice"), ("loops_elsewhere", "other lattices")):
         loops = [loop for own in best["loops"].values() for loop in own[key]]
         if loops:
             seconds = float(np.median([loop["seconds"] for loop in loops]))
             steps = np.median([loop["iterations"] for loop in loops])
-            lines.append(
-                f"A DMFT loop on {where}: {_time(seconds)}, {steps:.0f} iterations (medians of "
-                f"{len(loops)}, all loops on a lattice in one batch; this evaluation, {device})."
-            )
+            parts.append(f"{_time(seconds)} and {steps:.0f} iterations on {where}")
+    if parts:
+        lines.append(
+            f"A DMFT loop: {', '.join(parts)} (medians; all loops on a lattice run as one batch; "
+            f"measured in this evaluation, {device})."
+        )
     if "minutes" in best["training"]:
         lines.append(f"Training: {best['training']['minutes']:.0f} minutes in all.")
     return lines

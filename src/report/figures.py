@@ -28,6 +28,7 @@ from dmftnet.report.style import (
 )
 
 CUT = 0.3  # in D; the scale of a self-energy panel is that of the exact curve beyond this
+TALL = 2.0  # times the exact maximum; a spectrum beyond is cut
 INSET = 0.15  # in D; half-width of its low-energy inset
 NOT_CONVERGED = "dashed: loop not converged"
 
@@ -104,7 +105,11 @@ class Series:
 
 
 def spectra(omega: np.ndarray, panels: Sequence[Panel], w_limit: float = 4.5) -> Figure:
-    """Spectral functions, exact (filled) against models, one panel a problem."""
+    """Spectral functions, exact (filled) against models, one panel per problem.
+
+    The axis is cut, and says so, beyond `TALL` times the exact maximum: a model's spike would leave
+    nothing else to see.
+    """
     with rc_context(STYLE):
         figure, axes = panel_grid(len(panels), height=1.9)
         colours = _colours(panels)
@@ -118,6 +123,9 @@ def spectra(omega: np.ndarray, panels: Sequence[Panel], w_limit: float = 4.5) ->
             for label, curve in panel.predictions.items():
                 axis.plot(omega, curve, color=colours[label], ls=_dash(panel, label))
                 top = max(top, curve[inside].max())
+            if panel.reference is not None and top > TALL * panel.reference[inside].max():
+                top = TALL * panel.reference[inside].max()
+                _note_cut(axis)
             axis.set(xlim=(-w_limit, w_limit), ylim=(0, 1.08 * top), title=panel.title)
             axis.yaxis.set_major_locator(MaxNLocator(4))
         outer_labels(figure, r"$\omega / D$", r"$A(\omega)\,D$")
@@ -287,8 +295,11 @@ def _self_energy_axis(axis: Axes, omega, panel: Panel, part, colours, w_limit: f
     bottom, top = axis.get_ylim()
     low, high = _limits(curves, 0.0, w_limit)
     if high > top or low < bottom:
-        note = {"transform": axis.transAxes, "fontsize": 7, "color": "0.4", "va": "top"}
-        axis.text(0.02, 0.96, "axis cut", **note)
+        _note_cut(axis)
+
+
+def _note_cut(axis: Axes) -> None:
+    axis.text(0.02, 0.96, "axis cut", transform=axis.transAxes, fontsize=7, color="0.4", va="top")
 
 
 def _limits(curves, inner: float, outer: float) -> tuple[float, float]:

@@ -17,9 +17,6 @@ from matplotlib.figure import Figure
 
 from dmftnet.report.style import to_png
 
-FOLDED = 24
-"""Tables with more rows are folded up until the reader asks for them."""
-
 
 @dataclass(frozen=True, eq=False)
 class Table:
@@ -31,15 +28,14 @@ class Table:
     rows : sequence of sequences of plain values
         Floats are shown with three digits; text is left-aligned and wraps.
     caption : str
+    folded : bool
+        Whether the page hides the rows until the reader asks for them.
     """
 
     columns: Sequence[str]
     rows: Sequence[Sequence[Any]]
     caption: str = ""
-
-    @property
-    def folded(self) -> bool:
-        return len(self.rows) > FOLDED
+    folded: bool = False
 
     @property
     def textual(self) -> list[bool]:
@@ -101,7 +97,7 @@ def write_report(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["cell"] = cell
+    environment.filters["cell"] = lambda value: cell(value).replace("± ", "±\N{NO-BREAK SPACE}")
     page = environment.get_template("report.html.j2").render(
         title=title,
         sections=rendered,

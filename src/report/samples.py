@@ -37,6 +37,10 @@ def kl_stability(
         values = np.maximum(values, FLOOR)
         low, high = 0.6 * values.min(), 1.6 * values.max()
         U_max = max(panel[2].max() for panel in panels.values())
+        names = {label: textwrap.fill(label, width=int(13 * size)) for label in panels}
+        lines = 1 + max(name.count("\n") for name in names.values())
+        rows = -(-len(panels) // columns)
+        figure.set_figheight(figure.get_figheight() + 0.14 * rows * max(0, lines - 1))
         for axis, (label, (kl_input, kl_prediction, U)) in zip(axes, panels.items(), strict=True):
             dots = axis.scatter(
                 np.maximum(kl_input, FLOOR),
@@ -53,8 +57,9 @@ def kl_stability(
             axis.plot([low, high], [low, high], color="0.5", lw=0.8, ls="--")
             median, better = np.median(kl_prediction), np.mean(kl_prediction < kl_input)
             axis.set(xscale="log", yscale="log", xlim=(low, high), ylim=(low, high))
-            name = textwrap.fill(label, width=int(13 * size))
-            axis.set_title(f"{name}\nmedian {median:.1e}, {better:.0%} below input", fontsize=8.5)
+            axis.set_title(
+                f"{names[label]}\nmedian {median:.1e}, {better:.0%} below input", fontsize=8.5
+            )
             axis.set_box_aspect(1)
         outer_labels(
             figure,

@@ -54,9 +54,11 @@ def colours_of(labels: Sequence[str]) -> dict[str, str]:
 
 
 def outer_labels(figure: Figure, x: str, y: str) -> None:
-    """One label for all panels on either axis."""
+    """One label for all panels below, one at the left of each row."""
     figure.supxlabel(x, fontsize=9.5)
-    figure.supylabel(y, fontsize=9.5)
+    for axis in figure.axes:
+        if axis.get_subplotspec().is_first_col():
+            axis.set_ylabel(y)
 
 
 def shared_legend(
@@ -75,7 +77,7 @@ def shared_legend(
     if hollow:
         handles.append(Line2D([], [], ls="", marker="o", mfc="w", color="0.4", label=hollow))
     longest = max((len(label) for label in colours), default=1)
-    columns = max(1, min(len(handles), 4, int(130 / (longest + 8))))
+    columns = max(1, min(len(handles), 4, int(150 / (longest + 8))))
     rows = -(-len(handles) // columns)
     figure.set_figheight(figure.get_figheight() + 0.19 * (rows - 1))  # the panels keep their size
     figure.legend(handles=handles, loc="outside upper center", ncols=columns)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from dmftnet.report.html import FOLDED, Section, Table, cell, write_report
+from dmftnet.report.html import Section, Table, cell, write_report
 
 
 def a_figure():
@@ -84,12 +84,18 @@ def test_words_wrap_and_numbers_do_not():
     assert not Table(("KL",), []).textual[0]
 
 
-@pytest.mark.parametrize(("n", "folded"), [(FOLDED, False), (FOLDED + 1, True)])
-def test_long_tables_are_folded_up(tmp_path, n, folded):
-    section = Section("Loops", "Text.", [Table(("U",), [[float(i)] for i in range(n)], "a net")])
+def test_a_spread_wraps_as_a_whole(tmp_path):
+    section = Section("Loops", "Text.", [Table(("KL",), [["1e-3 ± 2e-4"]])])
     text = write_report(tmp_path, "Title", [section], {}).read_text(encoding="utf-8")
-    assert (f"<summary>a net, {n} rows</summary>" in text) is folded
-    assert "a net" in text and text.count("<tr><td>") == n
+    assert "1e-3 ±\N{NO-BREAK SPACE}2e-4" in text
+
+
+@pytest.mark.parametrize("folded", [False, True])
+def test_long_tables_are_folded_up(tmp_path, folded):
+    section = Section("Loops", "Text.", [Table(("U",), [[1.0], [2.0]], "a net", folded)])
+    text = write_report(tmp_path, "Title", [section], {}).read_text(encoding="utf-8")
+    assert ("<details><summary>a net, 2 rows</summary>" in text) is folded
+    assert "a net" in text and text.count("<tr><td>") == 2
 
 
 def test_the_page_opens_with_the_summary(tmp_path):
