@@ -56,7 +56,7 @@ TITLE = "Neural impurity solvers on the Bethe lattice"
 
 
 def check(plain: Mapping[str, Any]) -> None:
-    """The keys that no class of the project checks; nothing has been read yet."""
+    """Check the keys that no class checks, before anything is read."""
     checks.seed("seed", plain["seed"])
     checks.threads("threads", plain["threads"])
     check_every(plain["progress_every"])
@@ -94,7 +94,7 @@ def models_of(
 
 
 def show(console: Console, numbers: Mapping[str, Any]) -> None:
-    """The short form of the report: one row a variant."""
+    """The short form of the report: one row per variant."""
     table = ConsoleTable(title="test KL on the real axis; closed DMFT loops")
     for name in ("variant", "seeds", "median", "90 %", "worst", "converged", "loop KL median"):
         table.add_column(name, justify="left" if name == "variant" else "right")
@@ -108,7 +108,7 @@ def show(console: Console, numbers: Mapping[str, Any]) -> None:
 
 
 def show_targets(console: Console, numbers: Mapping[str, Any]) -> None:
-    """What docs/results.md begins with."""
+    """The targets and what was measured."""
     names = ("what", "target", "measured", "", "on the reference loops")
     table = ConsoleTable(*names, title=f"targets: {numbers['best']}")
     for entry in numbers["targets"]:

@@ -1,8 +1,8 @@
-"""What the columns of a job file must look like, checked when a file is read.
+"""Requirements on the columns of a job file, checked when it is read.
 
-A file that opens may still hold anything: another program's arrays, or bytes that changed on the
-way. Whoever reads a schema says what each of its columns is, and what is not so is an error that
-names the file and the column, before anything is computed from it.
+A file that opens may still hold anything: another program's arrays, or corrupted bytes. Readers of
+a schema state what each column must be; a violation is an error that names the file and the column,
+before anything is computed.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Column:
     nan: bool = False
 
     def objection(self, values: np.ndarray, n_w: int) -> str:
-        """What is wrong with the values of the column; empty if nothing is."""
+        """What is wrong with the values of the column; empty if nothing."""
         shape = tuple(n_w if axis == "n_w" else axis for axis in self.shape)
         if values.dtype.kind not in KINDS[self.kind] or values.shape[1:] != shape:
             wanted = f"{self.kind}s" if self.kind != "text" else "text"
@@ -59,7 +59,7 @@ class Column:
 def check_columns(
     path: Path, columns: Mapping[str, np.ndarray], wanted: Mapping[str, Column], remedy: str
 ) -> None:
-    """Raise unless all wanted columns are there and as they should be.
+    """Raise unless all required columns are present and valid.
 
     Raises
     ------

@@ -1,6 +1,6 @@
-"""Converged DMFT solutions of the exact solver, for comparison with a network's closed loop.
+"""Converged DMFT solutions of the exact solver, to compare networks' loops with.
 
-One HDF5 file (`dmftnet.data.jobfile`), schema ``dmftnet-references`` version 2, one row a loop.
+One HDF5 file (`dmftnet.data.jobfile`), schema ``dmftnet-references`` version 2, one row per loop.
 ``python generate.py dataset=bethe_reference solver=ras_fine`` makes it
 (`dmftnet.data.plans.exact_loops`), resumable like every file that script writes. Curves are on
 ``grid/omega``.
@@ -73,7 +73,7 @@ COLUMNS = {
     "self_energy": Column("complex", ("n_w",)),
     **dict.fromkeys(("U", "eps_d", "filling", "double_occupancy", "A0", "gap"), Column("number")),
 }
-"""What is read of a file; see the module's table."""
+"""The columns read from a file; see the module's table."""
 
 
 def lattice_named(name: str) -> Lattice:

@@ -76,7 +76,7 @@ COLUMNS = {
     "trajectories/status": Column("integer", limits=(0, len(STATUS) - 1)),
     "trajectories/n_samples": Column("integer"),
 }
-"""What is read of a file; see the module's table."""
+"""The columns read from a file; see the module's table."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +101,7 @@ class SpectralStore:
 
     @classmethod
     def open(cls, path: str | Path, allow_incomplete: bool = False) -> SpectralStore:
-        """Read a dataset and check that it is what this program writes.
+        """Read and check a dataset.
 
         Raises
         ------

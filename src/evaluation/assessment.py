@@ -1,9 +1,8 @@
-"""Everything that the report says about one model, as arrays and numbers.
+"""All results of one model, as arrays and numbers.
 
-The same functions that watch a training (closure, stability, latent map) applied to a trained
-model and the test trajectories, and what takes longer: the search for a filling, the hysteresis,
-a lattice the data never saw, the calibration of an ensemble. `dmftnet.evaluation.sections` turns
-the result into a report.
+Closure, stability and latent map as during training, for a trained model on the test trajectories,
+and what takes longer: search for a filling, hysteresis, lattices absent from the data, calibration
+of an ensemble. `dmftnet.evaluation.sections` makes a report of them.
 """
 
 from __future__ import annotations
@@ -48,7 +47,7 @@ APPLICABILITY = ("ranges", "filling", "limits", "calibration")
 
 @dataclass(frozen=True, eq=False)
 class Settings:
-    """What is asked of every model.
+    """Settings for every model.
 
     Parameters
     ----------
@@ -85,7 +84,7 @@ class Assessment:
         the folder that ships it says of all (limits, cost), if there is one.
     n_parameters : int
     same_data : bool
-        Whether it was trained on the very file that it is tested on.
+        Whether it was trained on the file that it is tested on.
     stability : dict of str to Stability
         Splits: "val" and "test"; of networks also "train", and "blocks" of those that were trained
         without them.
@@ -307,7 +306,7 @@ def metrics(
     best : str, optional
         Label of the model that the targets are for; by default `best_label`'s.
     device : str
-        What the evaluation ran on, for people.
+        Device of the evaluation, as text.
     """
     best = best or best_label(assessments)
     splits = next(a.stability for a in assessments if a.label == best)
@@ -337,11 +336,11 @@ def best_label(assessments: Sequence[Assessment]) -> str:
 
 
 def shown(assessments: Sequence[Assessment], best: str, n_max: int = 5) -> list[Assessment]:
-    """The models that figures draw, at most so many, no baselines.
+    """The models drawn in figures, at most `n_max`, no baselines.
 
-    One of each architecture and head, with and without the derivative in the loss, that of the
-    lowest validation error: the best of all, training without the derivative, direct heads, then
-    the others by their errors; in the order given.
+    For each architecture and head, with and without the derivative in the loss, the one of lowest
+    validation error. Priority: the best of all, training without the derivative, direct heads,
+    then lower errors; returned in the given order.
     """
     networks = [a for a in assessments if not a.baseline]
 

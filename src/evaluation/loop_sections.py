@@ -198,7 +198,7 @@ def filling_section(shown: Sequence[Assessment]) -> Section:
 
 
 def lattice_section(shown: Sequence[Assessment], baselines: Sequence[Assessment]) -> Section:
-    """Loops on lattices that the training data never saw."""
+    """Loops on lattices absent from the training data."""
     models = [*shown, *(a for a in baselines if a.label == NEAREST_NEIGHBOUR)]
     grid = common_grid(models)
     every = {a.label: [c for own in a.loops.values() for c in own.elsewhere] for a in models}
@@ -232,7 +232,7 @@ def _lattice_row(closure: Closure) -> list:
 
 
 def causality_section(assessments: Sequence[Assessment]) -> Section:
-    """How much of Im Sigma had to be repaired."""
+    """How much of Im Sigma had to be clipped."""
     rows = []
     for a in assessments:
         for name, own in a.loops.items():

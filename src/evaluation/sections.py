@@ -1,4 +1,4 @@
-"""From assessments to the sections of the report: which table, which figure, how to read it."""
+"""From assessments to the sections of the report: tables, figures, and how to read them."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def report_sections(
 
 
 def targets_section(numbers: Mapping[str, Any]) -> Section:
-    """What the project set out to reach, and what it reached."""
+    """Targets, and what was reached."""
     words = {True: "met", False: "missed", None: ""}
     rows = [
         [t["what"], t["target"], t["measured"], words[t["met"]], t["reference"]]
@@ -157,7 +157,7 @@ def stability_section(drawn: Sequence[Assessment]) -> Section:
 
 
 def calibration_section(assessments: Sequence[Assessment]) -> Section:
-    """Whether an ensemble's spread tells its error."""
+    """Whether an ensemble's spread predicts its error."""
     found = {a.label: a.calibration for a in assessments if a.calibration is not None}
     names = ("rank_correlation", "kl_median", "kl_median_kept", "kl_90", "kl_90_kept")
     rows = [[label, *(c.scalars()[name] for name in names)] for label, c in found.items()]

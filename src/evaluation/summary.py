@@ -1,4 +1,4 @@
-"""What a reader in a hurry wants to know: how good, where valid, what it costs.
+"""The summary for a reader in a hurry: how good, where valid, at what cost.
 
 Made from ``metrics.json`` alone, for one model, the best by its validation error or the one that
 ``best`` names. The report and ``docs/results.md`` open with it.
@@ -101,7 +101,7 @@ def _range(low: float, high: float) -> str:
 
 
 def _limits(applies: Mapping[str, Any]) -> list[str]:
-    """Beyond what the solver warns, and what that is worth."""
+    """Limits beyond which the solver warns, and what they achieve."""
     if not applies.get("limits"):
         return ["No limits calibrated: ship.py does, for the solver to warn beyond them."]
     texts = {"spread": "a spread of its members of {}", "distance": "a distance of {} to its data"}

@@ -1,4 +1,4 @@
-"""The project's targets beside what was measured, from the numbers of ``metrics.json`` alone.
+"""The project's targets and what was measured, from the numbers of ``metrics.json`` alone.
 
 They concern one model, the best by validation error or the one that ``best`` names: its errors on
 held-out trajectories, and its loops against the exact solver's. The loops that count are those on
@@ -19,10 +19,10 @@ from dmftnet.report.html import cell
 KL_MEDIAN, KL_90 = 5e-4, 8e-3
 LOOP_KL, LOOP_ITERATIONS, A0_SHARE = 3e-3, 60, 0.02
 HALF_FILLED_U = (0.5, 4.5)
-# relative errors of Z; close to the transition it is itself known to a tenth, at 2.9 to a third
+# relative errors of Z; near the transition Z itself is known to 10 %, at U = 2.9 to a third
 Z_FAR, Z_NEAR, NEAR_U, LAST_U = 0.05, 0.15, 2.625, 2.875
 FILLING_ERROR, CRITICAL_ERROR = 0.01, 0.1
-CLIPPED, LEAST_U = 1e-3, 0.5  # share of Im Sigma repaired; without interaction there is none
+CLIPPED, LEAST_U = 1e-3, 0.5  # share of Im Sigma clipped; without interaction there is none
 ZERO_LAM_RATIO, ZERO_LAM_SEEDS = 5.0, 3
 
 Loops = Sequence[Mapping[str, Any]]
@@ -31,8 +31,8 @@ Loops = Sequence[Mapping[str, Any]]
 def targets(numbers: Mapping[str, Any]) -> list[dict[str, Any]]:
     """One entry a target: ``what, target, measured, reference, met``.
 
-    ``met`` is None where nothing is asked or nothing was measured; ``reference`` is what the loops
-    give on which settings were chosen, empty where there is no such thing.
+    ``met`` is None without a target or a measurement; ``reference`` is the result for the loops on
+    which settings were chosen, empty if there is none.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ def targets(numbers: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _loops(own: Mapping[str, Any], models: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """What is asked of the loops of one set."""
+    """Targets for the loops of one set."""
     every = [*own["loops"], *own["loops_elsewhere"]]
     return [
         *_closed_loop(own["loops"]),
@@ -66,7 +66,7 @@ def _loops(own: Mapping[str, Any], models: Mapping[str, Any]) -> list[dict[str, 
 
 
 def _entry(what: str, target: str, measured: str | None, met: bool | None) -> dict[str, Any]:
-    """A row; what was not measured is neither met nor missed."""
+    """A row; a target without a measurement is neither met nor missed."""
     if measured is None:
         return {"what": what, "target": target, "measured": "not measured", "met": None}
     return {"what": what, "target": target, "measured": measured, "met": met}
@@ -99,9 +99,9 @@ def _papers_architecture(variants: Loops) -> dict[str, Any]:
 def _zero_lam(variants: Loops) -> list[dict[str, Any]]:
     """Without the derivative term against the best variant of several seeds.
 
-    Asked of the direct head, which learns how the spectrum depends on the angle; for the rotated
-    one the exact rotation relates all angles, and the term only weighs frequencies anew. The
-    variants come with the lowest validation error first.
+    A target for the direct head, which learns how the spectrum depends on the angle. For the
+    rotated head the exact rotation relates all angles, and the term only reweights frequencies.
+    Variants are ordered by validation error.
     """
     trained = [v for v in variants if not v["baseline"]]
     several = [v for v in trained if v["seeds"] >= ZERO_LAM_SEEDS] or trained
@@ -185,7 +185,7 @@ def _critical(
             )
             rows.append(_entry(what, target, text, False))
         else:
-            # to the width of both brackets the difference is not known better than this
+            # both brackets are wider than rounding
             met = abs(a - b) <= CRITICAL_ERROR + 1e-9
             rows.append(_entry(what, target, f"{a:.3f}, exact {b:.3f}", met))
     return rows
@@ -207,7 +207,7 @@ def _fillings(loops: Loops) -> list[dict[str, Any]]:
 
 
 def _elsewhere(loops: Loops, models: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Lattices that the data never saw, next to the nearest neighbour."""
+    """Lattices absent from the data, compared with the nearest neighbour."""
     what = "unseen lattices: loops converged"
     if not loops:
         return [_entry(what, "all", None, None)]

@@ -43,7 +43,7 @@ class Panel:
     reference : (n_w,) array or None
         The exact curve.
     predictions : dict of str to (n_w,) array
-        One curve a model, by label.
+        One curve per model, by label.
     dashed : set of str
         Labels of loops that did not converge.
     reference_omega : (n,) array, optional
@@ -100,7 +100,7 @@ class Series:
 
     @property
     def mask(self) -> np.ndarray:
-        """(n,) bool, all True where nothing was said."""
+        """(n,) bool, all True by default."""
         return np.asarray(self.solid) if len(self.solid) else np.ones(len(self.x), dtype=bool)
 
 
@@ -134,7 +134,7 @@ def spectra(omega: np.ndarray, panels: Sequence[Panel], w_limit: float = 4.5) ->
 
 
 def self_energies(omega: np.ndarray, panels: Sequence[Panel], w_limit: float = 3.0) -> Figure:
-    """-Im and Re of complex self-energies, one column a problem, low energies as insets.
+    """-Im and Re of complex self-energies, one column per problem, low energies as insets.
 
     The main axes' scale is that of the exact curve beyond |w| = 0.3 D (a Mott insulator's pole
     would leave nothing else to see), with room above for the inset; where that cuts a curve the
@@ -220,7 +220,7 @@ def _branch(axes, branch: Branch, name: str, colour: str, exact: bool, depth: in
 
 
 def filling_curves(panels: Mapping[str, Sequence[Series]]) -> Figure:
-    """Filling against the level, ``eps_d + U/2`` measured from half filling, one panel a title."""
+    """Filling against the level, ``eps_d + U/2``, one panel per title."""
     every = [entry for series in panels.values() for entry in series]
     colours = colours_of([entry.label for entry in every if entry.label])
     with rc_context(STYLE):
@@ -237,7 +237,7 @@ def filling_curves(panels: Mapping[str, Sequence[Series]]) -> Figure:
 
 
 def _points(axis: Axes, entry: Series, colours: Mapping[str, str]) -> None:
-    """One series in order, what did not converge white inside."""
+    """One series in order; points that did not converge are hollow."""
     order = np.argsort(entry.x, kind="stable")
     x, y, solid = entry.x[order], np.asarray(entry.y)[order], entry.mask[order]
     if entry.label:

@@ -1,6 +1,6 @@
 """The report: sections of text, tables and figures as one self-contained HTML page.
 
-Figures are embedded as base64 PNG, so the page can be mailed; the same PNGs lie beside it.
+Figures are embedded as base64 PNG, so the page can be mailed; the same PNGs are written next to it.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Section:
         What is shown and how to read it.
     tables : sequence of Table
     figures : dict of str to Figure
-        By file name without ending; the PNG beside the page has this name.
+        By file name without ending, that of the PNG next to the page.
     """
 
     title: str

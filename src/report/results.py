@@ -1,4 +1,4 @@
-"""``docs/results.md`` from the numbers of a report, so that none of them is typed.
+"""``docs/results.md`` from the numbers of a report, none of them typed by hand.
 
 `write_results` puts three things into the documents' folder: ``results.json`` (what the text needs
 of ``metrics.json``), ``figures/results_<name>.png`` and ``results.md``, which the Jinja2 template
@@ -102,7 +102,7 @@ def rewrite_results(
 def condensed(numbers: Mapping[str, Any]) -> dict[str, Any]:
     """The numbers that the text needs, to six digits.
 
-    Without the single loops of all models but the best, and without what says where the report ran.
+    Single loops are kept for the best model only; where the report ran is left out.
     """
     models = {
         label: entry if label == numbers["best"] else _summary(entry)

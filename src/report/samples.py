@@ -1,4 +1,4 @@
-"""Figures with one point a sample: stability, error distributions, calibration, latent maps.
+"""Figures with one point per sample: stability, error distributions, calibration, latent maps.
 
 Arrays in, one matplotlib figure out; see `dmftnet.report.style`.
 """
@@ -20,7 +20,7 @@ FLOOR = 1e-7  # errors below are drawn there
 def kl_stability(
     panels: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]], columns: int = 3
 ) -> Figure:
-    """Error of each prediction against that of its input hybridization, one panel a model.
+    """Error of each prediction against that of its input hybridization, one panel per model.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ def kl_stability(
 
 
 def kl_distribution(errors: Mapping[str, np.ndarray]) -> Figure:
-    """Share of test samples with a real-axis KL below the abscissa, one curve a method.
+    """Share of test samples with a real-axis KL below the abscissa, one curve per method.
 
     Parameters
     ----------
@@ -100,7 +100,7 @@ def kl_distribution(errors: Mapping[str, np.ndarray]) -> Figure:
 
 
 def calibration(panels: Mapping[str, tuple[np.ndarray, np.ndarray, float]]) -> Figure:
-    """Spread of an ensemble against its true error, one panel an ensemble.
+    """Spread of an ensemble against its true error, one panel per ensemble.
 
     Parameters
     ----------
@@ -133,7 +133,7 @@ def latent_map(maps: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]]) ->
     Parameters
     ----------
     maps : dict of str to (embedding, A0, filling)
-        (n, 2), (n,) in 1/D, (n,); one row of panels a model.
+        (n, 2), (n,) in 1/D, (n,); one row of panels per model.
     """
     with rc_context(STYLE):
         figure = Figure(figsize=(WIDTH * 0.82, 3.0 * max(len(maps), 1)), layout="constrained")

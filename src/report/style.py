@@ -1,7 +1,7 @@
 """What all figures share: colours, sizes, panels, legends, PNG. No pyplot, no global state.
 
-The exact solver is black and broad, drawn first; models are coloured and thinner, in a palette that
-colour-blind readers can tell apart; what did not converge is dashed or hollow.
+The exact solver is black and broad, drawn first; models are coloured and thinner, in a palette for
+colour-blind readers; loops that did not converge are dashed or hollow.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def panel_grid(n: int, height: float, columns: int = 4, width: float | None = No
 
 
 def colours_of(labels: Sequence[str]) -> dict[str, str]:
-    """One colour a label, in order of appearance."""
+    """One colour per label, in order of appearance."""
     unique = dict.fromkeys(labels)
     return {label: PALETTE[i % len(PALETTE)] for i, label in enumerate(unique)}
 
@@ -84,5 +84,5 @@ def shared_legend(
 
 
 def legend_right(axis: Axes) -> None:
-    """The axis's own legend beside it, where it can cover nothing."""
+    """The axis's legend on its right, where it covers nothing."""
     axis.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))

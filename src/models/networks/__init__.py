@@ -1,1 +1,1 @@
-"""One architecture a file, the heads, and the layers and guesses they share."""
+"""Architectures, one file each; their heads, and the layers and guesses they share."""

@@ -1,7 +1,7 @@
-"""Cheap physical spectra on the network grid, from nothing but the problem.
+"""Cheap physical spectra on the network grid, from the problem alone.
 
-A network that corrects a good guess needs less data than one that starts from nothing. `Guesses`
-offers five, all non-negative, of norm one and at the data's resolution:
+A network that corrects a good guess needs less data. `Guesses` offers five, all non-negative, of
+norm one and at the data's resolution:
 
 * ``ipt``: modified second-order perturbation theory (`dmftnet.physics.solvers.perturbative.ipt`),
   exact at U = 0, to order U^2 and in the atomic limit;
@@ -9,8 +9,8 @@ offers five, all non-negative, of norm one and at the data's resolution:
 * ``lower``, ``middle``, ``upper``: resonant levels at ``eps_d + U (0, 1/2, 1)`` in the given bath
   (the other spin absent, half there, there): Hubbard bands, bound states included.
 
-Under particle-hole mirroring each turns into its mirror image, ``lower`` and ``upper`` changing
-places. They depend on no weight: a training computes them once for all samples.
+Particle-hole mirroring mirrors each and exchanges ``lower`` and ``upper``. They depend on no
+weight, so training computes them once for all samples.
 """
 
 from __future__ import annotations

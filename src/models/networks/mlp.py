@@ -1,7 +1,7 @@
 """`mlp`: a residual multilayer perceptron on the whole hybridization at once.
 
-The plainest of the networks: no tokens, no attention. Cost O(B width (n_w + width)) a
-layer, an order of magnitude below the attention networks.
+The simplest network: no tokens, no attention. Cost O(B width (n_w + width)) per layer, an order of
+magnitude below the attention networks.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class MLP(SpectralNetwork):
     n_params : int
         2 or 3 (with the angle).
     width : int
-        Channels of the hidden layers.
+        Features per hidden layer.
     n_blocks : int
         Residual blocks of two layers.
     dropout : float

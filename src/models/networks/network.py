@@ -1,4 +1,4 @@
-"""Base of the architectures: what enters a network, and what its outputs mean.
+"""Base of the architectures: inputs of a network, and the meaning of its outputs.
 
 A new architecture is one file with a subclass of `SpectralNetwork` and one YAML in ``conf/model``.
 """
@@ -23,8 +23,8 @@ PARAMETER_SCALES = (0.5, 1.0, 5.0)
 FIRST_OUTPUTS = (0.0, 0.0, 0.0, 2.0, 0.0, 1.0, -1.0, -1.0, -1.0, -3.0)
 
 BYTES_EACH = 16  # of a parameter: itself, its gradient, two moments of the optimizer
-ROWS_KEPT = 16  # hidden vectors a token that one block keeps for its gradient, about
-GUESSES_KEPT = 2500  # bytes a frequency that the correction of the cheap spectra keeps, about
+ROWS_KEPT = 16  # hidden vectors per token that one block keeps for its gradient, about
+GUESSES_KEPT = 2500  # bytes per frequency that the correction of the cheap spectra keeps, about
 
 
 class ParameterInput(nn.Module):
@@ -81,7 +81,7 @@ class HybridizationInput(nn.Module):
 
     @property
     def n_features(self) -> int:
-        """Number of features a token."""
+        """Number of features per token."""
         return 3 if self.logarithm else 2
 
     def forward(self, hybridization: torch.Tensor) -> torch.Tensor:
@@ -93,7 +93,7 @@ class HybridizationInput(nn.Module):
 
 
 class SpectralNetwork(nn.Module, ABC):
-    """Base of the architectures: hybridization and parameters in, numbers a frequency out.
+    """Base of the architectures: hybridization and parameters in, numbers per frequency out.
 
     Parameters
     ----------
@@ -117,9 +117,9 @@ class SpectralNetwork(nn.Module, ABC):
     A subclass implements ``embed(hybridization, params, guesses) -> (B, n_w, d) or (B, d)``, the
     last hidden layer, from `tokens` and ``parameter_input(params)``, and has a ``projection`` from
     there or a ``project`` of its own. It calls `check_sizes` before it makes layers, which also
-    says in ``sample_bytes`` what a sample takes in training. Where the caller has the guesses
-    already, they need not be computed again. More axes may stand before B, those of an ensemble's
-    members (`dmftnet.models.shipping.stacking`): count the others from the end.
+    sets ``sample_bytes``, the memory per training sample. Guesses that the caller already has are
+    not computed again. Further axes may precede B, those of an ensemble's members
+    (`dmftnet.models.shipping.stacking`): count the others from the end.
     """
 
     def __init__(
@@ -146,7 +146,7 @@ class SpectralNetwork(nn.Module, ABC):
     def check_sizes(
         self, dropout: float, max_memory: float, depth: int, n_sequence: int, **sizes: int
     ) -> None:
-        """Raise unless an architecture's sizes are numbers that make a network of moderate size.
+        """Raise unless the sizes are valid and make a network of moderate size.
 
         Parameters
         ----------
@@ -211,7 +211,7 @@ class SpectralNetwork(nn.Module, ABC):
 
     @property
     def n_features(self) -> int:
-        """Number of features a frequency token."""
+        """Number of features per frequency token."""
         extra = Guesses.n_channels if self.guess_features else 0
         return self.hybridization_input.n_features + extra
 

@@ -2,10 +2,10 @@
 
 The twin of the numpy solver `dmftnet.physics.solvers.perturbative.ipt`, which has the formulas:
 float64, no loop over problems and a fixed number of steps. Green's functions are smooth on the
-imaginary axis, so the occupation that reference and answer share is sought there, by a secant.
+imaginary axis, so the occupation that reference and answer share is found there, by a secant.
 
-A problem that is its own particle-hole mirror image is half filled, its reference level at zero:
-nothing is sought there, and nothing dressed.
+A problem that is its own particle-hole mirror image is half filled with its reference level at
+zero; it needs no search and no dressing.
 
 It agrees with the solver to 1e-3 (L1 distance of spectra) at half filling and to a few per cent
 where Sigma has a pole outside the bath. Nothing here is differentiated but `Inverse`.
@@ -26,7 +26,7 @@ from dmftnet.physics.solvers.perturbative.ipt import B_MIN, SHARPNESS, SPREAD
 
 
 class Constants(nn.Module):
-    """A module of constant arrays, which follow from the config: not stored, never rounded."""
+    """A module of constant arrays that follow from the config: not stored, never rounded."""
 
     def constant(self, name: str, values) -> None:
         self.register_buffer(name, torch.tensor(np.asarray(values)), persistent=False)
@@ -117,7 +117,7 @@ class SecondOrderDiagram(Constants):
 
 
 class _Problems(NamedTuple):
-    """Problems whose occupation is sought.
+    """Problems whose occupation is to be found.
 
     ``U, eps_d`` (B,); ``real, imag`` (B, n_w), of ``w - Delta``; ``delta`` (B, n_y), the
     hybridization at ``i y``; ``levels, table`` (B, n_level), reference levels and occupations.
@@ -236,7 +236,7 @@ class ModifiedIPT(Constants):
         real, imag = 1.0 - b * shift, math.pi * b * density
         square = real**2 + imag**2
         at_points = density / square  # Im [S (1 - b S)*] = Im S
-        safe = torch.where(b.abs() < B_MIN, B_MIN, b)  # any value where nothing can be sharp
+        safe = torch.where(b.abs() < B_MIN, B_MIN, b)  # any value where nothing is sharp
         in_cells = self.inverse(1.0 - safe * shift, math.pi * density * safe.abs())
         in_cells = in_cells / (self.weights * safe.abs())
         change = real.diff(dim=-1) ** 2 + imag.diff(dim=-1) ** 2

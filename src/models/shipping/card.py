@@ -1,4 +1,4 @@
-"""The model card of shipped weights: every number comes from the record that lies beside it."""
+"""The model card of shipped weights; every number comes from their ``model.yaml``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The folder that ships: an ensemble with its limits and what its distance is measured from.
+"""The shipped folder: an ensemble with its limits and training points.
 
 ``ship.py`` writes such a folder, ``weights/`` in the repository, and `NetworkSolver` reads it:
 
@@ -44,10 +44,10 @@ def save_shipped(
     record: Mapping[str, Any],
     distance: TrainingDistance,
 ) -> Path:
-    """Copy checkpoints into one folder that is one solver, with its limits.
+    """Copy checkpoints into one folder, a solver with its limits.
 
-    One checkpoint is copied as it is, several become ``member_0``, ``member_1``, ... What the
-    copies say of their runs is kept, apart from where these were written.
+    One checkpoint is copied as it is, several become ``member_0``, ``member_1``, ... The
+    copies keep the records of their runs except the run folders.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ def save_shipped(
 
 
 def _without_run_folder(record: dict[str, Any]) -> dict[str, Any]:
-    """The record without the places that a run wrote to, which mean nothing elsewhere."""
+    """The record without run folders, which mean nothing elsewhere."""
     if "provenance" not in record:
         return record
     origin = dict(record["provenance"])
@@ -91,10 +91,10 @@ def _without_run_folder(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def load_ensemble(directories: Sequence[str | Path]) -> SpectralModel:
-    """The ensemble of several checkpoints, or the model itself where there is but one.
+    """The ensemble of several checkpoints, or the model itself if there is only one.
 
-    ``model.record`` holds what all members must share, ``resolution``, and the part of the box of
-    U and shift that all have seen.
+    ``model.record`` holds the common ``resolution`` and the range of U and shift that all members
+    have seen.
     """
     if len(directories) == 1:
         return load_model(directories[0])
@@ -140,7 +140,7 @@ def load_applicability(
             distance = TrainingDistance(grid, **load_file(path))
         except Exception as exc:  # of a damaged file safetensors raises almost anything
             raise StoreError(
-                f"'{path}' is damaged ({checks.reason(exc)}); copy it anew, or run ship.py"
+                f"'{path}' is damaged ({checks.reason(exc)}); copy it again, or run ship.py"
             ) from None
     limits = {**(record.get("limits") or {}), **checks.section("solver.limits", limits or {})}
     return Applicability(record.get("ranges") or {}, limits, distance)
