@@ -97,7 +97,7 @@ def write_report(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["cell"] = lambda value: cell(value).replace("± ", "±\N{NO-BREAK SPACE}")
+    environment.filters["cell"] = cell
     page = environment.get_template("report.html.j2").render(
         title=title,
         sections=rendered,
