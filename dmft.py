@@ -3,8 +3,8 @@
 python dmft.py solver=ras lattice=bethe problem.U=2.0 problem.eps_d=-1.0 start=insulator
 
 Writes ``solution.h5`` and ``summary.json`` into Hydra's run folder. Exit status: 0 converged, 1 not
-converged (what there is gets written all the same), 2 bad input (nothing is written). A learned
-solver beyond its limits is one line ``warning: ...`` on stderr, and a key of the summary.
+converged (results are written all the same), 2 bad input (nothing is written). A learned solver
+beyond its limits prints one line ``warning: ...`` on stderr, also in the summary.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ COLUMNS = (("iteration", 9), ("eps_d", 10), ("KL", 10), ("filling", 9), ("A(0)",
 
 
 class Progress:
-    """One line a solve, printed at once, so that a log shows how far the loop is."""
+    """One line per solve, printed at once, so that a log shows the loop's progress."""
 
     def __init__(self, console: Console):
         self.console = console

@@ -2,7 +2,8 @@
 
     python evaluate.py                                        every run under outputs/train
     python evaluate.py 'checkpoints=[outputs/a,outputs/b]'    these two
-    python evaluate.py dataset=bethe results=docs             and docs/results.md with its figures
+    python evaluate.py dataset=bethe results=docs             and docs/results.md with figures
+    python evaluate.py rerender=docs                          docs/results.md from its numbers
 
 Writes ``report.html`` (one file, figures embedded), the figures as PNG and ``metrics.json`` into
 Hydra's run folder.
@@ -37,24 +38,25 @@ from dmftnet.evaluation.assessment import (
     latent_of,
     metrics,
     shown,
+    with_conclusions,
 )
 from dmftnet.evaluation.closure import LoopSettings
 from dmftnet.evaluation.hysteresis import HysteresisSettings, exact_paths
 from dmftnet.evaluation.loop_sets import REFERENCE, TEST
+from dmftnet.evaluation.naming import ensemble_name, variant_names
 from dmftnet.evaluation.sections import KL_COLUMNS, report_sections
-from dmftnet.evaluation.variants import variant_names
 from dmftnet.models.training.checkpoint import read_record
 from dmftnet.physics.dmft.files import refuse_to_overwrite
 from dmftnet.progress import check_every, progress
 from dmftnet.provenance import provenance, sha256, sha256_of_all
 from dmftnet.report.html import cell, write_report
-from dmftnet.report.results import with_spread, write_results
+from dmftnet.report.results import rewrite_results, with_spread, write_results
 
 TITLE = "Neural impurity solvers on the Bethe lattice"
 
 
 def check(plain: Mapping[str, Any]) -> None:
-    """The keys that no class of the project checks; nothing has been read yet."""
+    """Check the keys that no class checks, before anything is read."""
     checks.seed("seed", plain["seed"])
     checks.threads("threads", plain["threads"])
     check_every(plain["progress_every"])
@@ -66,12 +68,15 @@ def check(plain: Mapping[str, Any]) -> None:
     checks.path("references", plain["references"])
     if plain["test_references"] is not None:
         checks.path("test_references", plain["test_references"], "a path, or null")
-    if plain["results"] is not None:
-        checks.path("results", plain["results"], "a folder, or null")
+    for key in ("results", "rerender"):
+        if plain[key] is not None:
+            checks.path(key, plain[key], "a folder, or null")
 
 
-def models_of(plain: Mapping[str, Any]) -> dict[str, tuple[str, list[Path]]]:
-    """Label to (variant, checkpoints): every checkpoint by itself, then the ensembles."""
+def models_of(
+    plain: Mapping[str, Any],
+) -> tuple[dict[str, tuple[str, list[Path]]], dict[str, str]]:
+    """Label to (variant, checkpoints), every checkpoint alone, then ensembles; labels of these."""
     paths = find_checkpoints(plain["checkpoints"])
     records = [read_record(path) for path in paths]
     variants, labels = variant_names(records, paths)
@@ -79,13 +84,17 @@ def models_of(plain: Mapping[str, Any]) -> dict[str, tuple[str, list[Path]]]:
         label: (variant, [path])
         for label, variant, path in zip(labels, variants, paths, strict=True)
     }
+    called = {}
     for name, patterns in checks.section("ensembles", plain["ensembles"] or {}).items():
-        models[name] = (name, find_checkpoints(patterns))
-    return models
+        members = find_checkpoints(patterns)
+        label = ensemble_name(name, [read_record(path) for path in members])
+        called[name] = label
+        models[label] = (label, members)
+    return models, called
 
 
 def show(console: Console, numbers: Mapping[str, Any]) -> None:
-    """The short form of the report: one row a variant."""
+    """The short form of the report: one row per variant."""
     table = ConsoleTable(title="test KL on the real axis; closed DMFT loops")
     for name in ("variant", "seeds", "median", "90 %", "worst", "converged", "loop KL median"):
         table.add_column(name, justify="left" if name == "variant" else "right")
@@ -99,7 +108,7 @@ def show(console: Console, numbers: Mapping[str, Any]) -> None:
 
 
 def show_targets(console: Console, numbers: Mapping[str, Any]) -> None:
-    """What docs/results.md begins with."""
+    """The targets and what was measured."""
     names = ("what", "target", "measured", "", "on the reference loops")
     table = ConsoleTable(*names, title=f"targets: {numbers['best']}")
     for entry in numbers["targets"]:
@@ -136,15 +145,23 @@ def main(config) -> None:
         refuse_to_overwrite(folder / name)
     plain, console = to_plain(config), Console()
     check(plain)
+    if plain["rerender"] is not None:
+        print(f"results: {rewrite_results(plain['rerender'], with_conclusions)}")
+        return
     if config.threads is not None:
         torch.set_num_threads(config.threads)
+    n = torch.get_num_threads()
+    device = f"CPU, {n} thread{'s' if n > 1 else ''}"
     loop = instantiate(config, "loop", LoopSettings)
     hysteresis = None
     if config.hysteresis is not None:
         hysteresis = instantiate(config, "hysteresis", HysteresisSettings)
-    models = models_of(plain)
-    if plain["best"] is not None and plain["best"] not in list(models):
-        raise DmftnetError(f"best = '{plain['best']}' is none of {list(models)}")
+    models, called = models_of(plain)
+    wanted = called.get(plain["best"], plain["best"])
+    if wanted is not None and wanted not in models:
+        raise DmftnetError(
+            f"best = '{wanted}' is none of {list(models)}; give one, or an ensemble's name"
+        )
     settings = Settings(plain["dataset"], reference_files(plain), loop, hysteresis, config.seed)
     assessments = []
     with progress("models", len(models), 0, config.progress_every, console) as update:
@@ -152,7 +169,7 @@ def main(config) -> None:
             assessments.append(assess_checkpoints(paths, label, variant, settings))
             update(len(assessments), f"last {label}")
     first = assessments[0].record
-    best = plain["best"] or best_label(assessments)
+    best = wanted or best_label(assessments)
     drawn = {a.label for a in shown(assessments, best)}
     assessments = [
         replace(a, latent=latent_of(a, models[a.label][1], settings)) if a.label in drawn else a
@@ -163,9 +180,9 @@ def main(config) -> None:
     exact = exact_paths(ReferenceStore.open(plain["references"]))
     input_kl = input_errors(first, plain["dataset"])
     record = origin(plain)
-    numbers = {**metrics(assessments, exact, input_kl, best), "provenance": record}
+    numbers = {**metrics(assessments, exact, input_kl, best, device), "provenance": record}
     sections = report_sections(assessments, numbers, exact, input_kl, plain["shown_U"])
-    report = write_report(folder, TITLE, sections, record)
+    report = write_report(folder, TITLE, sections, record, numbers["summary"], best)
     (folder / "metrics.json").write_text(json.dumps(numbers, indent=2) + "\n")
     show(console, numbers)
     print(f"report: {report}")

@@ -1,13 +1,13 @@
 """Exact impurity data: sampling -> solver on an executor -> one HDF5 file.
 
-    python generate.py                                   the dataset that ships, data/bethe_small.h5
+    python generate.py                                   the small dataset, data/bethe_small.h5
     python generate.py dataset=bethe solver=ras_fine     the full-size one, data/bethe.h5
     python generate.py executor=dask executor.n_workers=4
     python generate.py dataset=bethe_reference solver=ras_fine   converged loops to compare with
     python generate.py dataset=collected sampling.problems=FILE   what solver=guarded collected
 
-Killed or interrupted, the same command goes on where it stopped; every finished trajectory is on
-disk at once. A finished file is never overwritten.
+The same command resumes an interrupted run; every finished trajectory is on disk at once. A
+finished file is never overwritten.
 """
 
 from __future__ import annotations

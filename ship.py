@@ -1,4 +1,4 @@
-"""Make the solver that ships: checkpoints in, one folder with limits and a model card out.
+"""Ship checkpoints as one solver: a folder with limits and a model card.
 
     python ship.py 'checkpoints=[outputs/train/a,outputs/train/b]'
 
@@ -34,7 +34,7 @@ from dmftnet.provenance import provenance
 
 
 def training_data(config, checkpoints: list[str], records: list[dict]) -> SpectralDataModule:
-    """The data that every checkpoint was trained on, as they saw it."""
+    """The training data of all checkpoints, as they saw it."""
     own = {key: records[0][key] for key in ("grid", "angles", "resolution")}
     data = instantiate(config, "dataset", SpectralDataModule, **own)
     for checkpoint, record in zip(checkpoints, records, strict=True):

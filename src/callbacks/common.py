@@ -1,4 +1,4 @@
-"""What the callbacks share: when they report, evaluation mode, and one way to every logger."""
+"""Base of the callbacks: when they report, and one way to every logger."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class PeriodicCallback(Callback, ABC):
     Parameters
     ----------
     every_n_validations : int
-        1 is each validation epoch; 0 the end of the training alone.
+        1: each validation epoch; 0: only the end of training.
     """
 
     name: str
@@ -64,7 +64,7 @@ class PeriodicCallback(Callback, ABC):
     def report(
         self, trainer: Trainer, pl_module: LightningModule
     ) -> tuple[dict[str, float], Figure, Table]:
-        """Scalars, one figure and one table about the model as it is now."""
+        """Scalars, one figure and one table for the current model."""
 
     def _publish(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.reported_at = self.n_validations

@@ -1,9 +1,9 @@
 """DMFT closure: the full self-consistency loop, driven by the network while it trains.
 
-A small single-shot error says little about the fixed point: loop errors are several times larger
-near the Mott transition. So each report runs the loop from the reference problems' own starts (half
-filling from metal and insulator, doped series) and compares with the exact solver's converged
-spectra, which lie beside the dataset (`dmftnet.data.exact_loops`).
+A small error of single solves says little about the fixed point: near the Mott transition loop
+errors are several times larger. Each report therefore runs the loop from the starts of the
+reference problems (half filling from metal and insulator, doped series) and compares with the exact
+solver's converged spectra (`dmftnet.data.exact_loops`).
 
 Cost: all loops share one batch; 2 to 8 s for 28 loops on one core, figure included, depending on
 the network and on how many iterations they take.
@@ -40,7 +40,7 @@ class DmftClosure(PeriodicCallback):
     every_n_validations : see `PeriodicCallback`
     tolerance, max_iterations : see `LoopSettings`
     half_filled_U : sequence of float, optional, in D
-        Half-filled loops at these U alone; every one in the file by default.
+        Half-filled loops at these U only; all in the file by default.
     """
 
     name = "dmft_closure"
@@ -64,7 +64,7 @@ class DmftClosure(PeriodicCallback):
         self.references: list[Reference] | None = None
 
     def setup(self, trainer, pl_module, stage: str) -> None:
-        """Read the references before the first step, so that a missing file costs nothing."""
+        """Read the references before the first step, so that a missing file fails early."""
         if self.references is None and stage == "fit":
             grid, resolution = pl_module.frequency_grid, trainer.datamodule.resolution
             found = load_references(self.path, grid, resolution)

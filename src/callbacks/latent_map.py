@@ -33,7 +33,7 @@ class LatentMapCallback(PeriodicCallback):
         self.splits = tuple(checks.choice("callbacks.latent.splits", s, SPLITS) for s in splits)
 
     def setup(self, trainer, pl_module, stage: str) -> None:
-        """Say before the first step that the samples are too few for a map."""
+        """Raise before the first step if the samples are too few for a map."""
         if stage == "fit":
             n = sum(len(trainer.datamodule.arrays(split)) for split in self.splits)
             require_samples(n)

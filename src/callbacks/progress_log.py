@@ -1,4 +1,4 @@
-"""Signs of life of a training whose output is no terminal, where Lightning's bar shows nothing."""
+"""Progress lines for training without a terminal, where Lightning's bar is invisible."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dmftnet.progress import EVERY, ProgressLines, say
 
 
 class ProgressLog(Callback):
-    """A line every so often while a network trains, and one for each validation.
+    """Periodic lines while a network trains, and one for each validation.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ class ProgressLog(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        self.loss = outputs["loss"].detach()  # a number once it is printed: that waits for a GPU
+        self.loss = outputs["loss"].detach()  # converted only when printed, as that waits for a GPU
         epoch = _epoch(trainer)
         self.lines.update(trainer.global_step, lambda: f"{epoch}, loss {self.loss.item():.3e}")
 

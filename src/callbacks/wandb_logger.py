@@ -1,4 +1,4 @@
-"""Lightning's W&B logger without a setting that W&B warns of."""
+"""Lightning's W&B logger without a setting that makes W&B warn."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from lightning.pytorch import loggers
 
 
 class WandbLogger(loggers.WandbLogger):
-    """As Lightning's, to which all arguments go.
+    """As Lightning's, which takes all arguments.
 
-    Lightning 2.6 hands ``anonymous`` to ``wandb.init`` whether it was given or not. W&B has dropped
-    its anonymous mode, warns of the mere setting in every run, and will refuse it one day (wandb
-    pull request 10909).
+    Lightning 2.6 always passes ``anonymous`` to ``wandb.init``. W&B has dropped its anonymous mode,
+    warns of the setting in every run, and will refuse it one day (wandb pull request 10909).
     """
 
     def __init__(self, **arguments: Any):

@@ -3,9 +3,9 @@
 Batches are dicts of tensors, those of `dmftnet.data.keys.Batch`.
 
 A dataset is one file or several: their samples are put together split by split, file after file.
-Splits are whole trajectories, as the files record them. Neighbouring trajectories still differ by
-little in U, so that intervals of U can be held out on top (`held_out_U`): their samples are in no
-split but "blocks", whose score says how a network interpolates across a gap in its data.
+Splits are whole trajectories, as the files record them. Neighbouring trajectories still differ
+little in U, so intervals of U can be held out as well (`held_out_U`): their samples form the split
+"blocks", whose score measures interpolation across a gap in the data.
 The order of training samples and which of them are particle-hole mirrored follow from (seed,
 epoch) alone, so a resumed training sees what an uninterrupted one would. No worker processes: a
 batch is one indexing operation.
@@ -32,7 +32,7 @@ from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.provenance import sha256_of_all
 
 GRID = {"w_min": 3e-3, "w_max": 6.0, "n_w": 160}
-"""The network's grid of the dataset that ships, in D."""
+"""The network's grid for the small dataset, in D."""
 
 BLOCKS = "blocks"
 """Name of the samples in the intervals of U that are held out."""
@@ -64,7 +64,7 @@ class SpectralDataset(Dataset):
         return {name: tensor[index] for name, tensor in self.tensors.items()}
 
     def __getitems__(self, indices: list[int]) -> dict[str, torch.Tensor]:
-        """A whole batch at once, which is what the loader asks for."""
+        """A whole batch at once, as the loader asks."""
         chosen = torch.as_tensor(indices)
         return {name: tensor[chosen] for name, tensor in self.tensors.items()}
 
@@ -85,7 +85,7 @@ class EpochSampler(Sampler):
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Called by Lightning before each training epoch, after a resume too."""
+        """Called by Lightning before each training epoch, also after a resume."""
         self.epoch = epoch
 
     def __len__(self) -> int:
@@ -132,7 +132,7 @@ def _blocks(held_out_U: Sequence[Sequence[float]]) -> tuple[tuple[float, float],
 
 
 def _batch(items: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The dataset makes batches itself; nothing is left to collate."""
+    """The dataset makes batches itself; there is nothing to collate."""
     return items
 
 
@@ -156,7 +156,7 @@ class SpectralDataModule(LightningDataModule):
     held_out_U : sequence of (low, high), in D
         Samples with U in one of these intervals are kept out of training, validation and test.
     cache : bool
-        Keep the labels in ``.labels/`` beside the dataset.
+        Keep the labels in ``.labels/`` next to the dataset.
 
     Attributes
     ----------

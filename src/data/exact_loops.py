@@ -1,6 +1,6 @@
-"""Converged DMFT solutions of the exact solver, for comparison with a network's closed loop.
+"""Converged DMFT solutions of the exact solver, to compare networks' loops with.
 
-One HDF5 file (`dmftnet.data.jobfile`), schema ``dmftnet-references`` version 2, one row a loop.
+One HDF5 file (`dmftnet.data.jobfile`), schema ``dmftnet-references`` version 2, one row per loop.
 ``python generate.py dataset=bethe_reference solver=ras_fine`` makes it
 (`dmftnet.data.plans.exact_loops`), resumable like every file that script writes. Its arrays are
 those of `dmftnet.data.keys`, curves are on ``grid/omega``.

@@ -1,7 +1,7 @@
 """Where jobs run: a local process pool, or Dask on one machine or a cluster.
 
-Both are standard `concurrent.futures` executors and drive the same code. Each worker computes with
-one thread: a solve parallelises badly, a hundred trajectories perfectly.
+Both are standard `concurrent.futures` executors. Each worker uses one thread: a solve parallelises
+badly, a hundred trajectories perfectly.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ ONE_THREAD = dict.fromkeys(
 """Environment of a worker, set before it imports numpy."""
 
 PER_CORE = 16
-"""Workers that may share a core: more would but fill the memory."""
+"""Workers that may share a core: more would only fill the memory."""
 
 
 @contextmanager

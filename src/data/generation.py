@@ -1,10 +1,10 @@
-"""Run independent jobs on an executor and write what they give, one writer, job by job.
+"""Run independent jobs on an executor and write their results, one writer, job by job.
 
 A *plan* says what the jobs are: `TrajectoryPlan` makes the training data (each iteration of a DMFT
 trajectory is one sample), `dmftnet.data.plans.exact_loops.ReferencePlan` the converged solutions
 that the closure callback compares with. `generate` runs any plan on any
-`concurrent.futures.Executor`, with a bounded number of jobs in flight, and goes on where an
-interrupted run stopped.
+`concurrent.futures.Executor`, with a bounded number of jobs in flight, and resumes an
+interrupted run.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from dmftnet.physics.impurity.protocol import ImpuritySolver
 from dmftnet.physics.lattices.protocol import Lattice
 
 POLES_EACH = 500
-"""Poles of a solve, about: what a row of a dataset takes beside its hybridization."""
+"""Approximate number of poles per solve, to estimate memory."""
 
 
 @runtime_checkable
 class Plan(Protocol):
-    """What is to be made.
+    """What to make.
 
     Attributes
     ----------
@@ -54,11 +54,10 @@ class Plan(Protocol):
 
 
 def recipe_hash(config: Mapping[str, Any]) -> str:
-    """Hash of everything that decides the content of a job.
+    """Hash of everything that the content of a job depends on.
 
-    The number of trajectories is left out: each is a function of its id, so a dataset can grow.
-    So is a limit that says whether a solve is tried, and nothing about its answer. Classes go by
-    their first names: where a module stands decides nothing.
+    Not the number of trajectories: each is a function of its id, so a dataset can grow. Nor limits
+    that decide only whether a solve is tried. Classes enter by name without module.
     """
     config = with_targets(json.loads(json.dumps(config)), former)
     config["sampling"].pop("n_trajectories", None)
@@ -67,7 +66,7 @@ def recipe_hash(config: Mapping[str, Any]) -> str:
 
 
 def check_size(plan: Plan, grid: FrequencyGrid, max_memory: float) -> None:
-    """Raise if the jobs of a plan, which are all held in memory, would take more than that.
+    """Raise if the jobs of a plan, all held in memory, would exceed `max_memory`.
 
     Parameters
     ----------
@@ -116,7 +115,7 @@ def generate(
                 yield job, journal.jobs[job]
     except BrokenExecutor as error:
         raise DmftnetError(
-            f"a worker process died ({checks.reason(error)}), perhaps for want of memory; "
+            f"a worker process died ({checks.reason(error)}), perhaps out of memory; "
             "lower executor.n_workers and run the same command again, finished jobs are kept"
         ) from error
     finally:
@@ -130,7 +129,7 @@ def open_journal(path: str | Path, plan: Plan, grid: FrequencyGrid, attributes) 
     Parameters
     ----------
     attributes : mapping
-        ``recipe`` and whatever else the file should say about its origin.
+        ``recipe``, and what else the file records of its origin.
     """
     own = {"schema": plan.schema, "schema_version": plan.version}
     if getattr(plan, "resolution", None) is not None:

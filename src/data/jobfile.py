@@ -1,4 +1,4 @@
-"""One HDF5 file made by many independent jobs: durable job by job, resumable, never damaged.
+"""One HDF5 file from many independent jobs: durable job by job, resumable, crash-safe.
 
 A dataset is a set of jobs (DMFT trajectories, reference loops), each known by an integer id and
 each giving a few tables (groups of columns with equal row counts). While it is made,
@@ -9,10 +9,9 @@ each giving a few tables (groups of columns with equal row counts). While it is 
   that replaces the old one by a rename. Until the last job is in, its attribute ``complete`` is
   False.
 
-A rename either happened or not, so a killed process leaves a file that opens and loses no finished
-job; a job that is found twice is taken once. The content depends on the jobs alone, not on their
-order or on how often the run was interrupted. HDF5's own appending needs neither trust nor repair.
-Cost: a job is rewritten O(log n_jobs) times; all jobs of the file are held in memory.
+A rename is atomic, so a killed process leaves a valid file and loses no finished job; duplicates
+count once. The content depends on the jobs alone, not on their order or on interruptions, and never
+on HDF5's own appending. Cost: a job is rewritten O(log n_jobs) times; all jobs are held in memory.
 
 Layout: ``/<group>/<column>`` concatenated over jobs in the order of ids, ``/rows/id`` the ids,
 ``/rows/<group>`` the number of rows each job has in a group, ``/grid/omega`` the frequencies of all
@@ -97,7 +96,7 @@ def read_jobs(path: Path, schema: str, version: int, remedy: str) -> tuple[dict,
     Parameters
     ----------
     remedy : str
-        What the user should do if the file cannot be used; ends the error text.
+        What to do if the file cannot be used; ends the error text.
 
     Raises
     ------
@@ -206,7 +205,7 @@ class JobJournal:
             self.jobs.update(split_jobs(previous[1]))
         self._collect_shards()
         if not self._complete:
-            self._write(complete=False)  # so that a file exists, and opens, from the start
+            self._write(complete=False)  # so that a valid file exists from the start
 
     def add(self, job: int, columns: Columns) -> None:
         """Make one finished job durable.
@@ -241,11 +240,11 @@ class JobJournal:
         self._remove_folder()
 
     def close(self) -> None:
-        """Give up the lock; the run can be continued later."""
+        """Release the lock; the run can be resumed later."""
         self._lock.release()
 
     def abandon(self) -> None:
-        """Like `close`, but a file that this run made, and that got no job, does not stay."""
+        """Like `close`, but removes a file that this run made and that got no job."""
         if self._began and not self.jobs and not self._complete:
             self.path.unlink(missing_ok=True)
             self._remove_folder()
@@ -267,7 +266,7 @@ class JobJournal:
                 self._loose.append(job)
 
     def _read(self, path: Path) -> tuple[dict, Columns]:
-        remedy = "choose another dataset.path, or move the file away to start anew"
+        remedy = "choose another dataset.path, or move the file away to start afresh"
         attributes, columns = read_jobs(
             path, self.attributes["schema"], self.attributes["schema_version"], remedy
         )

@@ -12,17 +12,18 @@ For each sample
 4. ``S`` on the real axis, and after it the exact rotation ``K_alpha`` and ``dK_alpha/dalpha`` for
    each angle.
 
-The label is thus the answer to the very hybridization that the network sees. With the unsmoothed
-one in step 3 it would also depend on what ``S`` has removed: early iterations of a doped loop grow
-combs of bound states far below the resolution, and no function of the input could come closer to
-such labels than a KL of 1e-3 to 1e-2. At self-consistency both agree to a KL below 1e-4.
+The label is thus the answer to the hybridization that the network sees. With the unsmoothed one in
+step 3 it would depend on what ``S`` has removed: early iterations of a doped loop have combs of
+bound states far below the resolution, and no function of the input could reproduce such labels
+better than to a KL of 1e-3 to 1e-2. At self-consistency both agree to a KL below 1e-4.
 
-Smoothing first and rotating after makes the data at every angle, on the real axis too, images of
-one curve under known linear maps, which a network with a rotated head uses. ``S`` and the rotations
-are matrices, made once for all samples.
+Since smoothing precedes rotation, the data at all angles, and on the real axis, are images of one
+curve under known linear maps, as the rotated head requires. ``S`` and the rotations are matrices,
+made once for all samples.
 
-Cost: step 2 some 30 ms a sample and core (threads are used), the rest a few matrix products. The
-result is cached beside the dataset, by the hash of the file, of the code and of all settings.
+Cost: about 30 ms per sample and core for step 2 (threads are used), a few matrix products for the
+rest. The result is cached next to the dataset, by the hash of the file, of the code and of all
+settings.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ def source_files() -> list[Path]:
 
 @cache
 def sources() -> str:
-    """Hash of `source_files`; in the cache's key, so that a change of any makes labels anew."""
+    """Hash of `source_files`; part of the cache's key, so that any change makes new labels."""
     return sha256_of_all(source_files())
 
 
@@ -211,7 +212,7 @@ def cached_labels(
     angles: tuple[float, ...],
     resolution: tuple[float, float],
 ) -> SpectralArrays:
-    """`make_labels`, or what it gave before, from ``.labels/`` beside the dataset, if it can."""
+    """`make_labels`, or its earlier result from ``.labels/`` next to the dataset."""
     inputs = [sources(), sha256(store.path), grid.omega.tolist(), angles, resolution]
     key = hashlib.sha256(json.dumps(inputs).encode()).hexdigest()[:16]
     folder = Path(store.path).parent / ".labels"

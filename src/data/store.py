@@ -54,7 +54,7 @@ class SpectralStore:
 
     @classmethod
     def open(cls, path: str | Path, allow_incomplete: bool = False) -> SpectralStore:
-        """Read a dataset and check that it is what this program writes.
+        """Read and check a dataset.
 
         Raises
         ------

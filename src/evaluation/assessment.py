@@ -1,9 +1,8 @@
-"""Everything that the report says about one model, as arrays and numbers.
+"""All results of one model, as arrays and numbers.
 
-The same functions that watch a training (closure, stability, latent map) applied to a trained
-model and the test trajectories, and what takes longer: the search for a filling, the hysteresis,
-a lattice the data never saw, the calibration of an ensemble. `dmftnet.evaluation.sections` turns
-the result into a report.
+Closure, stability and latent map as during training, for a trained model on the test trajectories,
+and what takes longer: search for a filling, hysteresis, lattices absent from the data, calibration
+of an ensemble. `dmftnet.evaluation.sections` makes a report of them.
 """
 
 from __future__ import annotations
@@ -24,9 +23,11 @@ from dmftnet.evaluation.closure import LoopSettings
 from dmftnet.evaluation.hysteresis import BRANCHES, BranchPath, HysteresisSettings, follow
 from dmftnet.evaluation.latent_map import LatentMap, map_of_model
 from dmftnet.evaluation.loop_sets import LoopSet, close_all
+from dmftnet.evaluation.naming import KERNEL_RIDGE, NEAREST_NEIGHBOUR, Traits, is_zero_lam
 from dmftnet.evaluation.stability import Stability, stability
+from dmftnet.evaluation.summary import summary
 from dmftnet.evaluation.targets import targets
-from dmftnet.evaluation.variants import is_zero_lam, variant_table
+from dmftnet.evaluation.variants import variant_table
 from dmftnet.models.networks.spectral_model import SpectralModel
 from dmftnet.models.solvers.network import NetworkSolver
 from dmftnet.models.training.checkpoint import DESCRIPTION, build_model, load_ensemble, load_model
@@ -34,14 +35,18 @@ from dmftnet.models.training.fine_tuning import training_seconds
 from dmftnet.models.training.scoring import hybridization_kl, kl_summary
 
 BASELINES = {
-    "nearest neighbour": "dmftnet.models.training.baselines.NearestNeighbour",
-    "kernel ridge": "dmftnet.models.training.baselines.KernelRidgeRegression",
+    NEAREST_NEIGHBOUR: "dmftnet.models.training.baselines.NearestNeighbour",
+    KERNEL_RIDGE: "dmftnet.models.training.baselines.KernelRidgeRegression",
 }
+
+
+APPLICABILITY = ("ranges", "filling", "limits", "calibration")
+"""Entries of a description that say where a model may be trusted."""
 
 
 @dataclass(frozen=True, eq=False)
 class Settings:
-    """What is asked of every model.
+    """Settings for every model.
 
     Parameters
     ----------
@@ -74,10 +79,11 @@ class Assessment:
     checkpoint : str
         Folders, "" for a baseline.
     record : dict
-        The checkpoint's description (``model.yaml``), of an ensemble its first member's.
+        The checkpoint's description (``model.yaml``); of an ensemble its first member's, with what
+        the folder that ships it says of all (limits, cost), if there is one.
     n_parameters : int
     same_data : bool
-        Whether it was trained on the very file that it is tested on.
+        Whether it was trained on the file that it is tested on.
     stability : dict of str to Stability
         Splits: "val" and "test"; of networks also "train", and "blocks" of those that were trained
         without them.
@@ -117,10 +123,12 @@ class Assessment:
         numbers = {
             "variant": self.variant,
             "baseline": self.baseline,
-            "zero_lam": is_zero_lam(self.record),
+            "network": Traits.of(self.record).plain(),
             "checkpoint": self.checkpoint,
             "parameters": self.n_parameters,
             "training": _training(self.record),
+            "applicability": {k: self.record[k] for k in APPLICABILITY if k in self.record},
+            "cost": dict(self.record.get("cost") or {}),
             "trained_on_this_data": self.same_data,
             **{split: result.scalars() for split, result in self.stability.items()},
             "loops": {name: loops.metrics() for name, loops in self.loops.items()},
@@ -134,9 +142,9 @@ class Assessment:
 
 
 def _training(record: Mapping[str, Any]) -> dict[str, Any]:
-    """What the training cost; empty of ensembles and baselines."""
+    """What the training cost; empty for baselines, without epochs for ensembles."""
     cost = record.get("training")
-    if cost is None or "members" in record:
+    if cost is None:
         return {}
     seconds = training_seconds(record)
     minutes = {} if seconds is None else {"minutes": seconds / 60}
@@ -177,9 +185,31 @@ def assess_checkpoints(
         record = model.record
     else:
         model = load_ensemble(checkpoints)
-        record = {**model.members[0].record, "members": [path.name for path in checkpoints]}
+        record = ensemble_record(
+            checkpoints, [member.record for member in model.members], model.record["ranges"]
+        )
     checkpoint = ", ".join(str(path) for path in checkpoints)
     return assess(model, record, label, variant, settings, checkpoint=checkpoint)
+
+
+def ensemble_record(
+    checkpoints: Sequence[Path],
+    members: Sequence[Mapping[str, Any]],
+    ranges: Mapping[str, Sequence[float]],
+) -> dict[str, Any]:
+    """Description of an ensemble from its members', see `Assessment`."""
+    seconds = [training_seconds(member) for member in members]
+    training: dict[str, Any] = {}
+    if None not in seconds:
+        devices = dict.fromkeys(str(member["training"].get("device")) for member in members)
+        training = {"seconds": sum(seconds), "device": ", ".join(devices)}
+    own = {"members": [path.name for path in checkpoints], "ranges": ranges, "training": training}
+    shipped = shipped_record(checkpoints) or {}
+    return {
+        **members[0],
+        **own,
+        **{key: shipped[key] for key in (*APPLICABILITY, "cost") if key in shipped},
+    }
 
 
 def assess_baselines(record: Mapping[str, Any], settings: Settings) -> list[Assessment]:
@@ -260,6 +290,7 @@ def metrics(
     exact: Mapping[str, BranchPath],
     input_kl: np.ndarray,
     best: str | None = None,
+    device: str = "CPU",
 ) -> dict[str, Any]:
     """The content of ``metrics.json``.
 
@@ -273,17 +304,28 @@ def metrics(
         Test errors of the input hybridization.
     best : str, optional
         Label of the model that the targets are for; by default `best_label`'s.
+    device : str
+        Device of the evaluation, as text.
     """
+    best = best or best_label(assessments)
+    splits = next(a.stability for a in assessments if a.label == best)
     models = {a.label: a.metrics() for a in assessments}
     numbers: dict[str, Any] = {
-        "best": best or best_label(assessments),
+        "best": best,
+        "device": device,
         "models": models,
         "variants": variant_table(models),
         "input hybridization": kl_summary(input_kl),
         "exact": {name: path.numbers() for name, path in exact.items()},
-        "samples": {split: len(s.U) for split, s in assessments[0].stability.items()},
+        "samples": {split: len(s.U) for split, s in splits.items()},
     }
-    return {**numbers, "targets": targets(numbers)}
+    return with_conclusions(numbers)
+
+
+def with_conclusions(numbers: Mapping[str, Any]) -> dict[str, Any]:
+    """The numbers, and the targets and the summary that follow from them."""
+    judged = {**numbers, "targets": targets(numbers)}
+    return {**judged, "summary": summary(judged)}
 
 
 def best_label(assessments: Sequence[Assessment]) -> str:
@@ -293,11 +335,11 @@ def best_label(assessments: Sequence[Assessment]) -> str:
 
 
 def shown(assessments: Sequence[Assessment], best: str, n_max: int = 5) -> list[Assessment]:
-    """The models that figures draw, at most so many, no baselines.
+    """The models drawn in figures, at most `n_max`, no baselines.
 
-    One of each architecture and head, with and without the derivative in the loss, that of the
-    lowest validation error: the best of all, training without the derivative, direct heads, then
-    the others by their errors; in the order given.
+    For each architecture and head, with and without the derivative in the loss, the one of lowest
+    validation error. Priority: the best of all, training without the derivative, direct heads,
+    then lower errors; returned in the given order.
     """
     networks = [a for a in assessments if not a.baseline]
 

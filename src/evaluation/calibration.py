@@ -1,8 +1,7 @@
 """Does an ensemble know its own error? Spread of its members against the true KL, sample by sample.
 
-Only the order matters: whoever discards the answers with the widest spread wants the worst ones to
-be among them. So the measures are the rank correlation, and what remains of the 90 % quantile of
-the error when the widest fifth is left out.
+Only the order matters: discarding the answers of widest spread should discard the worst. Hence the
+measures: the rank correlation, and the 90 % quantile of the error without the widest fifth.
 """
 
 from __future__ import annotations
@@ -52,7 +51,7 @@ class Calibration:
 
 
 def calibration(model: SpectralModel, arrays: SpectralArrays, kl: np.ndarray) -> Calibration | None:
-    """The spread of an ensemble beside its errors `kl`; None for a model that has none."""
+    """Spread of an ensemble and its errors `kl`; None for a single model."""
     if not isinstance(model, Ensemble):
         return None
     with evaluating(model):

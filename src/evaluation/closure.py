@@ -1,7 +1,7 @@
-"""DMFT loops driven by a network beside the exact solver's converged solutions.
+"""DMFT loops driven by a network, compared with the exact solver's converged solutions.
 
 Three comparisons, one for each kind of reference (`dmftnet.data.exact_loops`): the loop at given U
-and eps_d from the same start (`close_loops`), the search of the level for a given filling
+and eps_d from the same start (`close_loops`), the search for the level of a given filling
 (`close_fillings`), and the continuation in U (`dmftnet.evaluation.hysteresis`).
 
 Cost: all loops on one lattice share one batch; 2 to 8 s for 28 loops on one core.
@@ -87,7 +87,7 @@ class LoopSettings:
 
 @dataclass(frozen=True, eq=False)
 class Closure:
-    """One loop of a solver beside its exact reference.
+    """One loop of a solver and its exact reference.
 
     Parameters
     ----------
@@ -125,16 +125,17 @@ class Closure:
 
     @property
     def right_branch(self) -> bool:
-        """Whether it is in the exact solution's phase, by one rule for both, and near it.
+        """Whether it is in the phase of the exact solution and near it.
 
-        What is neither metal nor insulator is wrong; so is a spectrum that only shares the phase.
+        A solution that is neither metal nor insulator is wrong; so is one that shares only the
+        phase.
         """
         same = self.branch == self.reference.branch != "neither"
         return same and self.kl <= SAME_SOLUTION
 
     @property
     def Z_error(self) -> float:
-        """``|Z / Z_exact - 1|``; no value for Z is wrong altogether."""
+        """``|Z / Z_exact - 1|``; 1 if there is no value for Z."""
         found, exact = self.summary["Z"], self.reference.Z
         if found is None or exact == 0:
             return float(found != exact)
@@ -142,7 +143,7 @@ class Closure:
 
     @property
     def title(self) -> str:
-        """What a figure's panel says."""
+        """Title of a figure's panel."""
         reference = self.reference
         lattice = "" if reference.lattice == "bethe" else f"{reference.lattice}, "
         if reference.half_filled:
@@ -231,7 +232,7 @@ def close_fillings(
 ) -> list[tuple[Closure, Closure]]:
     """For each reference of a filling search: the solver's own search, its loop at the exact level.
 
-    The search starts where the exact one ended up, moved by 0.1 D, so that it has to search.
+    The search starts 0.1 D away from the exact level.
     """
     pairs = []
     for reference in references:
@@ -266,7 +267,7 @@ def closure_of(
     lattice: Lattice,
     seconds: float,
 ) -> Closure:
-    """A loop's end beside its reference."""
+    """The end of a loop and its reference."""
     spectrum, sigma = result.solution.spectrum()[0], result.solution.self_energy()[0]
     return Closure(
         reference=reference,
@@ -282,7 +283,7 @@ def closure_of(
 
 
 def closure_scalars(closures: Sequence[Closure]) -> dict[str, float]:
-    """Share converged and on the right branch, KL, largest errors of A(0), Z (relative), filling.
+    """Share converged and in the right phase, KL, largest errors of A(0), Z (relative), filling.
 
     The keys with a slash hold the numbers of each loop.
     """
@@ -312,7 +313,7 @@ def closure_table(closures: Sequence[Closure]) -> Table:
 
 
 def spectra_panels(closures: dict[str, Sequence[Closure]]) -> list[Panel]:
-    """Panels of `figures.spectra`: one a reference, the models' curves by label."""
+    """Panels of `figures.spectra`: one per reference, the models' curves by label."""
     labels = list(closures)
     panels = []
     for same in zip(*closures.values(), strict=True):

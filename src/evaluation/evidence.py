@@ -1,17 +1,17 @@
-"""What a model card rests on: sharpening, limits, scores and cost of the solver that ships.
+"""Numbers of a model card: sharpening, limits, scores and cost of the shipped solver.
 
-Everything is measured on answers as the solver gives them, the constant part of the data's
-resolution taken out in some steps (`dmftnet.physics.analysis.resolution.sharpened`):
+All are for the solver's answers, after some steps that remove the constant part of the data's
+resolution (`dmftnet.physics.analysis.resolution.sharpened`):
 
-* ``score``, against the exact spectrum at the resolution ``slope |w|`` that the answers claim. It
-  also contains what no network on this grid could show: features finer than the constant part.
-* ``network error``, against the exact spectrum at the data's resolution, sharpened alike: what a
-  network without error would answer. Spread and distance can tell nothing else, so that it is what
-  their limits are calibrated by.
+* ``score``, against the exact spectrum at the resolution ``slope |w|`` of the answers. It includes
+  features finer than the constant part, which no network on this grid could show.
+* ``network error``, against the exact spectrum at the data's resolution, sharpened alike: the
+  answer of a perfect network. Spread and distance predict this alone, so it calibrates their
+  limits.
 
-Steps of sharpening: each restores finer structure and amplifies the network's errors. Of those
-whose loops find the exact phase most often, on the references that may choose (`loop_sets`), the
-ones with the lowest score on the validation split are taken.
+Each step of sharpening restores finer structure and amplifies the network's errors. Among the
+numbers of steps whose loops find the exact phase most often, on the reference loops (`loop_sets`),
+the one of lowest validation score is taken.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Examination:
     members : (M, n)
         Scores of the members alone.
     indicators : dict of str to (n,)
-        ``distance``, and ``spread`` of an ensemble: what the error is to be told by.
+        ``distance``, and ``spread`` of an ensemble, which predict the error.
     """
 
     score: np.ndarray
@@ -100,7 +100,7 @@ def choose_sharpening(
     arrays : SpectralArrays
         The validation split.
     references : path
-        Exact loops that may choose.
+        Exact loops for the choice.
     most : int
         Largest number of steps that is tried.
 

@@ -73,7 +73,7 @@ class Reference:
 
     @cached_property
     def resolved(self) -> tuple[float, float]:
-        """What the network's grid and resolution leave of the exact answer.
+        """The exact answer at the network's grid and resolution.
 
         Returns
         -------
@@ -107,8 +107,8 @@ def load_references(
     lattices : sequence of str or None
         None: every lattice.
     only_converged : bool
-        Leave out loops in which the exact solver did not converge, or ended in what is neither
-        metal nor insulator: no truth to compare with.
+        Leave out loops that the exact solver did not converge, or that ended as neither metal nor
+        insulator: there is no truth to compare with.
 
     Raises
     ------

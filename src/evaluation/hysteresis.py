@@ -1,16 +1,16 @@
 """Hysteresis of the Mott transition: both half-filled solutions followed through U.
 
-The metal is followed upwards and the insulator downwards, each loop from the solution before. A
-branch ends between the last U at which the solution is still a metal (an insulator) and the next:
-`critical` is the middle, known to half the step. What tells the branches apart is
-`dmftnet.physics.analysis.phases`, for the exact solver and the networks alike.
+The metal is followed upwards and the insulator downwards, each loop from the previous solution. A
+branch ends between the last U at which the solution is still a metal (an insulator) and the next;
+`critical` is the midpoint, its error half the step. `dmftnet.physics.analysis.phases` distinguishes
+the branches, for the exact solver and the networks alike.
 
-Cost: one loop after another, 10 to 100 iterations each; some 10 s a network on one core.
+Cost: one loop after another, 10 to 100 iterations each; some 10 s per network on one core.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,7 +42,7 @@ class HysteresisSettings:
     metal, insulator : sequence of float, in D
         U in the order of the path: rising for the metal, falling for the insulator.
     loop : LoopSettings
-        Slower than elsewhere: near the end of a branch a loop takes many iterations.
+        With more iterations than elsewhere: loops are slow near the end of a branch.
     """
 
     metal: Sequence[float]
@@ -139,7 +139,7 @@ def follow(
 
 
 def exact_paths(store: ReferenceStore) -> dict[str, BranchPath]:
-    """The branches of a reference file: its half-filled Bethe loops, ends from its paths alone.
+    """The branches of a reference file: from its half-filled Bethe loops, the ends from its paths.
 
     Branches without a single solution are left out.
     """
@@ -158,7 +158,7 @@ def exact_paths(store: ReferenceStore) -> dict[str, BranchPath]:
         if not kept.any():
             continue
         rows = rows[np.argsort(store["U"][rows], kind="stable")]
-        # one row a U: a path's where there is one, it comes last among equals
+        # one row per U: that of a path if there is one, which comes last among equals
         order = np.lexsort((store["kind"][rows] == 1, store["U"][rows]))
         rows = rows[order]
         last = np.append(np.diff(store["U"][rows]) > 1e-9, True)
@@ -175,20 +175,6 @@ def exact_paths(store: ReferenceStore) -> dict[str, BranchPath]:
             bracket=bracket,
         )
     return paths
-
-
-def critical_table(
-    exact: Mapping[str, BranchPath], models: Mapping[str, Mapping[str, BranchPath]]
-) -> list[list[Any]]:
-    """Rows (model, U_c of the insulator, its error, U_c of the metal, its error), exact first."""
-    rows = []
-    for label, paths in {"exact": exact, **models}.items():
-        row: list[Any] = [label]
-        for name in reversed(BRANCHES):
-            numbers = paths[name].numbers() if name in paths else {}
-            row += [numbers.get("critical_U"), numbers.get("critical_U_error")]
-        rows.append(row)
-    return rows
 
 
 def _bracket(U: np.ndarray, on: np.ndarray) -> tuple[float, float] | None:

@@ -1,11 +1,11 @@
-"""Latent map: what a network makes of its inputs, in two dimensions.
+"""Latent map: a network's representation of its inputs, in two dimensions.
 
 The latent vectors go through PCA (at most 50 components) and UMAP (2); the map is coloured by the
-exact A(0), which tells metal from insulator, and by the exact filling. How well the map orders them
-is measured by a 5-nearest-neighbour regression of their ranks in the map, cross-validated.
+exact A(0), which distinguishes metal from insulator, and by the exact filling. A cross-validated
+5-nearest-neighbour regression of their ranks measures how well the map orders them.
 
-Cost: about 5 s of UMAP for 600 samples, and about 10 s once for its compilation; so the default is
-the end of the training alone, and any number of validation epochs between reports on request.
+Cost: about 5 s of UMAP for 600 samples, and 10 s once for its compilation; hence by default only at
+the end of training.
 
 Reference: L. McInnes, J. Healy, J. Melville, arXiv:1802.03426 (UMAP).
 """
@@ -91,7 +91,7 @@ def latent_map(
 
 
 def require_samples(n: int) -> None:
-    """Raise where a map would mean nothing."""
+    """Raise if there are too few samples for a map."""
     if n < MIN_SAMPLES:
         raise DmftnetError(
             f"a latent map of {n} samples: at least {MIN_SAMPLES} are needed; "
@@ -127,9 +127,9 @@ def latent_vectors(model: SpectralModel, hybridization, params, batch: int = 256
 
 
 def _neighbour_r2(embedding: np.ndarray, values: np.ndarray) -> float:
-    """Cross-validated R^2 of a 5-nearest-neighbour regression; 1 where there is nothing to tell.
+    """Cross-validated R^2 of a 5-nearest-neighbour regression; 1 if all values are equal.
 
-    Of ranks: A(0) of the first iterations has a few values far above all others.
+    Of ranks, since a few first iterations have an A(0) far above all others.
     """
     if np.ptp(values) == 0:
         return 1.0

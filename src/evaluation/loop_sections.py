@@ -10,14 +10,25 @@ import numpy as np
 from dmftnet.evaluation.assessment import Assessment
 from dmftnet.evaluation.closure import COLUMNS, Closure, spectra_panels
 from dmftnet.evaluation.exact_loops import Reference
-from dmftnet.evaluation.hysteresis import BranchPath, critical_table
+from dmftnet.evaluation.hysteresis import BranchPath
 from dmftnet.evaluation.loop_sets import REFERENCE, LoopSet
+from dmftnet.evaluation.naming import NEAREST_NEIGHBOUR
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.report import figures
 from dmftnet.report.figures import Panel, Series
 from dmftnet.report.html import Section, Table
+from dmftnet.report.results import critical
 
 ZOOM = (2.0, 3.5)  # in D; the panel of A(0) around the transition
+HEADERS = {
+    "kl": "KL",
+    "A0": "A(0)",
+    "A0_exact": "A(0) exact",
+    "Z_error": "+-",
+    "Z_exact": "Z exact",
+    "filling": "n",
+    "filling_exact": "n exact",
+}
 DOPED_LIMIT = 5.5  # in D; a doped insulator's upper band lies above U
 
 
@@ -25,14 +36,20 @@ def closure_section(shown: Sequence[Assessment], shown_U: Sequence[float]) -> Se
     """Loops closed by each model against the exact converged solutions."""
     columns = [name for name in COLUMNS if not name.startswith("double_occupancy")]
     keep = [COLUMNS.index(name) for name in columns]
-    tables = []
-    for a in shown:
-        rows = [
-            [a.label, name, *(c.row()[i] for i in keep), c.right_branch]
-            for name, loops in a.loops.items()
-            for c in loops.closures
-        ]
-        tables.append(Table(("model", "references", *columns, "right branch"), rows))
+    names = ("references", *(HEADERS.get(name, name) for name in columns), "right phase")
+    tables = [
+        Table(
+            names,
+            [
+                [name, *(c.row()[i] for i in keep), c.right_branch]
+                for name, loops in a.loops.items()
+                for c in loops.closures
+            ],
+            a.label,
+            folded=True,
+        )
+        for a in shown
+    ]
     grid, own = common_grid(shown), _of_reference(shown)
     panels = spectra_panels({label: on_grid(loops.closures, grid) for label, loops in own.items()})
     first = next(iter(own.values())).closures
@@ -41,11 +58,11 @@ def closure_section(shown: Sequence[Assessment], shown_U: Sequence[float]) -> Se
     return Section(
         "DMFT closure",
         "The self-consistency loop driven by each model on the Bethe lattice, from the same starts "
-        "as the exact solver's loops. KL compares the converged spectra; where a model's loop did "
-        "not converge, its last iteration is shown dashed. Loops in which the exact solver itself "
-        "did not converge, or ended in what is neither metal nor insulator, are left out. Settings "
-        "were chosen on the references called 'reference', which the figures show; on those called "
-        "'test', at other U and levels, nothing was.",
+        "as the exact solver's loops; KL of the final spectra. Loops of a model that did not "
+        "converge are dashed. Loops that the exact solver does not converge, or that end as "
+        "neither metal nor insulator, are left out. Settings were chosen on the loops called "
+        "'reference', which the figures show; nothing was on those called 'test', at other U and "
+        "levels.",
         tables,
         _drawn("spectra", figures.spectra, grid, few)
         | _drawn("dmft_closure", figures.spectra, grid, half),
@@ -67,10 +84,9 @@ def self_energy_section(shown: Sequence[Assessment], shown_U: Sequence[float]) -
         panels.append(Panel(title, reference.self_energy, curves, failed, fine))
     return Section(
         "Self-energies",
-        "From the closed loops by Dyson's equation, which a spectrum must satisfy on all "
-        "frequencies at once and which magnifies small errors of A; low energies in the insets. "
-        "The exact curves come from the improved estimator on a fine grid; a Mott insulator's pole "
-        "at zero frequency has no width there and shows in the real part alone.",
+        "From the closed loops by Dyson's equation, which magnifies small errors of A; insets: low "
+        "energies. The exact curves come from the improved estimator on a fine grid, where a "
+        "Mott insulator's pole at zero frequency has no width and shows in the real part alone.",
         (),
         _drawn("self_energies", figures.self_energies, grid, panels),
     )
@@ -84,19 +100,22 @@ def hysteresis_section(shown: Sequence[Assessment], exact: Mapping[str, BranchPa
         for label, own in {"exact": exact, **paths}.items()
     }
     figure = figures.hysteresis(drawn.pop("exact"), drawn, ZOOM)
+    ends = {
+        label: {branch: path.numbers() for branch, path in own.items()}
+        for label, own in {"exact": exact, **paths}.items()
+    }
+    rows = [
+        [label, *(critical(own.get(name)) for name in ("insulator", "metal"))]
+        for label, own in ends.items()
+    ]
     return Section(
         "Quasiparticle weight and hysteresis",
-        "Both half-filled solutions followed through U, each loop started from the solution "
-        "before: the metal with rising, the insulator with falling U. A branch ends between two "
-        "steps; their middle is the critical U, half the step its error. A(0) is pinned in a "
+        "Both half-filled solutions followed through U, each loop started from the previous "
+        "solution: the metal with rising, the insulator with falling U. A branch ends between two "
+        "steps; the critical U is their midpoint, its error half the step. A(0) is pinned in a "
         "metal; a solution below 0.9 of that value, or an insulator without a gap, has left its "
         "branch.",
-        [
-            Table(
-                ("model", "birth of the insulator", "+-", "death of the metal", "+-"),
-                critical_table(exact, paths),
-            )
-        ],
+        [Table(("model", "insulator appears at U", "metal disappears at U"), rows)],
         {"hysteresis": figure} if exact or paths else {},
     )
 
@@ -104,7 +123,7 @@ def hysteresis_section(shown: Sequence[Assessment], exact: Mapping[str, BranchPa
 def doped_section(shown: Sequence[Assessment]) -> Section:
     """Spectra at a given filling: the model's own search, and its loop at the exact level."""
     panels, rows, grid = [], [], common_grid(shown)
-    ways = ("own search of the level", "at the exact level")
+    ways = ("own search", "exact level")
     own = {label: loops.doped for label, loops in _of_reference(shown).items()}
     for index, (search, _) in enumerate(own[shown[0].label]):
         reference = search.reference
@@ -122,9 +141,16 @@ def doped_section(shown: Sequence[Assessment]) -> Section:
             rows.append(_exact_row(search.reference))
     return Section(
         "Doped spectrum",
-        "The loop with a filling as its target: each model searches the level by itself, and once "
-        "more takes the exact solver's. KL to the exact solver's spectrum.",
-        [Table(("model", "level", "U", "converged", "eps_d", "filling", "KL", "A(0)", "Z"), rows)]
+        "The loop at a target filling: each model searches for the level, and is run once more at "
+        "the exact solver's level. KL from the exact spectrum.",
+        [
+            Table(
+                ("model", "level", "U", "converged", "eps_d", "filling", "KL", "A(0)", "Z"),
+                rows,
+                "Loops",
+                folded=True,
+            )
+        ]
         if rows
         else (),
         _drawn("doped", partial(figures.spectra, w_limit=DOPED_LIMIT), grid, panels),
@@ -164,41 +190,37 @@ def filling_section(shown: Sequence[Assessment]) -> Section:
     return Section(
         "Filling against the level",
         "Both spins, metal start; zero on the abscissa is half filling.",
-        [Table(("model", "U", "largest error", "converged"), rows)] if rows else (),
+        [Table(("model", "U", "largest error", "converged"), rows, "Errors", folded=True)]
+        if rows
+        else (),
         {"filling": figures.filling_curves(panels)} if panels else {},
     )
 
 
 def lattice_section(shown: Sequence[Assessment], baselines: Sequence[Assessment]) -> Section:
-    """Loops on lattices that the training data never saw."""
-    models = [*shown, *(a for a in baselines if a.label == "nearest neighbour")]
+    """Loops on lattices absent from the training data."""
+    models = [*shown, *(a for a in baselines if a.label == NEAREST_NEIGHBOUR)]
     grid = common_grid(models)
     every = {a.label: [c for own in a.loops.values() for c in own.elsewhere] for a in models}
     panels = spectra_panels({label: on_grid(loops, grid) for label, loops in every.items()})
-    rows = [
-        [a.label, name, *_lattice_row(c)]
+    names = ("references", "lattice", "U", "eps_d", "start", "converged", "iterations", "KL")
+    names += ("A(0)", "A(0) exact", "n", "n exact", "clipped")
+    tables = [
+        Table(
+            names,
+            [[name, *_lattice_row(c)] for name, own in a.loops.items() for c in own.elsewhere],
+            a.label,
+            folded=True,
+        )
         for a in models
-        for name, own in a.loops.items()
-        for c in own.elsewhere
+        if every[a.label]
     ]
-    names = (
-        "model",
-        "references",
-        "lattice",
-        "U",
-        "eps_d",
-        "start",
-        "converged",
-        "iterations",
-        "KL",
-    )
-    names += ("A0", "A0_exact", "filling", "filling_exact", "clipped")
     return Section(
-        "Lattices that the data never saw",
-        "The DMFT loop with other densities of states. Here the loop needs the self-energy, which "
-        "Dyson's equation takes from the model's spectrum; the share of Im Sigma that had to be "
-        "clipped is in the last column.",
-        [Table(names, rows)] if rows else (),
+        "Lattices absent from the data",
+        "The DMFT loop with other densities of states. It needs the self-energy, by Dyson's "
+        "equation from the model's spectrum; the last column is the share of Im Sigma that had to "
+        "be clipped.",
+        tables,
         _drawn("lattice", figures.spectra, grid, panels),
     )
 
@@ -210,25 +232,25 @@ def _lattice_row(closure: Closure) -> list:
 
 
 def causality_section(assessments: Sequence[Assessment]) -> Section:
-    """How much of Im Sigma had to be repaired."""
+    """How much of Im Sigma had to be clipped."""
     rows = []
     for a in assessments:
         for name, own in a.loops.items():
-            for where, loops in (("bethe", own.closures), ("other lattices", own.elsewhere)):
+            for where, loops in (("Bethe", own.closures), ("others", own.elsewhere)):
                 if loops:
                     rows.append(
                         [a.label, name, where, *_median_and_worst([c.clipped for c in loops])]
                     )
     for name, own in assessments[0].loops.items():
         exact = [c.reference.resolved[1] for c in own.closures]
-        rows.append(["exact spectra at this resolution", name, "bethe", *_median_and_worst(exact)])
+        rows.append(["Exact spectra at this resolution", name, "Bethe", *_median_and_worst(exact)])
     return Section(
         "Causality of the self-energy",
-        "A network gives a spectrum; its self-energy follows from Dyson's equation, and where that "
-        "makes Im Sigma positive it is set to zero. Shown is the integral of what was removed over "
-        "that of |Im Sigma|, in the last iteration of each loop. The last row is what the finite "
-        "resolution of the data alone costs: the exact spectra treated in the same way.",
-        [Table(("model", "references", "lattice", "median", "worst"), rows)],
+        "Dyson's equation turns a predicted spectrum into a self-energy; Im Sigma > 0 is clipped. "
+        "Share of the integral of |Im Sigma| that was clipped, in the last iteration of each "
+        "loop. The last rows show what the data's resolution alone does: the exact spectra treated "
+        "in the same way.",
+        [Table(("model", "references", "lattice", "median", "worst"), rows, "Shares", folded=True)],
     )
 
 

@@ -1,8 +1,8 @@
 """All loops of one model on one file of references.
 
-There are two such files. On the first, networks are watched while they train and settings were
-chosen (steps of sharpening, mixing, where to place further data). On the second, other U, levels
-and lattices, nothing is chosen: its loops are what the targets are judged by. Both are reported.
+There are two such files. The first serves to monitor training and to choose settings (sharpening,
+mixing, where to add data). On the second, at other U, levels and lattices, nothing is chosen: the
+targets refer to its loops. Both are reported.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ from dmftnet.evaluation.exact_loops import load_references
 from dmftnet.models.solvers.network import NetworkSolver
 
 REFERENCE, TEST = "reference", "test"
-"""Names of the two sets: the one on which settings are chosen, the one on which nothing is."""
+"""Names of the two sets: the one for choosing settings, the one on which nothing is chosen."""
 
 
 def judged(loops: Mapping[str, Any]) -> Any:
-    """The set that targets and tables judge by: where nothing was chosen, if it is there."""
+    """The set for targets and tables: the one on which nothing was chosen, if present."""
     return loops[TEST] if TEST in loops else loops[REFERENCE]
 
 
 @dataclass(frozen=True, eq=False)
 class LoopSet:
-    """Loops of a model beside one file of references.
+    """Loops of a model for one file of references.
 
     Parameters
     ----------
     closures, elsewhere : list of Closure
-        On the Bethe lattice, and on lattices that the data never saw.
+        On the Bethe lattice, and on lattices absent from the data.
     doped : list of (Closure, Closure)
         Own search for a filling, and the loop at the exact level.
     """

@@ -1,4 +1,4 @@
-"""From assessments to the sections of the report: which table, which figure, how to read it."""
+"""From assessments to the sections of the report: tables, figures, and how to read them."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from dmftnet.report.results import with_spread
 
 KL_COLUMNS = ("kl_median", "kl_90", "kl_worst")
 BLOCK_COLUMNS = ("blocks_median", "blocks_90")
+INPUT = "Input hybridization"
 
 
 def report_sections(
@@ -68,7 +69,7 @@ def report_sections(
 
 
 def targets_section(numbers: Mapping[str, Any]) -> Section:
-    """What the project set out to reach, and what it reached."""
+    """Targets, and what was reached."""
     words = {True: "met", False: "missed", None: ""}
     rows = [
         [t["what"], t["target"], t["measured"], words[t["met"]], t["reference"]]
@@ -76,50 +77,40 @@ def targets_section(numbers: Mapping[str, Any]) -> Section:
     ]
     return Section(
         "Targets",
-        f"Measured on whole trajectories held out and in loops whose references chose nothing, "
-        f"real axis, against the exact solver, with the model '{numbers['best']}', the best by its "
-        "validation error unless named. The last column is what the loops give on which settings "
+        f"{numbers['best']} against the exact solver, on held-out trajectories and on loops on "
+        "which nothing was chosen. The last column is the same for the loops on which settings "
         "were chosen.",
-        [Table(("what", "target", "measured", "", "chosen on"), rows)],
+        [Table(("what", "target", "measured", "", "reference loops"), rows)],
     )
 
 
 def variants_section(numbers: Mapping[str, Any]) -> Section:
-    """All variants, over their seeds."""
+    """All variants, over their seeds: errors of single solves, then of closed loops."""
+    variants = numbers["variants"]
+    errors = ("minutes", "val_median", *KL_COLUMNS, *BLOCK_COLUMNS)
+    loops = ("converged", "right_branch", "loop_kl_median", "loop_kl_worst")
+    loops += ("A0_error", "Z_error", "filling_error")
     rows = [
-        [v["variant"], v["seeds"], v["parameters"], with_spread(v.get("minutes"))]
-        + [*(with_spread(v.get(k)) for k in ("val_median", *KL_COLUMNS, *BLOCK_COLUMNS))]
-        + [
-            with_spread(v.get(k))
-            for k in ("converged", "right_branch", "loop_kl_median", "loop_kl_worst")
-        ]
-        + [with_spread(v.get(k)) for k in ("A0_error", "Z_error", "filling_error")]
-        for v in numbers["variants"]
+        [v["variant"], v["seeds"], v["parameters"], *(with_spread(v.get(k)) for k in errors)]
+        for v in variants
     ]
     own = numbers["input hybridization"]
-    rows.append(["input hybridization", *[None] * 4, *(own[k] for k in KL_COLUMNS), *[None] * 9])
-    names = (
-        "variant",
-        "seeds",
-        "parameters",
-        "minutes of training",
-        "validation KL median",
-        "test KL median",
-        "90 %",
-        "worst",
-        "KL median in U blocks held out",
-        "90 %",
-    )
-    names += ("loops converged", "right branch", "loop KL median", "worst")
-    names += ("error of A(0)", "of Z", "of n")
+    rows.append([INPUT, *[None] * 4, *(own[k] for k in KL_COLUMNS), None, None])
+    names = ("variant", "seeds", "parameters", "minutes of training", "validation median")
+    names += ("test median", "90 %", "worst", "blocks of U: median", "90 %")
+    closed = [[v["variant"], *(with_spread(v.get(k)) for k in loops)] for v in variants]
+    columns = ("variant", "converged", "right phase", "KL median", "worst")
+    columns += ("error of A(0)", "of Z", "of n")
     return Section(
         "Variants",
-        "Mean and standard deviation over the seeds of each variant, the best by validation first: "
-        "KL on the real axis, that of whole intervals of U for networks that were trained without "
-        "them; share of the Bethe-lattice loops that converged and that found the exact solution's "
-        "branch; KL of the loops' spectra; largest errors over all loops, that of Z relative. The "
-        "loops are those beside the references that chose nothing.",
-        [Table(names, rows)],
+        "Mean and standard deviation over the seeds of each variant, lowest validation error "
+        "first. Blocks of U are whole intervals of U, for networks trained without them. Loops: "
+        "Bethe lattice, those on which nothing was chosen; shares that converged and that found "
+        "the exact solution's phase, KL of their spectra, largest errors, that of Z relative.",
+        [
+            Table(names, rows, "KL of single solves on the real axis"),
+            Table(columns, closed, "Closed DMFT loops"),
+        ],
     )
 
 
@@ -130,22 +121,16 @@ def test_errors(
     rows = [
         [a.label, a.n_parameters, *_quantiles(a.test_kl), a.same_data] for a in (*drawn, *baselines)
     ]
-    rows.append(["input hybridization", None, *_quantiles(input_kl), None])
+    rows.append([INPUT, None, *_quantiles(input_kl), None])
     errors = {a.label: a.test_kl for a in drawn}
     errors |= {f"baseline: {a.label}": a.test_kl for a in baselines}
-    errors["baseline: input hybridization"] = input_kl
+    errors[f"baseline: {INPUT}"] = input_kl
     return Section(
         "Test error on the real axis",
-        f"KL divergence of the predicted from the exact spectrum at angle zero, over "
-        f"{len(input_kl)} samples of whole trajectories that training never saw. Read each error "
-        "beside that of the input hybridization: late in a DMFT loop it is itself close to the "
-        "answer.",
-        [
-            Table(
-                ("model", "parameters", "median", "90 %", "worst", "trained on this data"),
-                rows,
-            )
-        ],
+        "KL of the predicted from the exact spectrum on whole trajectories that training never "
+        "saw. Compare with the input hybridization: late in a DMFT loop it is already close to "
+        "the answer.",
+        [Table(("model", "parameters", "median", "90 %", "worst", "trained on this data"), rows)],
         {"test_kl": samples.kl_distribution(errors)},
     )
 
@@ -160,31 +145,30 @@ def stability_section(drawn: Sequence[Assessment]) -> Section:
             scalars = s.scalars()
             names = ("kl_median", "kl_90", "share_below_input", "rank_correlation")
             rows.append([a.label, split, *(scalars[name] for name in names)])
-    names = ("model", "split", "median", "90 %", "share below the input's error")
+    names = ("model", "split", "median", "90 %", "share below the input")
     return Section(
         "KL stability",
-        "Error of the prediction against the error of the input hybridization taken as the answer, "
-        "each sample one point, training and test trajectories side by side. Below the diagonal "
-        "the model knows more than its input; a model that is stable under iteration bends away "
-        "below it on the right.",
+        "Error of the prediction against that of the input hybridization taken as the answer, one "
+        "point a sample. Below the diagonal the model improves on its input; a model that is "
+        "stable under iteration bends away from it on the right.",
         [Table((*names, "rank correlation"), rows)],
         {"kl_stability": samples.kl_stability(panels, columns=max(2, len(drawn)))},
     )
 
 
 def calibration_section(assessments: Sequence[Assessment]) -> Section:
-    """Whether an ensemble's spread tells its error."""
+    """Whether an ensemble's spread predicts its error."""
     found = {a.label: a.calibration for a in assessments if a.calibration is not None}
     names = ("rank_correlation", "kl_median", "kl_median_kept", "kl_90", "kl_90_kept")
     rows = [[label, *(c.scalars()[name] for name in names)] for label, c in found.items()]
-    columns = ("ensemble", "rank correlation", "median", "without the widest 20 %", "90 %")
+    columns = ("ensemble", "rank correlation", "KL median", "kept", "90 %")
     return Section(
         "Calibration of ensembles",
         "Spread of an ensemble's members (mean KL from their average) against its true error on "
-        "the test trajectories."
+        "the test trajectories; kept: without the fifth of widest spread."
         if found
-        else "No ensemble among the models of this report.",
-        [Table((*columns, "90 % without them"), rows)] if found else (),
+        else "No ensemble in this report.",
+        [Table((*columns, "kept"), rows)] if found else (),
         {"calibration": samples.calibration({k: (c.spread, c.kl, c.cut) for k, c in found.items()})}
         if found
         else {},
@@ -198,9 +182,9 @@ def latent_section(drawn: Sequence[Assessment]) -> Section:
     maps = {label: (m.embedding, m.A0, m.filling) for label, m in found.items()}
     return Section(
         "Latent map",
-        "Latent vectors of the validation and test samples by PCA (50 components) and UMAP (2). "
-        "R2: how well five neighbours in the map predict the rank of A(0), which tells metal from "
-        "insulator, and that of the filling.",
+        "Latent vectors of the validation and test samples, by PCA (50 components) and UMAP (2). "
+        "R2: how well five neighbours in the map predict the rank of A(0), which distinguishes "
+        "metal from insulator, and of the filling.",
         [Table(("model", "R2 of A(0)", "R2 of filling", "variance in two components"), rows)],
         {"latent_map": samples.latent_map(maps)} if maps else {},
     )

@@ -1,9 +1,9 @@
 """KL stability: the error of the predicted spectrum against the error of the input hybridization.
 
-Late in a DMFT loop on the Bethe lattice the input hybridization itself is nearly the answer, so a
-small error there says little. Abscissa ``KL(A_ref || normalised input hybridization)``, ordinate
-``KL(A_ref || A_pred)``, both on the real axis: below the diagonal the model knows more than its
-input, and a model that is stable under iteration bends away below it on the right.
+Late in a DMFT loop on the Bethe lattice the input hybridization is nearly the answer, so a small
+error there says little. Abscissa ``KL(A_ref || normalised input hybridization)``, ordinate
+``KL(A_ref || A_pred)``, both on the real axis: below the diagonal the model improves on its input,
+and a model that is stable under iteration bends away from it on the right.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Stability:
         }
 
     def table(self) -> Table:
-        """One row a sample, the worst first."""
+        """One row per sample, the worst first."""
         columns = ("trajectory", "iteration", "U", "eps_d", "kl_input", "kl_prediction")
         order = np.argsort(-self.kl_prediction)
         return Table(

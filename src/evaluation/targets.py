@@ -1,8 +1,8 @@
-"""The project's targets beside what was measured, from the numbers of ``metrics.json`` alone.
+"""The project's targets and what was measured, from the numbers of ``metrics.json`` alone.
 
-All of them are for one model, the best by its validation error or the one that ``best`` names: on
-whole trajectories held out, and in loops beside the exact solver's. Loops are judged on the
-references that chose nothing (`dmftnet.evaluation.loop_sets`); what the others give stands beside.
+They concern one model, the best by validation error or the one that ``best`` names: its errors on
+held-out trajectories, and its loops against the exact solver's. The loops that count are those on
+which nothing was chosen (`dmftnet.evaluation.loop_sets`); the others are given for comparison.
 """
 
 from __future__ import annotations
@@ -13,14 +13,16 @@ from typing import Any
 import numpy as np
 
 from dmftnet.evaluation.loop_sets import REFERENCE, TEST, judged
+from dmftnet.evaluation.naming import ENSEMBLE, NEAREST_NEIGHBOUR, PAPERS
+from dmftnet.report.html import cell
 
 KL_MEDIAN, KL_90 = 5e-4, 8e-3
 LOOP_KL, LOOP_ITERATIONS, A0_SHARE = 3e-3, 60, 0.02
 HALF_FILLED_U = (0.5, 4.5)
-# relative errors of Z; close to the transition it is itself known to a tenth, at 2.9 to a third
+# relative errors of Z; near the transition Z itself is known to 10 %, at U = 2.9 to a third
 Z_FAR, Z_NEAR, NEAR_U, LAST_U = 0.05, 0.15, 2.625, 2.875
 FILLING_ERROR, CRITICAL_ERROR = 0.01, 0.1
-CLIPPED, LEAST_U = 1e-3, 0.5  # share of Im Sigma repaired; without interaction there is none
+CLIPPED, LEAST_U = 1e-3, 0.5  # share of Im Sigma clipped; without interaction there is none
 ZERO_LAM_RATIO, ZERO_LAM_SEEDS = 5.0, 3
 
 Loops = Sequence[Mapping[str, Any]]
@@ -29,8 +31,8 @@ Loops = Sequence[Mapping[str, Any]]
 def targets(numbers: Mapping[str, Any]) -> list[dict[str, Any]]:
     """One entry a target: ``what, target, measured, reference, met``.
 
-    ``met`` is None where nothing is asked or nothing was measured; ``reference`` is what the loops
-    give on which settings were chosen, empty where there is no such thing.
+    ``met`` is None without a target or a measurement; ``reference`` is the result for the loops on
+    which settings were chosen, empty if there is none.
 
     Parameters
     ----------
@@ -53,7 +55,7 @@ def targets(numbers: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _loops(own: Mapping[str, Any], models: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """What is asked of the loops of one set."""
+    """Targets for the loops of one set."""
     every = [*own["loops"], *own["loops_elsewhere"]]
     return [
         *_closed_loop(own["loops"]),
@@ -64,7 +66,7 @@ def _loops(own: Mapping[str, Any], models: Mapping[str, Any]) -> list[dict[str, 
 
 
 def _entry(what: str, target: str, measured: str | None, met: bool | None) -> dict[str, Any]:
-    """A row; what was not measured is neither met nor missed."""
+    """A row; a target without a measurement is neither met nor missed."""
     if measured is None:
         return {"what": what, "target": target, "measured": "not measured", "met": None}
     return {"what": what, "target": target, "measured": measured, "met": met}
@@ -84,9 +86,9 @@ def _test(best: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def _papers_architecture(variants: Loops) -> dict[str, Any]:
     """The paper's architecture and head, lam > 0 by validation: reported."""
-    found = [v for v in variants if v["variant"].startswith("crossattn, direct, lam")]
-    found = [v for v in found if not v["zero_lam"]]
-    what = "the paper's architecture and head, lam > 0: test KL, median and 90 %"
+    found = [v for v in variants if (v["network"]["architecture"], v["network"]["head"]) == PAPERS]
+    found = [v for v in found if v["network"]["lam"]]
+    what = "the paper's network, lambda > 0: test KL, median and 90 %"
     if not found:
         return _entry(what, "reported", None, None)
     row = min(found, key=lambda v: v["val_median"]["mean"])
@@ -97,31 +99,35 @@ def _papers_architecture(variants: Loops) -> dict[str, Any]:
 def _zero_lam(variants: Loops) -> list[dict[str, Any]]:
     """Without the derivative term against the best variant of several seeds.
 
-    Asked of the direct head, which learns how the spectrum depends on the angle; for the rotated
-    one the exact rotation relates all angles, and the term only weighs frequencies anew. The
-    variants come with the lowest validation error first.
+    A target for the direct head, which learns how the spectrum depends on the angle. For the
+    rotated head the exact rotation relates all angles, and the term only reweights frequencies.
+    Variants are ordered by validation error.
     """
     trained = [v for v in variants if not v["baseline"]]
     several = [v for v in trained if v["seeds"] >= ZERO_LAM_SEEDS] or trained
-    top = next((v for v in several if not v["zero_lam"]), None)
+    top = next((v for v in several if v["network"]["lam"] != 0), None)
     rows = []
-    for head, target in (
-        ("direct", f">= {ZERO_LAM_RATIO:g}, {ZERO_LAM_SEEDS} seeds each"),
-        ("rotated", "reported"),
+    for head, text, target in (
+        ("direct", "alpha as input", f">= {ZERO_LAM_RATIO:g}, {ZERO_LAM_SEEDS} seeds each"),
+        ("rotated", "exact rotation", "reported"),
     ):
-        what = f"lam = 0, {head} head: its best variant's test KL median over that of the best"
-        zero = [v for v in trained if v["zero_lam"] and f", {head}" in v["variant"]]
+        what = f"{text}, lambda = 0: test KL median over that of the best variant"
+        zero = [v for v in trained if _is_single(v, head) and v["network"]["lam"] == 0]
         if not zero or top is None:
             rows.append(_entry(what, target, None, None))
             continue
         ratio = zero[0]["kl_median"]["mean"] / top["kl_median"]["mean"]
         seeds = (zero[0]["seeds"], top["seeds"])
         met = ratio >= ZERO_LAM_RATIO and min(seeds) >= ZERO_LAM_SEEDS
-        text = (
-            f"{ratio:.2g} ({zero[0]['variant']}; {top['variant']}), {seeds[0]} and {seeds[1]} seeds"
-        )
+        names = f"{zero[0]['variant']} / {top['variant']}"
+        text = f"{cell(ratio)} ({names}), {seeds[0]} and {seeds[1]} seeds"
         rows.append(_entry(what, target, text, met if head == "direct" else None))
     return rows
+
+
+def _is_single(variant: Mapping[str, Any], head: str) -> bool:
+    network = variant["network"]
+    return network["architecture"] != ENSEMBLE and network["head"] == head
 
 
 def is_half_filled(loop: Mapping[str, Any]) -> bool:
@@ -150,7 +156,7 @@ def _closed_loop(loops: Loops) -> list[dict[str, Any]]:
     met = converged == n and iterations <= LOOP_ITERATIONS
     return [
         _entry(f"{where}: loops converged", target, text, met),
-        _entry(f"{where}: right branch", "all", f"{right} of {n}", right == n),
+        _entry(f"{where}: right phase", "all", f"{right} of {n}", right == n),
         _at_most(f"{where}: largest loop KL", LOOP_KL, max(loop["kl"] for loop in half)),
         _at_most(f"{where}: largest relative error of the metal's A(0)", A0_SHARE, A0),
         _at_most(
@@ -168,7 +174,7 @@ def _critical(
     own: Mapping[str, Any], exact: Mapping[str, Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
     rows = []
-    for branch, name in (("insulator", "insulator's birth"), ("metal", "metal's death")):
+    for branch, name in (("insulator", "insulator appears"), ("metal", "metal disappears")):
         a = own.get(branch, {}).get("critical_U")
         b = exact.get(branch, {}).get("critical_U")
         what, target = f"critical U, {name}", f"within {CRITICAL_ERROR:g} of exact"
@@ -179,7 +185,7 @@ def _critical(
             )
             rows.append(_entry(what, target, text, False))
         else:
-            # to the width of both brackets the difference is not known better than this
+            # both brackets are wider than rounding
             met = abs(a - b) <= CRITICAL_ERROR + 1e-9
             rows.append(_entry(what, target, f"{a:.3f}, exact {b:.3f}", met))
     return rows
@@ -195,25 +201,25 @@ def _fillings(loops: Loops) -> list[dict[str, Any]]:
         text = f"{len(doped) - wrong} of {len(doped)}" if doped else None
         rows += [
             _at_most(f"doped, {name}: largest error of the filling", FILLING_ERROR, error),
-            _entry(f"doped, {name}: right branch", "all", text, wrong == 0),
+            _entry(f"doped, {name}: right phase", "all", text, wrong == 0),
         ]
     return rows
 
 
 def _elsewhere(loops: Loops, models: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Lattices that the data never saw, next to the nearest neighbour."""
+    """Lattices absent from the data, compared with the nearest neighbour."""
     what = "unseen lattices: loops converged"
     if not loops:
         return [_entry(what, "all", None, None)]
     converged, right = (sum(loop[key] for loop in loops) for key in ("converged", "right_branch"))
     text = f"{np.median([loop['kl'] for loop in loops]):.2g}"
-    if "nearest neighbour" in models:
-        neighbour = judged(models["nearest neighbour"]["loops"])["loops_elsewhere"]
-        text += f", nearest neighbour {np.median([loop['kl'] for loop in neighbour]):.2g}"
+    if NEAREST_NEIGHBOUR in models:
+        neighbour = judged(models[NEAREST_NEIGHBOUR]["loops"])["elsewhere"]
+        text += f", nearest neighbour {neighbour['kl_median']:.2g}"
     n = len(loops)
     return [
         _entry(what, "all", f"{converged} of {n}", converged == n),
-        _entry("unseen lattices: right branch", "all", f"{right} of {n}", right == n),
+        _entry("unseen lattices: right phase", "all", f"{right} of {n}", right == n),
         _entry("unseen lattices: loop KL, median", "reported", text, None),
     ]
 
@@ -221,7 +227,7 @@ def _elsewhere(loops: Loops, models: Mapping[str, Mapping[str, Any]]) -> list[di
 def _causality(loops: Loops) -> dict[str, Any]:
     """Share of Im Sigma that Dyson's equation made positive."""
     shares = [loop["clipped_self_energy"] for loop in loops if loop["U"] >= LEAST_U]
-    what = f"-Im Sigma >= 0, U >= {LEAST_U:g}: largest share repaired"
+    what = f"-Im Sigma >= 0, U >= {LEAST_U:g}: largest share clipped"
     return _at_most(what, CLIPPED, _largest(shares))
 
 

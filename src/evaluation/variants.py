@@ -1,21 +1,14 @@
-"""Names of checkpoints, and what several seeds of one variant say together.
-
-A variant is everything that decides a training but its seed: architecture, head, loss, optimizer,
-data, grid, angles. Checkpoints of one variant are its seeds.
-"""
+"""What the seeds of one variant say together; their names are those of `naming`."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from dmftnet.evaluation.loop_sets import judged
 
-DEFINING = ("model", "head", "loss", "optimizer", "grid", "angles", "resolution", "data", "members")
 COLUMNS = {
     "val_median": ("val", "kl_median"),
     "kl_median": ("test", "kl_median"),
@@ -33,67 +26,7 @@ COLUMNS = {
     "minutes": ("training", "minutes"),
 }
 """Columns of the table of variants, and where a model's metrics hold them; ``closure`` is that of
-the loops which are judged."""
-
-
-def variant_names(
-    records: Sequence[Mapping[str, Any]], paths: Sequence[Path]
-) -> tuple[list[str], list[str]]:
-    """Names of the variants and of the checkpoints, one each, the latter unique.
-
-    A variant's name says architecture, head and loss; where two variants would be called the same,
-    also the folder of the first checkpoint.
-    """
-    keys = [_key(record) for record in records]
-    by_key: dict[str, str] = {}
-    for key, record, path in zip(keys, records, paths, strict=True):
-        if key not in by_key:
-            name = describe(record)
-            by_key[key] = f"{name} ({path.name})" if name in by_key.values() else name
-    variants = [by_key[key] for key in keys]
-    labels = []
-    for variant, record, path in zip(variants, records, paths, strict=True):
-        label = variant
-        if variants.count(variant) > 1:
-            label = f"{variant}, seed {record.get('seed', '?')}"
-        labels.append(f"{label} ({path.name})" if label in labels else label)
-    return variants, labels
-
-
-def describe(record: Mapping[str, Any]) -> str:
-    """Architecture, head, loss, what was added to the data or trained before, in a few words."""
-    if "members" in record:
-        return f"ensemble of {len(record['members'])}"
-    _, module, cls = record["model"]["_target_"].rsplit(".", 2)
-    if module == "baselines":
-        return {"NearestNeighbour": "nearest neighbour"}.get(cls, "kernel ridge")
-    head = record["head"]["_target_"].rsplit(".", 1)[1].removesuffix("Head").lower()
-    if record["model"].get("log_residual"):  # the output corrects the guesses
-        head += ", residual"
-    elif record["model"].get("guesses"):  # which are inputs alone
-        head += ", guesses"
-    loss = record.get("loss") or {}
-    kind = str(loss.get("_target_", "")).rsplit(".", 1)[-1].removesuffix("Loss").lower()
-    parts = [module, head]
-    if kind not in ("", "derivative"):
-        parts.append(kind)
-    if loss.get("amplitude"):
-        parts.append("amplitude")
-    if loss.get("lam") is not None:
-        parts.append(f"lam {loss['lam']:g}")
-    data = record.get("data") or {}
-    _, *added = str(data.get("file", "")).split(", ")
-    parts += [f"+ {Path(name).stem}" for name in added]
-    if data.get("held_out_U"):
-        parts.append("U blocks held out")
-    if _is_fine_tuned(record):
-        parts.append("fine-tuned")
-    return ", ".join(parts)
-
-
-def is_zero_lam(record: Mapping[str, Any]) -> bool:
-    """Trained without the derivative's share of the loss."""
-    return (record.get("loss") or {}).get("lam") == 0
+the loops on which nothing was chosen."""
 
 
 def variant_table(models: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -116,7 +49,7 @@ def variant_table(models: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any
             "seeds": len(entries),
             "baseline": entries[0]["baseline"],
             "parameters": entries[0]["parameters"],
-            "zero_lam": entries[0]["zero_lam"],
+            "network": entries[0]["network"],
         }
         parts = [{**entry, "closure": judged(entry["loops"])["closure"]} for entry in entries]
         for name, (part, key) in COLUMNS.items():
@@ -126,13 +59,3 @@ def variant_table(models: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any
                 row[name] = {"mean": float(np.mean(values)), "spread": spread}
         table.append(row)
     return sorted(table, key=lambda row: row["val_median"]["mean"])
-
-
-def _key(record: Mapping[str, Any]) -> str:
-    decisive = {key: record.get(key) for key in DEFINING}
-    decisive["fine_tuned"] = _is_fine_tuned(record)
-    return json.dumps(decisive, sort_keys=True, default=str)
-
-
-def _is_fine_tuned(record: Mapping[str, Any]) -> bool:
-    return bool((record.get("training") or {}).get("earlier"))

@@ -1,1 +1,1 @@
-"""Figures, tables and pages of what it is given; imports physics alone."""
+"""Figures, tables and pages; imports physics alone."""

@@ -28,6 +28,7 @@ from dmftnet.report.style import (
 )
 
 CUT = 0.3  # in D; the scale of a self-energy panel is that of the exact curve beyond this
+TALL = 2.0  # times the exact maximum; a spectrum beyond is cut
 INSET = 0.15  # in D; half-width of its low-energy inset
 NOT_CONVERGED = "dashed: loop not converged"
 
@@ -42,7 +43,7 @@ class Panel:
     reference : (n_w,) array or None
         The exact curve.
     predictions : dict of str to (n_w,) array
-        One curve a model, by label.
+        One curve per model, by label.
     dashed : set of str
         Labels of loops that did not converge.
     reference_omega : (n,) array, optional
@@ -99,12 +100,16 @@ class Series:
 
     @property
     def mask(self) -> np.ndarray:
-        """(n,) bool, all True where nothing was said."""
+        """(n,) bool, all True by default."""
         return np.asarray(self.solid) if len(self.solid) else np.ones(len(self.x), dtype=bool)
 
 
 def spectra(omega: np.ndarray, panels: Sequence[Panel], w_limit: float = 4.5) -> Figure:
-    """Spectral functions, exact (filled) against models, one panel a problem."""
+    """Spectral functions, exact (filled) against models, one panel per problem.
+
+    The axis is cut, and says so, beyond `TALL` times the exact maximum: a model's spike would leave
+    nothing else to see.
+    """
     with rc_context(STYLE):
         figure, axes = panel_grid(len(panels), height=1.9)
         colours = _colours(panels)
@@ -118,6 +123,9 @@ def spectra(omega: np.ndarray, panels: Sequence[Panel], w_limit: float = 4.5) ->
             for label, curve in panel.predictions.items():
                 axis.plot(omega, curve, color=colours[label], ls=_dash(panel, label))
                 top = max(top, curve[inside].max())
+            if panel.reference is not None and top > TALL * panel.reference[inside].max():
+                top = TALL * panel.reference[inside].max()
+                _note_cut(axis)
             axis.set(xlim=(-w_limit, w_limit), ylim=(0, 1.08 * top), title=panel.title)
             axis.yaxis.set_major_locator(MaxNLocator(4))
         outer_labels(figure, r"$\omega / D$", r"$A(\omega)\,D$")
@@ -126,7 +134,7 @@ def spectra(omega: np.ndarray, panels: Sequence[Panel], w_limit: float = 4.5) ->
 
 
 def self_energies(omega: np.ndarray, panels: Sequence[Panel], w_limit: float = 3.0) -> Figure:
-    """-Im and Re of complex self-energies, one column a problem, low energies as insets.
+    """-Im and Re of complex self-energies, one column per problem, low energies as insets.
 
     The main axes' scale is that of the exact curve beyond |w| = 0.3 D (a Mott insulator's pole
     would leave nothing else to see), with room above for the inset; where that cuts a curve the
@@ -212,7 +220,7 @@ def _branch(axes, branch: Branch, name: str, colour: str, exact: bool, depth: in
 
 
 def filling_curves(panels: Mapping[str, Sequence[Series]]) -> Figure:
-    """Filling against the level, ``eps_d + U/2`` measured from half filling, one panel a title."""
+    """Filling against the level, ``eps_d + U/2``, one panel per title."""
     every = [entry for series in panels.values() for entry in series]
     colours = colours_of([entry.label for entry in every if entry.label])
     with rc_context(STYLE):
@@ -229,7 +237,7 @@ def filling_curves(panels: Mapping[str, Sequence[Series]]) -> Figure:
 
 
 def _points(axis: Axes, entry: Series, colours: Mapping[str, str]) -> None:
-    """One series in order, what did not converge white inside."""
+    """One series in order; points that did not converge are hollow."""
     order = np.argsort(entry.x, kind="stable")
     x, y, solid = entry.x[order], np.asarray(entry.y)[order], entry.mask[order]
     if entry.label:
@@ -287,8 +295,11 @@ def _self_energy_axis(axis: Axes, omega, panel: Panel, part, colours, w_limit: f
     bottom, top = axis.get_ylim()
     low, high = _limits(curves, 0.0, w_limit)
     if high > top or low < bottom:
-        note = {"transform": axis.transAxes, "fontsize": 7, "color": "0.4", "va": "top"}
-        axis.text(0.02, 0.96, "axis cut", **note)
+        _note_cut(axis)
+
+
+def _note_cut(axis: Axes) -> None:
+    axis.text(0.02, 0.96, "axis cut", transform=axis.transAxes, fontsize=7, color="0.4", va="top")
 
 
 def _limits(curves, inner: float, outer: float) -> tuple[float, float]:

@@ -1,6 +1,6 @@
 """The report: sections of text, tables and figures as one self-contained HTML page.
 
-Figures are embedded as base64 PNG, so the page can be mailed; the same PNGs lie beside it.
+Figures are embedded as base64 PNG, so the page can be mailed; the same PNGs are written next to it.
 """
 
 from __future__ import annotations
@@ -20,10 +20,27 @@ from dmftnet.report.style import to_png
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """Column names and rows of plain values; floats are shown with three digits."""
+    """One table.
+
+    Parameters
+    ----------
+    columns : sequence of str
+    rows : sequence of sequences of plain values
+        Floats are shown with three digits; text is left-aligned and wraps.
+    caption : str
+    folded : bool
+        Whether the page hides the rows until the reader asks for them.
+    """
 
     columns: Sequence[str]
     rows: Sequence[Sequence[Any]]
+    caption: str = ""
+    folded: bool = False
+
+    @property
+    def textual(self) -> list[bool]:
+        """Whether each column holds text: words that may wrap, not numbers."""
+        return [any(_is_words(row[i]) for row in self.rows) for i in range(len(self.columns))]
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +54,7 @@ class Section:
         What is shown and how to read it.
     tables : sequence of Table
     figures : dict of str to Figure
-        By file name without ending; the PNG beside the page has this name.
+        By file name without ending, that of the PNG next to the page.
     """
 
     title: str
@@ -51,8 +68,18 @@ def write_report(
     title: str,
     sections: Sequence[Section],
     provenance: Mapping[str, str],
+    summary: Sequence[Mapping[str, Any]] = (),
+    subject: str = "",
 ) -> Path:
-    """Write ``report.html`` and its PNGs into a folder; returns the page's path."""
+    """Write ``report.html`` and its PNGs into a folder; returns the page's path.
+
+    Parameters
+    ----------
+    summary : sequence of mappings
+        ``title`` and ``lines`` of the boxes that the page opens with.
+    subject : str
+        The model that the summary is about.
+    """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     rendered = []
@@ -72,7 +99,11 @@ def write_report(
     )
     environment.filters["cell"] = cell
     page = environment.get_template("report.html.j2").render(
-        title=title, sections=rendered, provenance=dict(provenance)
+        title=title,
+        sections=rendered,
+        provenance=dict(provenance),
+        summary=summary,
+        subject=subject,
     )
     path = folder / "report.html"
     path.write_text(page, encoding="utf-8")
@@ -91,3 +122,8 @@ def cell(value: Any) -> str:
         small = value != 0 and not 1e-2 <= abs(value) < 1e5
         return f"{value:.1e}" if small else f"{value:.3g}" if abs(value) < 100 else f"{value:.0f}"
     return str(value)
+
+
+def _is_words(value: Any) -> bool:
+    """Whether a cell is text that says something, no number written with its spread."""
+    return isinstance(value, str) and any(c.isalpha() for c in value.replace("e", ""))

@@ -1,8 +1,9 @@
-"""``docs/results.md`` from the numbers of a report, so that none of them is typed.
+"""``docs/results.md`` from the numbers of a report, none of them typed by hand.
 
 `write_results` puts three things into the documents' folder: ``results.json`` (what the text needs
 of ``metrics.json``), ``figures/results_<name>.png`` and ``results.md``, which the Jinja2 template
-``results.md.j2`` makes of the JSON alone. A test renders it again and compares.
+``results.md.j2`` makes of the JSON alone; `rewrite_results` makes it once more, after the template
+has changed. A test renders it again and compares.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 import jinja2
 from matplotlib.figure import Figure
 
+from dmftnet.errors import DmftnetError
 from dmftnet.report.html import cell
 from dmftnet.report.style import to_png
 
@@ -31,7 +33,7 @@ KEPT_OF_OTHERS = (
     "blocks",
     "calibration",
     "latent",
-    "zero_lam",
+    "network",
 )
 DIGITS = 6
 
@@ -62,10 +64,45 @@ def write_results(
     return path
 
 
+def rewrite_results(
+    folder: str | Path, conclude: Callable[[Mapping[str, Any]], Mapping[str, Any]]
+) -> Path:
+    """Write ``results.md`` again from the ``results.json`` beside it; the figures stay.
+
+    Parameters
+    ----------
+    conclude : callable
+        Gives the numbers with the targets and the summary that follow from them.
+
+    Raises
+    ------
+    DmftnetError
+        If there is no such file, or it is not one of this version.
+    """
+    path = Path(folder) / "results.json"
+    try:
+        numbers = json.loads(path.read_text(encoding="utf-8"))
+        numbers = _rounded(conclude(numbers))
+        text = render_results(numbers)
+    except OSError as error:
+        raise DmftnetError(
+            f"'{path}' cannot be read ({error.strerror}); evaluate with results={folder} first"
+        ) from None
+    except (ValueError, LookupError, TypeError, jinja2.UndefinedError) as error:
+        raise DmftnetError(
+            f"'{path}' is not what this version writes ({error}); evaluate again with "
+            f"results={folder}"
+        ) from None
+    path.write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
+    written = path.with_suffix(".md")
+    written.write_text(text, encoding="utf-8")
+    return written
+
+
 def condensed(numbers: Mapping[str, Any]) -> dict[str, Any]:
     """The numbers that the text needs, to six digits.
 
-    Without the single loops of all models but the best, and without what says where the report ran.
+    Single loops are kept for the best model only; where the report ran is left out.
     """
     models = {
         label: entry if label == numbers["best"] else _summary(entry)
@@ -87,17 +124,24 @@ def render_results(numbers: Mapping[str, Any]) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"cell": cell, "spread": with_spread}
+    environment.filters |= {"cell": cell, "spread": with_spread, "percent": "{:.0%}".format}
     sets = numbers["models"][numbers["best"]]["loops"]
     text = environment.get_template("results.md.j2").render(
         **{key.replace(" ", "_"): value for key, value in numbers.items()},
         critical=critical,
+        neighbour=_nearest_neighbour(numbers["models"]),
         half_filled=_rows(_half_filled_rows, sets, "loops"),
         doped=_rows(_doped_rows, sets, "doped"),
         fillings=_rows(_filling_rows, sets, "loops"),
         elsewhere=_rows(_elsewhere_rows, sets, "loops_elsewhere"),
     )
     return re.sub(r"\n{3,}", "\n\n", text).rstrip() + "\n"
+
+
+def _nearest_neighbour(models: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The baseline of this name, if the report has it."""
+    found = [m for m in models.values() if m["network"]["architecture"] == "NearestNeighbour"]
+    return found[0] if found else None
 
 
 def critical(path: Mapping[str, Any] | None) -> str:

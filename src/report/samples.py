@@ -1,4 +1,4 @@
-"""Figures with one point a sample: stability, error distributions, calibration, latent maps.
+"""Figures with one point per sample: stability, error distributions, calibration, latent maps.
 
 Arrays in, one matplotlib figure out; see `dmftnet.report.style`.
 """
@@ -20,7 +20,7 @@ FLOOR = 1e-7  # errors below are drawn there
 def kl_stability(
     panels: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]], columns: int = 3
 ) -> Figure:
-    """Error of each prediction against that of its input hybridization, one panel a model.
+    """Error of each prediction against that of its input hybridization, one panel per model.
 
     Parameters
     ----------
@@ -37,6 +37,10 @@ def kl_stability(
         values = np.maximum(values, FLOOR)
         low, high = 0.6 * values.min(), 1.6 * values.max()
         U_max = max(panel[2].max() for panel in panels.values())
+        names = {label: textwrap.fill(label, width=int(13 * size)) for label in panels}
+        lines = 1 + max(name.count("\n") for name in names.values())
+        rows = -(-len(panels) // columns)
+        figure.set_figheight(figure.get_figheight() + 0.14 * rows * max(0, lines - 1))
         for axis, (label, (kl_input, kl_prediction, U)) in zip(axes, panels.items(), strict=True):
             dots = axis.scatter(
                 np.maximum(kl_input, FLOOR),
@@ -53,8 +57,9 @@ def kl_stability(
             axis.plot([low, high], [low, high], color="0.5", lw=0.8, ls="--")
             median, better = np.median(kl_prediction), np.mean(kl_prediction < kl_input)
             axis.set(xscale="log", yscale="log", xlim=(low, high), ylim=(low, high))
-            name = textwrap.fill(label, width=int(13 * size))
-            axis.set_title(f"{name}\nmedian {median:.1e}, {better:.0%} below input", fontsize=8.5)
+            axis.set_title(
+                f"{names[label]}\nmedian {median:.1e}, {better:.0%} below input", fontsize=8.5
+            )
             axis.set_box_aspect(1)
         outer_labels(
             figure,
@@ -66,7 +71,7 @@ def kl_stability(
 
 
 def kl_distribution(errors: Mapping[str, np.ndarray]) -> Figure:
-    """Share of test samples with a real-axis KL below the abscissa, one curve a method.
+    """Share of test samples with a real-axis KL below the abscissa, one curve per method.
 
     Parameters
     ----------
@@ -95,7 +100,7 @@ def kl_distribution(errors: Mapping[str, np.ndarray]) -> Figure:
 
 
 def calibration(panels: Mapping[str, tuple[np.ndarray, np.ndarray, float]]) -> Figure:
-    """Spread of an ensemble against its true error, one panel an ensemble.
+    """Spread of an ensemble against its true error, one panel per ensemble.
 
     Parameters
     ----------
@@ -128,7 +133,7 @@ def latent_map(maps: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]]) ->
     Parameters
     ----------
     maps : dict of str to (embedding, A0, filling)
-        (n, 2), (n,) in 1/D, (n,); one row of panels a model.
+        (n, 2), (n,) in 1/D, (n,); one row of panels per model.
     """
     with rc_context(STYLE):
         figure = Figure(figsize=(WIDTH * 0.82, 3.0 * max(len(maps), 1)), layout="constrained")

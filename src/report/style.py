@@ -1,7 +1,7 @@
 """What all figures share: colours, sizes, panels, legends, PNG. No pyplot, no global state.
 
-The exact solver is black and broad, drawn first; models are coloured and thinner, in a palette that
-colour-blind readers can tell apart; what did not converge is dashed or hollow.
+The exact solver is black and broad, drawn first; models are coloured and thinner, in a palette for
+colour-blind readers; loops that did not converge are dashed or hollow.
 """
 
 from __future__ import annotations
@@ -48,15 +48,17 @@ def panel_grid(n: int, height: float, columns: int = 4, width: float | None = No
 
 
 def colours_of(labels: Sequence[str]) -> dict[str, str]:
-    """One colour a label, in order of appearance."""
+    """One colour per label, in order of appearance."""
     unique = dict.fromkeys(labels)
     return {label: PALETTE[i % len(PALETTE)] for i, label in enumerate(unique)}
 
 
 def outer_labels(figure: Figure, x: str, y: str) -> None:
-    """One label for all panels on either axis."""
+    """One label for all panels below, one at the left of each row."""
     figure.supxlabel(x, fontsize=9.5)
-    figure.supylabel(y, fontsize=9.5)
+    for axis in figure.axes:
+        if axis.get_subplotspec().is_first_col():
+            axis.set_ylabel(y)
 
 
 def shared_legend(
@@ -75,12 +77,12 @@ def shared_legend(
     if hollow:
         handles.append(Line2D([], [], ls="", marker="o", mfc="w", color="0.4", label=hollow))
     longest = max((len(label) for label in colours), default=1)
-    columns = max(1, min(len(handles), 4, int(130 / (longest + 8))))
+    columns = max(1, min(len(handles), 4, int(150 / (longest + 8))))
     rows = -(-len(handles) // columns)
     figure.set_figheight(figure.get_figheight() + 0.19 * (rows - 1))  # the panels keep their size
     figure.legend(handles=handles, loc="outside upper center", ncols=columns)
 
 
 def legend_right(axis: Axes) -> None:
-    """The axis's own legend beside it, where it can cover nothing."""
+    """The axis's legend on its right, where it covers nothing."""
     axis.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))

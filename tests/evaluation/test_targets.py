@@ -1,7 +1,6 @@
-"""Variants over seeds, and targets from the numbers alone."""
+"""Targets, and variants over seeds, from the numbers alone."""
 
 import re
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,53 +9,15 @@ import pytest
 from dmftnet.evaluation.assessment import shown
 from dmftnet.evaluation.calibration import Calibration
 from dmftnet.evaluation.targets import targets
-from dmftnet.evaluation.variants import describe, variant_names, variant_table
+from dmftnet.evaluation.variants import variant_table
 
 MODEL = {"_target_": "dmftnet.models.networks.mlp.MLP", "width": 8}
 HEAD = {"_target_": "dmftnet.models.networks.heads.RotatedHead"}
-NEAREST = {"_target_": "dmftnet.models.training.baselines.NearestNeighbour"}
-TAYLOR = {"_target_": "dmftnet.models.training.losses.TaylorLoss", "lam": 1.0}
 LOSS = {"_target_": "dmftnet.models.training.losses.DerivativeLoss", "lam": 0.5}
 
 
 def record(**changes):
     return {"model": MODEL, "head": HEAD, "loss": LOSS, "seed": 0, **changes}
-
-
-def test_seeds_of_one_training_are_one_variant():
-    records = [record(), record(seed=1), record(loss={**LOSS, "lam": 0})]
-    variants, labels = variant_names(records, [Path(f"x/{c}") for c in "abc"])
-    assert variants == ["mlp, rotated, lam 0.5"] * 2 + ["mlp, rotated, lam 0"]
-    assert labels == [
-        "mlp, rotated, lam 0.5, seed 0",
-        "mlp, rotated, lam 0.5, seed 1",
-        "mlp, rotated, lam 0",
-    ]
-
-
-def test_different_trainings_of_one_name_are_two_variants():
-    records = [record(), record(model={**MODEL, "width": 16}), record()]
-    variants, labels = variant_names(records, [Path(f"x/{c}") for c in "abc"])
-    assert variants == ["mlp, rotated, lam 0.5", "mlp, rotated, lam 0.5 (b)", variants[0]]
-    assert len(set(labels)) == 3
-
-
-@pytest.mark.parametrize(
-    ("changes", "name"),
-    [
-        ({"members": ["a", "b"]}, "ensemble of 2"),
-        ({"model": NEAREST, "head": None}, "nearest neighbour"),
-        ({"loss": TAYLOR}, "mlp, rotated, taylor, lam 1"),
-        ({"loss": {**LOSS, "amplitude": True}}, "mlp, rotated, amplitude, lam 0.5"),
-        ({"model": {**MODEL, "log_residual": True}, "loss": None}, "mlp, rotated, residual"),
-        ({"data": {"file": "a.h5, b.h5"}}, "mlp, rotated, lam 0.5, + b"),
-        ({"training": {"earlier": [{}]}}, "mlp, rotated, lam 0.5, fine-tuned"),
-        ({"data": {"file": "a.h5", "held_out_U": [[1.0, 1.2]]}},
-         "mlp, rotated, lam 0.5, U blocks held out"),
-    ],
-)  # fmt: skip
-def test_descriptions(changes, name):
-    assert describe(record(**changes)) == name
 
 
 def test_figures_show_training_without_the_derivative_and_a_direct_head():
@@ -110,12 +71,14 @@ def numbers(reference=None, **changes):
         **changes,
     }
     common = {"kl_90": {"mean": 1e-2, "spread": None}, "baseline": False, "seeds": 3}
-    rows = [("best", 4e-4, False), ("crossattn, direct, lam 0", 4e-3, True)]
-    rows += [("crossattn, direct, lam 0.3", 2e-3, False), ("mlp, rotated, lam 0", 1e-3, True)]
+    rows = [("film", "rotated", 1.0, 4e-4), ("crossattn", "direct", 0, 4e-3)]
+    rows += [("crossattn", "direct", 0.3, 2e-3), ("mlp", "rotated", 0.0, 1e-3)]
+    rows.insert(0, ("ensemble", "rotated", 0.0, 1e-5))
     variants = [
-        {"variant": name, "zero_lam": zero, **common}
+        {"variant": f"{architecture} {lam}", **common}
+        | {"network": {"architecture": architecture, "head": head, "lam": lam}}
         | {key: {"mean": kl, "spread": 1e-5} for key in ("kl_median", "val_median")}
-        for name, kl, zero in rows
+        for architecture, head, lam, kl in rows
     ]
     return {"best": "net", "models": {"net": model}, "variants": variants, "exact": ends}
 
@@ -138,22 +101,22 @@ MISSED = [  # what is changed, where, and the target that it breaks
     ("test", {"kl_median": 4e-4, "kl_90": 9e-3}, "^test KL, 90 %$"),
     ("loops", loop(2.8, "metal", converged=False), "^half filling.*loops converged"),
     ("loops", loop(2.8, "metal", iterations=61), "^half filling.*loops converged"),
-    ("loops", loop(2.8, "metal", right_branch=False), "^half filling.*right branch"),
+    ("loops", loop(2.8, "metal", right_branch=False), "^half filling.*right phase"),
     ("loops", loop(2.8, "metal", kl=4e-3), "largest loop KL"),
     ("loops", loop(2.8, "metal", A0=0.62), r"A\(0\)"),
     ("loops", loop(2.0, "metal", Z_relative_error=0.06), "U < 2.625: .* of Z"),
     ("loops", loop(2.8, "metal", Z_relative_error=0.2), "U = 2.625 to 2.875: .* of Z"),
     ("loops", loop(2.0, "metal", filling=1.02, **DOPED), "U < 2.9: largest error of the filling"),
     ("loops", loop(4.0, "metal", filling=1.02, **DOPED), "U > 2.9: largest error of the filling"),
-    ("loops", loop(2.0, "metal", right_branch=False, **DOPED), "U < 2.9: right branch"),
-    ("loops", loop(4.0, "metal", right_branch=False, **DOPED), "U > 2.9: right branch"),
-    ("loops", loop(1.0, "metal", clipped_self_energy=0.01), "share repaired"),
+    ("loops", loop(2.0, "metal", right_branch=False, **DOPED), "U < 2.9: right phase"),
+    ("loops", loop(4.0, "metal", right_branch=False, **DOPED), "U > 2.9: right phase"),
+    ("loops", loop(1.0, "metal", clipped_self_energy=0.01), "share clipped"),
     ("loops_elsewhere", loop(2.0, "metal", converged=False), "unseen lattices: loops converged"),
-    ("loops_elsewhere", loop(2.0, "metal", right_branch=False), "unseen lattices: right branch"),
-    ("loops_elsewhere", loop(2.0, "metal", clipped_self_energy=0.01), "share repaired"),
-    ("hysteresis", {"metal": {"critical_U": 3.11}}, "metal's death"),
-    ("hysteresis", {"insulator": {"critical_U": 2.2}}, "insulator's birth"),
-    ("hysteresis", {}, "insulator's birth"),
+    ("loops_elsewhere", loop(2.0, "metal", right_branch=False), "unseen lattices: right phase"),
+    ("loops_elsewhere", loop(2.0, "metal", clipped_self_energy=0.01), "share clipped"),
+    ("hysteresis", {"metal": {"critical_U": 3.11}}, "metal disappears"),
+    ("hysteresis", {"insulator": {"critical_U": 2.2}}, "insulator appears"),
+    ("hysteresis", {}, "insulator appears"),
 ]
 
 
@@ -176,9 +139,7 @@ def test_no_target_is_left_that_cannot_be_missed():
     asked = {what for what, met in verdicts(numbers()).items() if met is True}
     for where, value, _ in MISSED:
         asked -= {what for what, met in verdicts(changed(where, value)).items() if met is False}
-    assert asked == {
-        "lam = 0, direct head: its best variant's test KL median over that of the best"
-    }
+    assert asked == {"alpha as input, lambda = 0: test KL median over that of the best variant"}
 
 
 def test_loops_are_judged_where_nothing_was_chosen():
@@ -194,13 +155,13 @@ def test_loops_are_judged_where_nothing_was_chosen():
 
 def test_without_interaction_there_is_no_self_energy_to_repair():
     found = verdicts(changed("loops", loop(0.0, "metal", clipped_self_energy=0.5)))
-    assert [met for what, met in found.items() if "share repaired" in what] == [True]
+    assert [met for what, met in found.items() if "share clipped" in what] == [True]
 
 
 def test_zero_lam_needs_three_seeds_of_both():
     few = numbers()
-    few["variants"][1]["seeds"] = 1
-    what = "lam = 0, direct head: its best variant's test KL median over that of the best"
+    few["variants"][2]["seeds"] = 1
+    what = "alpha as input, lambda = 0: test KL median over that of the best variant"
     assert verdicts(numbers())[what] is True and verdicts(few)[what] is False
 
 
@@ -214,7 +175,7 @@ def test_what_was_not_measured_is_not_met():
 def test_variant_table_has_mean_and_spread():
     def entry(kl, variant):
         test = {"kl_median": kl, "kl_90": 1.0, "kl_worst": 2.0}
-        return {"variant": variant, "baseline": False, "parameters": 3, "zero_lam": False,
+        return {"variant": variant, "baseline": False, "parameters": 3, "network": {},
                 "test": test, "val": {"kl_median": 5 - kl},
                 "loops": {"test": {"closure": {}}}}  # fmt: skip
 

@@ -42,6 +42,25 @@ def test_spectra_show_every_panel_and_curve():
     assert image(figure).std() > 5  # something is there
 
 
+def test_a_spike_does_not_hide_the_exact_spectrum():
+    spike = A + 50 * np.exp(-((W / 0.01) ** 2))
+    cut = figures.spectra(W, [Panel("U = 2", A, {"net": spike})])
+    assert cut.axes[0].get_ylim()[1] < 3 * A.max() and "axis cut" in texts(cut)
+    whole = figures.spectra(
+        W, [Panel("U = 2", A, {"net": 1.5 * A}), Panel("U", None, {"net": spike})]
+    )
+    assert "axis cut" not in texts(whole) and whole.axes[1].get_ylim()[1] > spike.max()
+
+
+def test_every_title_fits_above_its_panel():
+    kl = np.geomspace(1e-4, 1e-1, 9)
+    label = "Cross-attention (paper), alpha as input, lambda = 0, seed 0: train"
+    figure = samples.kl_stability({f"{label} {i}": (kl, kl, kl) for i in range(10)}, columns=5)
+    figure.draw_without_rendering()
+    for axis in figure.axes[:10]:
+        assert axis.title.get_window_extent().y1 <= figure.bbox.y1
+
+
 def test_unconverged_loops_are_dashed_and_named():
     figure = figures.spectra(W, [Panel("U = 2", A, {"net": A}, frozenset({"net"}))])
     assert figure.axes[0].lines[-1].get_linestyle() == "--"

@@ -47,7 +47,13 @@ def test_page_needs_nothing_from_outside(page):
 def test_text_is_escaped_and_numbers_are_readable(page):
     text = page[1]
     assert "A &lt;first&gt; section" in text and "net &lt;1&gt;" in text
-    for shown in ("<td>1.2e-03</td>", "<td>yes</td>", "<td>no</td>", "<td>–</td>"):
+    for shown in (
+        "<td>1.2e-03</td>",
+        "<td>yes</td>",
+        "<td>no</td>",
+        "<td>–</td>",
+        ">net &lt;1&gt;<",
+    ):
         assert shown in text
     assert "commit: abc" in text and "a: 1" in text
 
@@ -70,3 +76,32 @@ def test_text_is_escaped_and_numbers_are_readable(page):
 )
 def test_cells(value, shown):
     assert cell(value) == shown
+
+
+def test_words_wrap_and_numbers_do_not():
+    table = Table(("what", "KL", "loops"), [["net", "1e-3 ± 2e-4", "3 of 4"], ["x", 0.5, "all"]])
+    assert table.textual == [True, False, True]
+    assert not Table(("KL",), []).textual[0]
+
+
+def test_a_spread_wraps_as_a_whole(tmp_path):
+    section = Section("Loops", "Text.", [Table(("KL",), [["1e-3 ± 2e-4"]])])
+    text = write_report(tmp_path, "Title", [section], {}).read_text(encoding="utf-8")
+    assert '<td class="spread"><span>1e-3</span> <span>± 2e-4</span></td>' in text
+
+
+@pytest.mark.parametrize("folded", [False, True])
+def test_long_tables_are_folded_up(tmp_path, folded):
+    section = Section("Loops", "Text.", [Table(("U",), [[1.0], [2.0]], "a net", folded)])
+    text = write_report(tmp_path, "Title", [section], {}).read_text(encoding="utf-8")
+    assert ("<details><summary>a net, 2 rows</summary>" in text) is folded
+    assert "a net" in text and text.count("<tr><td>") == 2
+
+
+def test_the_page_opens_with_the_summary(tmp_path):
+    boxes = [{"title": "How good", "lines": ["KL < 1", "all loops"]}]
+    section = Section("Targets", "Text.")
+    path = write_report(tmp_path, "Title", [section], {}, boxes, "a net")
+    text = path.read_text(encoding="utf-8")
+    order = ["<b>a net</b>", "How good", "<li>KL &lt; 1</li>", "<li>all loops</li>", "<h2"]
+    assert [text.index(part) for part in order] == sorted(text.index(part) for part in order)

@@ -5,9 +5,19 @@ import re
 from itertools import pairwise
 from pathlib import Path
 
+import pytest
 from matplotlib.figure import Figure
 
-from dmftnet.report.results import condensed, critical, render_results, with_spread, write_results
+from dmftnet.errors import DmftnetError
+from dmftnet.evaluation.assessment import with_conclusions
+from dmftnet.report.results import (
+    condensed,
+    critical,
+    render_results,
+    rewrite_results,
+    with_spread,
+    write_results,
+)
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
@@ -38,7 +48,7 @@ def numbers():
     model = {
         "variant": "net",
         "baseline": False,
-        "zero_lam": False,
+        "network": {"architecture": "mlp"},
         "parameters": 10,
         "test": split,
         "val": split,
@@ -62,6 +72,7 @@ def numbers():
     }
     return {
         "best": "net",
+        "summary": [{"title": "How good", "lines": ["very"]}],
         "models": {"net": model, "other": {**model, "baseline": False}},
         "variants": [variant],
         "input hybridization": scores,
@@ -86,6 +97,38 @@ def test_text_numbers_and_figures_are_written_together(tmp_path):
     assert "\n\n\n" not in text
 
 
+def test_the_text_is_written_again_from_its_numbers(tmp_path):
+    path = write_results(tmp_path, numbers(), {"spectra": Figure(figsize=(1, 1))})
+    before = path.read_text(encoding="utf-8")
+    assert "**How good**\n\n- very\n" in before
+    path.unlink()
+    assert rewrite_results(tmp_path, dict) == path
+    assert path.read_text(encoding="utf-8") == before
+    lines = {"summary": [{"title": "How good", "lines": ["so so"]}]}
+    rewrite_results(tmp_path, lambda found: {**found, **lines})
+    assert path.read_text(encoding="utf-8") == before.replace("- very\n", "- so so\n")
+    stored = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
+    assert stored["summary"] == lines["summary"] and stored["figures"] == ["spectra"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "cannot be read"),
+        ("[1]", "is not what this version writes"),
+        ('{"best": "net"}', "is not what this version writes"),
+        ("{", "is not what this version writes"),
+    ],
+)
+def test_what_cannot_be_written_again_is_one_line_with_the_remedy(tmp_path, content, message):
+    if content is not None:
+        (tmp_path / "results.json").write_text(content)
+    with pytest.raises(DmftnetError, match=message) as error:
+        rewrite_results(tmp_path, dict)
+    assert f"results={tmp_path}" in str(error.value) and "\n" not in str(error.value)
+    assert not (tmp_path / "results.md").exists()
+
+
 def test_tables_have_as_many_cells_as_columns(tmp_path):
     lines = write_results(tmp_path, numbers(), {}).read_text(encoding="utf-8").splitlines()
     for first, second in pairwise(lines):
@@ -108,6 +151,13 @@ def test_cells():
     assert with_spread({"mean": 1.0, "spread": None}) == "1"
     assert with_spread({"mean": 1.0, "spread": 0.1}) == "1 ± 0.1"
     assert with_spread(None) == critical(None) == critical({"critical_U": None}) == "–"
+
+
+def test_the_committed_conclusions_follow_from_the_committed_numbers():
+    numbers = json.loads((DOCS / "results.json").read_text(encoding="utf-8"))
+    again = with_conclusions(numbers)
+    for key in ("targets", "summary"):
+        assert again[key] == numbers[key]
 
 
 def test_the_committed_text_is_that_of_the_committed_numbers():

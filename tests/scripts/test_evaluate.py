@@ -24,7 +24,7 @@ from dmftnet.provenance import sha256
 from dmftnet.report.results import render_results
 
 ROOT = Path(__file__).resolve().parents[2]
-BASELINES = ["nearest neighbour", "kernel ridge"]
+BASELINES = ["Nearest neighbour", "Kernel ridge"]
 FIGURES = {
     "test_kl",
     "spectra",
@@ -72,7 +72,7 @@ def arguments(files, out, *more):
 def report(files):
     """The folder that one real run writes, and what it prints."""
     out = files / "report"
-    more = [f"+ensembles.both=[{files}/a,{files}/b]", f"results={files}/docs"]
+    more = [f"+ensembles.both=[{files}/a,{files}/b]", "best=both", f"results={files}/docs"]
     command = [sys.executable, str(ROOT / "evaluate.py"), *arguments(files, out, *more)]
     done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -84,7 +84,7 @@ def test_report_holds_every_figure_and_names_itself(report):
     assert {path.stem for path in out.glob("*.png")} == FIGURES
     page = (out / "report.html").read_text(encoding="utf-8")
     assert len(re.findall(r'<img src="data:image/png;base64,', page)) == len(FIGURES)
-    for text in ("mlp, rotated, lam 0", "mlp, rotated, lam 1", "kernel ridge", "nearest neighbour"):
+    for text in ("MLP, lambda = 0", "MLP, lambda = 1", *BASELINES):
         assert text in page and text in printed
     assert f"report: {out / 'report.html'}" in printed
 
@@ -93,14 +93,14 @@ def test_metrics_are_those_of_the_models(report, files):
     numbers = json.loads((report[0] / "metrics.json").read_text())
     assert [a for a in numbers["models"] if numbers["models"][a]["baseline"]] == BASELINES
     data = evaluate_data(files)
-    for name, label in (("a", "mlp, rotated, lam 0"), ("b", "mlp, rotated, lam 1")):
+    for name, label in (("a", "MLP, lambda = 0"), ("b", "MLP, lambda = 1")):
         entry = numbers["models"][label]
         for split in ("train", "val", "test"):
             expected = kl_summary(real_axis_kl(load_model(files / name), data.arrays(split)))
             for key, value in expected.items():
                 assert entry[split][key] == pytest.approx(value, rel=1e-5)
         assert entry["trained_on_this_data"] is (name == "a")
-        assert entry["zero_lam"] is (name == "a")
+        assert entry["network"]["lam"] == (0 if name == "a" else 1)
         own, same = entry["loops"]["test"], entry["loops"]["reference"]  # one file, two names
         assert own["closure"] == same["closure"]
         loops = own["loops"]
@@ -114,8 +114,8 @@ def test_metrics_are_those_of_the_models(report, files):
 
 def test_the_ensemble_is_a_model_of_its_own(report):
     numbers = json.loads((report[0] / "metrics.json").read_text())
-    entry = numbers["models"]["both"]
-    members = [numbers["models"][f"mlp, rotated, lam {lam}"] for lam in (0, 1)]
+    entry = numbers["models"]["Ensemble 'both' (2 x MLP)"]
+    members = [numbers["models"][f"MLP, lambda = {lam}"] for lam in (0, 1)]
     assert entry["parameters"] == sum(member["parameters"] for member in members)
     assert -1 <= entry["calibration"]["rank_correlation"] <= 1
     assert "calibration" not in members[0]
@@ -124,10 +124,12 @@ def test_the_ensemble_is_a_model_of_its_own(report):
 def test_targets_are_printed_and_in_the_report(report):
     out, printed = report
     numbers = json.loads((out / "metrics.json").read_text())
-    assert numbers["best"] in numbers["models"]
+    assert numbers["best"] == "Ensemble 'both' (2 x MLP)"  # asked for by its short name
     page = (out / "report.html").read_text(encoding="utf-8")
     for entry in numbers["targets"]:
         assert markupsafe.escape(entry["what"]) in page
+    for part in numbers["summary"]:
+        assert all(markupsafe.escape(line) in page for line in part["lines"])
     assert "missed" in printed and "test KL, median" in printed
 
 
@@ -137,6 +139,20 @@ def test_documents_come_from_the_same_numbers(report, files):
     assert render_results(numbers) == text
     drawn = {path.stem.removeprefix("results_") for path in (files / "docs/figures").iterdir()}
     assert drawn == FIGURES - {"dmft_closure"}
+
+
+def test_the_text_is_written_again_without_evaluating(report, files, tmp_path, monkeypatch):
+    shutil.copyfile(files / "docs" / "results.json", tmp_path / "results.json")
+    argv = [
+        f"--config-path={ROOT / 'conf'}",
+        f"rerender={tmp_path}",
+        f"hydra.run.dir={tmp_path}/run",
+    ]
+    monkeypatch.setattr(sys, "argv", ["evaluate.py", *argv])
+    evaluate.main()
+    for name in ("results.md", "results.json"):
+        assert (tmp_path / name).read_bytes() == (files / "docs" / name).read_bytes()
+    assert not (tmp_path / "run" / "report.html").exists()
 
 
 def evaluate_data(files):
@@ -178,6 +194,7 @@ def test_an_existing_report_is_not_overwritten(report, files, monkeypatch, capsy
         ("references=no/such.h5", "no/such.h5"),
         ("test_references=no/such.h5", "no/such.h5"),
         ("best=nobody", "best = 'nobody' is none of"),
+        ("rerender=no/such", "no/such/results.json' cannot be read"),
     ],
 )
 def test_bad_input_is_one_line_and_leaves_no_report(

@@ -1,1 +1,1 @@
-"""What to solve for a dataset: one plan a file, and what plans draw from."""
+"""What to solve for a dataset: one plan per file, and the distributions that plans draw from."""

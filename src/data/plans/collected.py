@@ -1,4 +1,4 @@
-"""Problems that a learned solver left to the exact one: collected, and made into a dataset.
+"""Problems that a learned solver passed to the exact one, collected into a dataset.
 
 `ProblemCollector` appends each such problem with its exact poles to one HDF5 file
 (`dmftnet.data.jobfile`: every solve is durable at once, a killed writer damages nothing, one writer
@@ -45,8 +45,8 @@ SCHEMA = "dmftnet-collected"
 VERSION = 2
 RECIPE = "any problem, each with the poles of an exact solve"
 NEAR = 0.05
-"""Distance in U and in eps_d, in D, of neighbours that share a split: the levels of a search for a
-filling close in on one another."""
+"""Distance in U and in eps_d, in D, of neighbours that share a split: levels of a filling search
+come close together."""
 REMEDY = "collect problems with: python dmft.py solver=guarded solver.collect=<file>"
 
 
@@ -102,11 +102,11 @@ class ProblemCollector:
         self._journal.add(max(self._journal.jobs, default=-1) + 1, columns)
 
     def close(self) -> None:
-        """Put everything into the one file; without it the solves stay in its ``.part`` folder."""
+        """Write everything into the file; without it the solves stay in its ``.part`` folder."""
         self._journal.finish()
 
     def abandon(self) -> None:
-        """After an error: like `close`, but a new file without a solve does not stay."""
+        """After an error: like `close`, but removes a new file without a solve."""
         if len(self):
             self.close()
         else:
@@ -246,9 +246,9 @@ class CollectedPlan:
         Solve each problem again with the chosen solver; else take the poles as they are.
     block : int
         Of `block` consecutive jobs one is for validation and one for the test; 0 puts all into
-        training, beside a dataset that has splits of its own.
+        training, for use with a dataset that has its own splits.
     seed : int
-        Decides their places.
+        Of the choice.
 
     Attributes
     ----------
@@ -287,7 +287,7 @@ class CollectedPlan:
         self, job: int, solver: ImpuritySolver, lattice: Lattice, grid: FrequencyGrid
     ) -> Columns:
         """Every problem of one group that is fit for the dataset, on the dataset's grid."""
-        found = _collection(self.paths)  # read once a worker: too large to send with each job
+        found = _collection(self.paths)  # read once per worker: too large to send with each job
         if found.content != self.inputs:
             raise StoreError(f"{', '.join(self.paths)} has grown meanwhile; run the command again")
         group = found.groups[job]

@@ -1,10 +1,10 @@
-"""Problems that a cheap solver meets on its own way, each solved exactly.
+"""Problems from the loops of a cheap solver, solved exactly.
 
-A DMFT loop feeds a solver's answers back, so that after some iterations a learned solver sees
-problems that no exact trajectory passes, and where it was never corrected it may settle: at U = 4 D
-an ensemble held on to a metal, at the edge of the Mott gap, that the exact solver's loop leaves.
-`DrivenPlan` lets the cheap solver drive the loop and labels its problems by the exact one, after
-S. Ross, G. Gordon, D. Bagnell, AISTATS 15 (2011):
+A DMFT loop feeds a solver's answers back, so that a learned solver soon sees problems that no exact
+trajectory contains, and may settle where it was never corrected: at U = 4 D, at the edge of the
+Mott gap, an ensemble kept a metal that the exact solver's loop leaves. `DrivenPlan` lets the cheap
+solver drive the loop and labels its problems by the exact one, after S. Ross, G. Gordon, D.
+Bagnell, AISTATS 15 (2011):
 
     python generate.py dataset=driven solver=ras_fine seed=2
     python generate.py dataset=driven solver=ras_fine sampling.driver.checkpoint=outputs/train/mine
@@ -38,17 +38,17 @@ from dmftnet.physics.lattices.protocol import Lattice
 
 
 class DrivenPlan(TrajectoryPlan):
-    """Trajectories of a driving solver; of its problems every so many is solved exactly.
+    """Trajectories of a driving solver; every n-th of its problems is solved exactly.
 
     Parameters
     ----------
     driver : ImpuritySolver
-        With a grid of its own and an `identity`, like `NetworkSolver`. It decides the problems: its
-        identity is part of the file's recipe, and where it was ``weights/`` the file's provenance
-        names the commit that holds them.
+        With a grid of its own and an `identity`, like `NetworkSolver`. It determines the problems:
+        its identity is part of the file's recipe; for ``weights/`` the file's provenance names the
+        commit that holds them.
     every : int
-        Of the driver's iterations the exact solver gets this one, twice this one and so on, and the
-        last if the loop converged.
+        The exact solver gets every such iteration of the driver, and the last if the loop
+        converged.
     sampler, n_trajectories, n_iterations, tolerance, resolution : see `TrajectoryPlan`
         `n_iterations` counts the exact solves of one trajectory, and `resolution` is that of the
         driver's training data.
@@ -111,7 +111,7 @@ class DrivenPlan(TrajectoryPlan):
         return trajectory_columns(trajectory, status, message, samples, grid.n_w)
 
     def problems(self, job: int, lattice: Lattice) -> list[ImpurityProblem]:
-        """What the exact solver gets of one trajectory, on the driver's grid."""
+        """The problems of one trajectory for the exact solver, on the driver's grid."""
         trajectory, grid = self.sampler.trajectory(job), self.driver.grid
         start = trajectory.starting_hybridization(lattice, grid)
         met: list[ImpurityProblem] = []

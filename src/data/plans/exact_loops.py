@@ -1,19 +1,19 @@
-"""Which loops of the exact solver become reference solutions; a plan for `generate`.
+"""The reference loops of the exact solver; a plan for `generate`.
 
-Three kinds of series, told apart by their keys, all on the lattice of the run or on a named one:
+Three kinds of series, distinguished by their keys, on the lattice of the run or a named one:
 
 * ``shift``: independent loops at every combination of U, ``eps_d + U/2`` and start;
-* ``filling``: searches of the level (`dmftnet.physics.dmft.filling`) at every combination;
-* ``path``: one continuation in U, each loop started from the solution before, which follows the
+* ``filling``: searches for the level (`dmftnet.physics.dmft.filling`) at every combination;
+* ``path``: one continuation in U, each loop started from the previous solution, which follows the
   metal upwards or the insulator downwards until the branch is lost. One path is one job, so that a
   job stays a function of its arguments.
 
-What is stored of a converged problem is one further solve, averaged over baths whose levels
-interleave (``n_shifts``), so that the self-energy shows physics and no level spacings.
+The stored solution of a converged problem is a further solve, averaged over baths with interleaved
+levels (``n_shifts``), so that the self-energy does not show the level spacing.
 
-Close to the death of the metal the bath's finest level and the broadening stop resolving the
-resonance, and the loop ends at a fixed point of the discretisation with an A(0) below that of a
-Fermi liquid (`dmftnet.physics.analysis.phases`). Such a row is kept, marked as not converged.
+Near the end of the metal the bath and the broadening no longer resolve the resonance, and the loop
+ends at a fixed point of the discretisation with an A(0) below that of a Fermi liquid
+(`dmftnet.physics.analysis.phases`). Such a row is kept, marked as not converged.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class ReferenceJob:
         ``eps_d + U/2``; of a filling search where it starts.
     start : {"metal", "insulator"}
     target : float
-        Filling to be found; NaN where none is.
+        Target filling, or NaN.
     lattice : str or None
         A name of `lattice_named`; None is the run's own lattice.
     settings : mapping
@@ -202,7 +202,7 @@ def _jobs(part: Mapping[str, Any], number: int) -> list[ReferenceJob]:
 def _branch_lost(lattice: Lattice, branch: str) -> Callable[[DMFTResult], bool]:
     """Whether a half-filled solution is no longer on the branch that its path follows.
 
-    A loop that wanders on the branch without converging is marked, and its path goes on.
+    A loop that stays on the branch without converging is marked, and its path continues.
     """
 
     def lost(result: DMFTResult) -> bool:
@@ -239,7 +239,7 @@ def _row(task: ReferenceJob, lattice: Lattice, result: DMFTResult) -> dict[str, 
 
 
 def _judged(lattice: Lattice, result: DMFTResult) -> tuple[bool, str]:
-    """The loop's own verdict; a solution that is neither metal nor insulator is none."""
+    """Whether the loop converged, to a metal or an insulator."""
     if not result.converged or phase_of_solution(result.solution, lattice) != "neither":
         return result.converged, result.reason
     share = pinned_share(

@@ -6,8 +6,8 @@ Three families, each a function of a random generator alone:
 * `quasiparticle_spectrum`: a resonance between two Hubbard bands, its width drawn over two decades
   and its height pinned as in a Fermi liquid. The slow mode of a DMFT loop near the Mott transition
   is this width: loops that start along it pass near every fixed point within a few iterations;
-* `agnostic_spectrum`: what some other lattice or molecule might offer: bands of many shapes, gaps,
-  pseudogaps, narrow peaks, shifted and asymmetric, the total weight over more than a decade.
+* `agnostic_spectrum`: as from other lattices or molecules: bands of many shapes, gaps, pseudogaps,
+  narrow peaks, shifted and asymmetric, the total weight over more than a decade.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def quasiparticle_spectrum(
 
 
 def agnostic_spectrum(rng: np.random.Generator, grid: FrequencyGrid, symmetric: bool) -> np.ndarray:
-    """A hybridization that knows no lattice; see the module.
+    """A hybridization of no particular lattice; see the module.
 
     Parameters
     ----------
@@ -108,7 +108,9 @@ def agnostic_spectrum(rng: np.random.Generator, grid: FrequencyGrid, symmetric: 
         gapped = total * np.sqrt(
             np.clip(1 - (half / np.maximum(np.abs(w - centre), half)) ** 2, 0, 1)
         )
-        if grid.integrate(gapped) > 0.1 * grid.integrate(total):  # a gap over all bands is none
+        if grid.integrate(gapped) > 0.1 * grid.integrate(
+            total
+        ):  # a gap over all bands would leave nothing
             total = gapped
     elif kind < 0.5:
         power, scale = rng.uniform(0.3, 2.0), _log_uniform(rng, 0.03, 0.5)

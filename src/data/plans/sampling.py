@@ -11,9 +11,9 @@ interruption can change the data, and a dataset grows by raising the number of t
   further by option, gapped or not.
 * Starts are the non-interacting metal, the atomic insulator, or drawn at random
   (`dmftnet.data.plans.random_spectra`): bands, a pinned quasiparticle resonance of any width
-  between Hubbard bands, or spectra that know no lattice.
+  between Hubbard bands, or spectra of no particular lattice.
 * Training, validation and test sets are whole trajectories: of each `block` consecutive ids one is
-  for validation and one for the test, at places that the seed decides.
+  for validation and one for the test, at places given by the seed.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.lattices.protocol import Lattice
 
 MAX_BLOCK = 10_000
-"""Trajectories of which one is for validation and one for the test, at most."""
+"""Largest block of trajectories with one for validation and one for the test."""
 
 
 @dataclass(frozen=True)
 class Trajectory:
-    """Everything that decides one trajectory.
+    """Everything that defines one trajectory.
 
     Parameters
     ----------
@@ -107,10 +107,11 @@ class TrajectorySampler:
     U_max : float, in D
         U lies in [0, U_max].
     U_dense : (low, high), in D
-        Range that gets the share `dense_fraction` of all trajectories on top of its even share.
+        Range that gets the share `dense_fraction` of all trajectories in addition to its even
+        share.
     dense_fraction, half_filled_fraction : float
     start_fractions : sequence of float
-        Shares of `STARTS` in their order, of sum 1; what is left out at the end is not drawn.
+        Shares of `STARTS` in their order, summing to 1; starts left out at the end are not drawn.
     mixing : (low, high)
         Range of the mixing fraction, in (0, 1].
     block : int

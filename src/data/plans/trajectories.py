@@ -35,7 +35,7 @@ NORM_TOLERANCE = 0.02
 
 
 class _Dropped(Exception):
-    """Ends a trajectory whose next solve is not good enough to keep."""
+    """Ends a trajectory whose next solve is too inaccurate."""
 
 
 class TrajectoryPlan:
@@ -46,12 +46,11 @@ class TrajectoryPlan:
     sampler : TrajectorySampler
     n_trajectories, n_iterations : int
     tolerance : float
-        A trajectory also ends when the KL of its hybridization stays below this in two
-        iterations, as more samples would only repeat the last one.
+        A trajectory also ends when the KL of its hybridization stays below this in two iterations.
     resolution : (eta, slope), optional
         Gaussian width ``eta + slope |w|``, in D, of every hybridization that is solved
-        (`dmftnet.physics.analysis.resolution`); none by default. That of the labels avoids samples
-        whose features no network on its grid could see.
+        (`dmftnet.physics.analysis.resolution`); none by default. That of the labels avoids
+        features that no network on its grid could see.
     """
 
     schema = SCHEMA
@@ -130,11 +129,11 @@ class TrajectoryPlan:
 
 
 class NoPolesError(DmftnetError):
-    """The solver gives curves, from which no dataset can be made."""
+    """The solver returns curves, from which no dataset can be made."""
 
 
 def quality(problem: ImpurityProblem, solution: ImpuritySolution) -> str:
-    """The entry of `STATUS` that a solve deserves; "finished" if it is fit for the dataset."""
+    """The `STATUS` of a solve; "finished" if it is accurate enough for the dataset."""
     if solution.greens is None:
         raise NoPolesError(
             "the chosen solver returns a curve, a dataset stores poles; use solver=ras or ed"

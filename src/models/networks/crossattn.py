@@ -4,10 +4,11 @@ Parameters ``[U, eps_d, alpha]`` go through a 5-layer feed-forward net and are s
 frequency tokens; ``Delta(w)`` goes through 4 Fourier Analysis layers; both get a learnable
 positional encoding. In two cross-attention blocks query and key come from the parameters and the
 value from the hybridization, so that attention is a parameter-conditioned mixing matrix over
-frequencies; the first block's output is the value of the second. Then a projection to one number
-a frequency, made positive by the head. Width, heads, FAN share and normalisation are our choice.
+frequencies; the first block's output is the value of the second. A projection to one number per
+frequency follows, made positive by the head. Width, heads, FAN share and normalisation are our
+choice.
 
-Cost: O(B n_w^2 width) a block.
+Cost: O(B n_w^2 width) per block.
 """
 
 from __future__ import annotations
@@ -29,13 +30,13 @@ from dmftnet.models.networks.network import SpectralNetwork
 
 
 class CrossAttention(SpectralNetwork):
-    """Parameters query, hybridization answers.
+    """Parameters are queries and keys, the hybridization gives the values.
 
     Parameters
     ----------
     grid, resolution, inputs : see `SpectralNetwork`
     width, n_heads : int
-        Channels a token and attention heads.
+        Features per token, and attention heads.
     n_blocks : int
         Cross-attention blocks, 2 in the paper.
     periodic : float

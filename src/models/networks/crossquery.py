@@ -1,10 +1,9 @@
-"""`crossquery`: frequency tokens query, parameter tokens are key and value.
+"""`crossquery`: frequency tokens are queries, parameter tokens keys and values.
 
-The mirror image of `crossattn`: each frequency asks the parameters what to do with it. A block is
-self-attention over the frequencies, which mixes them, followed by cross-attention to a handful of
-parameter tokens, which conditions them.
+The reverse of `crossattn`. A block is self-attention over the frequencies, which mixes them,
+followed by cross-attention to a few parameter tokens, which conditions them.
 
-Cost: O(B n_w^2 width) a block, about that of `crossattn` at equal width.
+Cost: O(B n_w^2 width) per block, about that of `crossattn` at equal width.
 """
 
 from __future__ import annotations
@@ -26,13 +25,13 @@ from dmftnet.models.networks.network import SpectralNetwork
 
 
 class CrossQuery(SpectralNetwork):
-    """Frequencies query, parameters answer.
+    """Frequencies are queries, parameters keys and values.
 
     Parameters
     ----------
     grid, resolution, inputs : see `SpectralNetwork`
     width, n_heads : int
-        Channels a token and attention heads.
+        Features per token, and attention heads.
     n_blocks : int
         Pairs of self- and cross-attention.
     n_tokens : int

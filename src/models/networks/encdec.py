@@ -1,12 +1,11 @@
 """`encdec`: an encoder over the hybridization, and frequency queries that read it.
 
-Self-attention encodes the hybridization once; the spectrum is then asked for by one learned query a
-frequency, which attends to the encoded bath and to the parameter tokens at once. The queries know
-where they look but not what the bath is, so that input and output frequencies need not match, as in
-a translation.
+Self-attention encodes the hybridization; one learned query per frequency then attends to the
+encoded bath and to the parameter tokens at once. Queries know their frequency but not the bath, so
+input and output frequencies need not match, as in translation.
 
-Reference: A. Vaswani et al., NeurIPS 30 (2017). Cost: O(B n_w^2 width) a block, encoder and decoder
-alike.
+Reference: A. Vaswani et al., NeurIPS 30 (2017). Cost: O(B n_w^2 width) per block, in encoder
+and decoder.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ class EncoderDecoder(SpectralNetwork):
     ----------
     grid, resolution, inputs : see `SpectralNetwork`
     width, n_heads : int
-        Channels a token and attention heads.
+        Features per token, and attention heads.
     n_encoder, n_decoder : int
         Self-attention blocks over the hybridization; cross-attention blocks of the queries.
     n_tokens : int

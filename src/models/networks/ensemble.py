@@ -1,22 +1,28 @@
 """Deep ensembles: several trained networks as one model that predicts its own error.
 
-The spectrum is the mean over the members, ``A = (1/M) sum_m A_m``. Members that differ in nothing
-but their seed agree where the data pin them down and disagree elsewhere, so that their spread
+The spectrum is the mean over the members, ``A = (1/M) sum_m A_m``. Members that differ
+only in their seed agree where the data determine them and disagree elsewhere, so that their spread
 
     ``spread = 1/2 [ (1/M) sum_m integral |A_m - A| dw ]^2``
 
-says which answers to trust. By Pinsker's inequality it is of the size of a KL divergence, a lower
-bound of it. It ranks errors; `dmftnet.models.solvers.applicability` calibrates the limit beyond
-which an answer is not to be used, together with the distance to the training data, which tells what
-the members cannot: where all are wrong alike.
+shows which answers to trust. By Pinsker's inequality it is a lower bound of a KL divergence. It
+ranks errors; `dmftnet.models.solvers.applicability` calibrates the limit beyond which an answer
+should not be used, together with the distance to the training data, which detects errors that all
+members share.
 
-Of means of ``KL(A_m || A)`` and the like, logarithms count gaps and tails, where members differ
-without harm; the squared total variation does not. ``evaluate.py`` prints how spread and distance
-rank the true errors (section "calibration" of the report).
+Unlike means of ``KL(A_m || A)``, the squared total variation does not count gaps and tails, where
+members differ harmlessly. ``evaluate.py`` reports how spread and distance rank the true errors
+(section "calibration").
 
+<<<<<<< HEAD:src/models/networks/ensemble.py
 Reference: B. Lakshminarayanan, A. Pritzel, C. Blundell, NeurIPS 30 (2017).
 Cost: M times a member in training, in use less: members of one architecture are one network
 (`dmftnet.models.networks.stacking`).
+=======
+Reference: B. Lakshminarayanan, A. Pritzel, C. Blundell, NeurIPS 30 (2017). Cost: M times that of a
+member in training, less in use: members of one architecture run as one network
+(`dmftnet.models.shipping.stacking`).
+>>>>>>> 37518a74de002635a082017510d4b2f2caee0951:src/models/shipping/ensemble.py
 """
 
 from __future__ import annotations
@@ -64,7 +70,7 @@ class Ensemble(SpectralModel):
         half = first.omega[first.n_w // 2 :]
         grid = {"w_min": half[0], "w_max": half[-1], "n_w": first.n_w}
         super().__init__(grid, members[0].angles.tolist())
-        self.frequency_grid = first  # to the last bit, whatever geomspace made of its ends
+        self.frequency_grid = first  # to the last bit, whatever geomspace makes of its ends
         self.members = nn.ModuleList(members)
         self.guessing = _first_with_guesses(self.members)
         self.together = _in_one_pass(self.members)
@@ -134,7 +140,7 @@ class Ensemble(SpectralModel):
 
 
 def _in_one_pass(members: Sequence[SpectralModel]) -> Head | None:
-    """The members as one model with stacked networks; None where they are not of one kind."""
+    """The members as one model with stacked networks; None if they differ in kind."""
     if not (all(isinstance(member, Head) for member in members) and alike(members)):
         return None
     model = copy.copy(members[0])

@@ -1,11 +1,11 @@
 """`film`: self-attention over frequencies, modulated by the parameters.
 
 A token is a pair of frequencies ``+-w``, or several neighbouring pairs, so that fewer tokens carry
-the same information and a frequency sees its mirror image at once. Blocks of self-attention mix the
-tokens; the parameters enter as feature-wise linear modulation (FiLM): a scale and a shift of every
+the same information and a frequency sees its mirror image. Blocks of self-attention mix the tokens;
+the parameters enter as feature-wise linear modulation (FiLM): a scale and a shift of every
 normalised activation, ``(1 + gamma(p)) norm(x) + beta(p)``, from a small net of the parameters.
 
-Reference: E. Perez et al., AAAI 32 (2018). Cost: O(B T width (width + T)) a block of
+Reference: E. Perez et al., AAAI 32 (2018). Cost: O(B T width (width + T)) per block of
 ``T = n_w / (2 pairs)`` tokens.
 """
 
@@ -58,16 +58,16 @@ class FilmBlock(nn.Module):
 
 
 class Film(SpectralNetwork):
-    """Frequency pairs attend to each other, parameters modulate.
+    """Self-attention over frequency pairs, modulated by the parameters.
 
     Parameters
     ----------
     grid, resolution, inputs : see `SpectralNetwork`
     width, n_heads : int
-        Channels a token and attention heads.
+        Features per token, and attention heads.
     n_blocks : int
     pairs : int
-        Neighbouring pairs of frequencies a token, a divisor of ``n_w / 2``.
+        Neighbouring frequency pairs per token, a divisor of ``n_w / 2``.
     dropout : float
     """
 

@@ -1,11 +1,11 @@
 """Heads: from a network's raw output to spectra at finite angles and on the real axis.
 
 Training data live on complex-time contours, ``A(w, alpha)`` and ``dA/dalpha``; what is wanted is
-``A(w, 0)``. Two ways lead there:
+``A(w, 0)``. There are two ways:
 
 * `DirectHead` (the seed paper's): the angle is an input of the network, trained at finite angles
-  and asked at zero. ``dA/dalpha`` is the forward-mode derivative of the network. It inherits the
-  error of extrapolating in the angle.
+  and evaluated at zero. ``dA/dalpha`` is the forward-mode derivative of the network. It inherits
+  the error of extrapolating in the angle.
 * `RotatedHead`: the network's output *is* the real-axis spectrum, compared with the data through
   the exact rotation ``K_alpha`` and ``dK_alpha/dalpha`` (`dmftnet.physics.grids.rotation`).
   Inverting the rotation amplifies noise, so the output passes through a Gaussian of
@@ -15,9 +15,9 @@ A head owns its network and is the whole model (`dmftnet.models.networks.spectra
 
 Where the network has ``log_residual``, its output corrects the cheap spectra R_k of
 `dmftnet.models.networks.guesses`: ``A = exp(raw) sum_k s_k R_k``, the shares s_k being a softmax of
-further outputs, at each frequency its own. One of the R_k follows from Dyson's equation with the
-perturbative ``-Im Sigma`` times a factor that the network gives, so that what the bath imprints on
-the spectrum need not be learned. The direct head rotates the R_k to the angle asked for.
+further outputs at each frequency. One R_k follows from Dyson's equation with the perturbative ``-Im
+Sigma`` times a factor from the network, so that the bath's imprint on the spectrum need not be
+learned. The direct head rotates the R_k to the requested angle.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Head(SpectralModel):
     """A network and the way from its raw output to a positive curve.
 
     ``softplus(raw)^power``, or ``exp(raw)`` times a mixture of the guesses where the network is
-    a log-residual one; a broad Lorentzian is among them, so that no frequency is out of reach.
+    a log-residual one; a broad Lorentzian among them keeps every frequency in reach.
     """
 
     n_params: int
@@ -87,7 +87,7 @@ class Head(SpectralModel):
         return params
 
     def _smooth(self, values: torch.Tensor) -> torch.Tensor:
-        """(..., n_w) without structure that the data cannot fix."""
+        """(..., n_w) without structure that the data do not determine."""
         return values
 
     def _curve(self, hybridization, params, guesses, rotate=None) -> torch.Tensor:
@@ -118,12 +118,12 @@ class RotatedHead(Head):
     grid, angles : see `SpectralModel`
     eta, slope : float
         The curve is smoothed by a Gaussian of width ``eta + slope |w|``, in D; a little below the
-        data's resolution, so that every label is in reach. Of a log-residual network the outputs
-        are smoothed instead: the guesses have the data's resolution already, and would come
-        out too broad.
+        data's resolution, so that every label is in reach. For a log-residual network the outputs
+        are smoothed instead: the guesses already have the data's resolution and would become
+        too broad.
     power : float
-        The positive curve is ``softplus(raw)^power``; 2 empties gaps and tails sooner than 1, where
-        a remainder of 1e-4 over the whole window is a KL of 1e-3.
+        The positive curve is ``softplus(raw)^power``; 2 empties gaps and tails better than 1, where
+        a background of 1e-4 over the whole window costs a KL of 1e-3.
     """
 
     n_params = 2

@@ -52,7 +52,7 @@ def positional_encoding(grid: Mapping, width: int) -> nn.Parameter:
     """(n_w, width) learnable encoding of the frequencies that starts smooth.
 
     Sines and cosines of ``asinh(w / w_min)``, in which a geometric grid is nearly even, so that
-    neighbouring tokens begin alike and the spectrum without teeth.
+    neighbouring tokens start alike and the spectrum starts smooth.
     """
     w = FrequencyGrid.geometric(**grid).omega
     x = np.arcsinh(w / w[w > 0].min())
@@ -74,7 +74,7 @@ class Attention(nn.Module):
     """Multi-head attention with query, key and value from any three sequences.
 
     ``softmax(Q K^T / sqrt(d/h)) V``; query and key lengths may differ, key and value lengths not.
-    No dropout on the scores: drawing B h T^2 random numbers would cost more than all the rest.
+    No dropout on the scores: drawing B h T^2 random numbers would cost more than the rest.
 
     Parameters
     ----------

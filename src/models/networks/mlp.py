@@ -1,7 +1,7 @@
 """`mlp`: a residual multilayer perceptron on the whole hybridization at once.
 
-The plainest of the networks: no tokens, no attention. Cost O(B width (n_w + width)) a
-layer, an order of magnitude below the attention networks.
+The simplest network: no tokens, no attention. Cost O(B width (n_w + width)) per layer, an order of
+magnitude below the attention networks.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class MLP(SpectralNetwork):
     ----------
     grid, resolution, inputs : see `SpectralNetwork`
     width : int
-        Channels of the hidden layers.
+        Features per hidden layer.
     n_blocks : int
         Residual blocks of two layers.
     dropout : float

@@ -1,4 +1,4 @@
-"""Base of the architectures: what enters a network, and what its outputs mean.
+"""Base of the architectures: inputs of a network, and the meaning of its outputs.
 
 A new architecture is one file with a subclass of `SpectralNetwork` and one YAML in ``conf/model``.
 """
@@ -82,7 +82,7 @@ class HybridizationInput(nn.Module):
 
     @property
     def n_features(self) -> int:
-        """Number of features a token."""
+        """Number of features per token."""
         return 3 if self.logarithm else 2
 
     def forward(self, hybridization: torch.Tensor) -> torch.Tensor:
@@ -94,7 +94,7 @@ class HybridizationInput(nn.Module):
 
 
 class SpectralNetwork(nn.Module, ABC):
-    """Base of the architectures: hybridization and parameters in, numbers a frequency out.
+    """Base of the architectures: hybridization and parameters in, numbers per frequency out.
 
     Parameters
     ----------

@@ -1,13 +1,12 @@
-"""What every trained model offers: rotations to the training angles, particle-hole symmetric use.
+"""Base of all models: rotations to the training angles, particle-hole symmetric use.
 
 ``spectrum`` is for training, ``real_axis`` for use, ``latent`` for looking inside. Outside training
-``real_axis`` averages a problem with its particle-hole mirror image, so that the symmetry holds
-exactly; both go through the network in one batch, and a problem that is its own mirror image goes
-once.
+``real_axis`` averages a problem with its particle-hole mirror image, so that the symmetry is
+exact; both share one batch, and a problem that is its own mirror image is evaluated once.
 
 The matrices act on values at the network grid's points. Between them the rotation uses a cubic
 spline in ``asinh w`` on a finer grid: with 160 points that is ten times closer (KL 1e-6 to 5e-5)
-to the rotation of the underlying curve than straight lines.
+to the rotation of the underlying curve than linear interpolation.
 """
 
 from __future__ import annotations
@@ -48,7 +47,7 @@ def rotation_matrices(
 
 
 class SpectralModel(nn.Module, ABC):
-    """What every trained model offers, networks and baselines alike.
+    """Base of all models, networks and baselines alike.
 
     Parameters
     ----------
@@ -64,7 +63,7 @@ class SpectralModel(nn.Module, ABC):
         Quadrature weights in D.
     rotation, rotation_derivative : (n_angle, n_w, n_w) float32 buffers
     angles_are_free : bool
-        Whether one prediction serves every angle, so that nothing is saved by drawing a few.
+        Whether one prediction serves all angles, so that drawing a few saves nothing.
     """
 
     angles_are_free = True
@@ -172,7 +171,7 @@ class SpectralModel(nn.Module, ABC):
         guesses : (B, n_guess, n_w), optional
             What `guesses` gave, where the caller kept it.
         slopes : bool
-            Whether the derivatives are wanted; a model may give them or None where they are not.
+            Whether the derivatives are needed; if not, a model may return None.
 
         Returns
         -------

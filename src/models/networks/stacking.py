@@ -1,9 +1,8 @@
-"""Networks of one architecture as a single network, whose layers hold the weights of all.
+"""Networks of one architecture as a single network that holds the weights of all.
 
-On a small problem most of a network's time goes into starting its operations, not into arithmetic:
-the members of an ensemble, one after the other, cost their number times that. A stacked network
-starts each operation once: linear layers multiply batches of matrices, everything else broadcasts
-over one more axis, that of the members, which stands first.
+On small problems most time goes into launching operations, once per member of an ensemble. A
+stacked network launches each operation once: linear layers multiply batches of matrices, everything
+else broadcasts over one more axis, the first, for the members.
 """
 
 from __future__ import annotations
@@ -51,7 +50,7 @@ class StackedLayerNorm(nn.Module):
 
 
 def stacked(networks: Sequence[nn.Module]) -> nn.Module:
-    """One network that does what all of them do, for use, not for training.
+    """One network equivalent to all of them, for use, not for training.
 
     Parameters
     ----------

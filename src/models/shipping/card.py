@@ -1,4 +1,4 @@
-"""The model card of shipped weights: every number comes from the record that lies beside it."""
+"""The model card of shipped weights; every number comes from their ``model.yaml``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TEMPLATE = """# Model card: learned impurity solver
 
 ```
 python dmft.py solver=network problem.U=2.0     # this folder is the default
-python dmft.py solver=guarded problem.U=2.0     # exact solver where this one is beyond its limits
+python dmft.py solver=guarded problem.U=2.0     # exact solver beyond the limits of this one
 ```
 
 Written by `ship.py`; every number below is in `model.yaml`.
@@ -26,18 +26,18 @@ One orbital, spin-symmetric, T = 0; energies in units of the half-bandwidth D.
 
 {ranges}
 
-The networks answer with spectra of Gaussian resolution {eta:g} + {slope:g} |w| on {n_w} frequencies
-from {w_min:g} to {w_max:g} D; structures below that width are not resolved. The solver takes the
-constant part out (`solver.sharpening`, here {steps} steps), so that a loop does not apply it again
-and again; every number below is of answers treated so. Outside these limits it warns and says by
-how much; `solver=guarded` hands the problem to the exact solver.
+The networks' spectra have the Gaussian resolution {eta:g} + {slope:g} |w| on {n_w} frequencies from
+{w_min:g} to {w_max:g} D. Its constant part would act anew in every iteration of a loop; the solver
+removes it (`solver.sharpening`, here {steps} steps), and all numbers below are for such answers.
+Outside the valid range it warns and says by how much; `solver=guarded` passes the problem to the
+exact solver.
 
 ## Test scores
 
 KL(A_exact || A) on the real axis over trajectories held out from training ({n_test} solves),
-A_exact at the resolution {slope:g} |w| that the answers claim. It contains what no network on this
-grid and at the data's resolution could show; "network error" compares with what a network without
-error would answer.
+A_exact at the resolution {slope:g} |w| of the answers. It includes features that no network on
+this grid, at the data's resolution, could show; "network error" compares with the answer of a
+perfect network instead.
 
 {scores}
 
@@ -47,9 +47,9 @@ error would answer.
 
 ## Calibration
 
-Spread and distance can tell the network's error alone. Of all pairs of limits that accept only
-validation solves of which at least {share:.0%} have a network error KL <= {kl:g}, the pair that
-accepts most: {limits}. That is a share, not a bound.
+Spread and distance predict the network error. Of all pairs of limits within which at least
+{share:.0%} of the validation solves have a network error KL <= {kl:g}, these accept most: {limits}.
+That is a share, not a bound.
 
 {calibration}
 
@@ -76,10 +76,10 @@ LABELS = {
     "accepted": "accepted by the limits",
     "good": "network error KL <= {kl:g}, all",
     "good_accepted": "network error KL <= {kl:g}, accepted",
-    "kl_90": "90 % quantile of it, all",
-    "kl_90_accepted": "90 % quantile of it, accepted",
-    "rank_correlation_spread": "rank correlation of spread and it",
-    "rank_correlation_distance": "rank correlation of distance and it",
+    "kl_90": "its 90 % quantile, all",
+    "kl_90_accepted": "its 90 % quantile, accepted",
+    "rank_correlation_spread": "rank correlation with the spread",
+    "rank_correlation_distance": "rank correlation with the distance",
 }
 SETTINGS = ("model", "head", "loss", "optimizer")
 
@@ -150,10 +150,16 @@ def _what(members) -> str:
 def _ranges(ranges: Mapping[str, Sequence[float]], filling: Sequence[float]) -> str:
     names = {"U": "U", "shift": "|eps_d + U/2|, the distance from half filling"}
     lines = [f"- {names[name]}: {low:.3g} to {high:.3g} D" for name, (low, high) in ranges.items()]
-    low, high = sorted([*filling, *(2 - n for n in filling)])[::3]
+    low, high = filling_range(filling)
     lines.append(f"- filling of both spins: {low:.3g} to {high:.3g} in 98 % of the data")
-    lines.append("- hybridizations near those of the data: limits under Calibration")
+    lines.append("- hybridizations near those of the data (limits: see Calibration)")
     return "\n".join(lines)
+
+
+def filling_range(filling: Sequence[float]) -> tuple[float, float]:
+    """Range of the filling of both spins, mirror images included."""
+    low, _, _, high = sorted([*filling, *(2 - n for n in filling)])
+    return low, high
 
 
 def _sharpening(record: Mapping[str, Any]) -> str:
@@ -172,9 +178,8 @@ def _sharpening(record: Mapping[str, Any]) -> str:
     ]
     header = ["steps", "validation score", "loops in the exact phase", "KL of the loops"]
     return (
-        f"{steps} steps: of those whose reference loops find the exact phase most often the ones "
-        "of the lowest score on the validation split. Geometric means of KL.\n\n"
-        + _table(header, rows)
+        f"{steps} steps: lowest validation score among those whose reference loops find the exact "
+        "phase most often. Geometric means of KL.\n\n" + _table(header, rows)
     )
 
 
@@ -192,8 +197,8 @@ def _interpolation(found: Mapping[str, Any] | None) -> str:
         for kind in ("score", "network error")
     ]
     return (
-        "## Between the data\n\nTest trajectories lie close to training ones in U. A twin, trained "
-        f"alike but without U = {blocks} D, scores\ninside these intervals and on the test "
+        "## Between the data\n\nTest trajectories lie close to training ones in U. Scores of a "
+        f"twin trained without U = {blocks} D,\ninside these intervals and on the test "
         f"trajectories outside:\n\n{_table(['', *SCORES.values()], rows)}\n\n"
     )
 
@@ -228,7 +233,7 @@ def _run(run: Mapping[str, Any]) -> list[str]:
 
 def _cost(cost: Mapping[str, float], members) -> str:
     text = (
-        f"{cost['one_ms']:.2g} ms for one solve, {cost['batch_ms']:.2g} ms a solve in a batch of "
+        f"{cost['one_ms']:.2g} ms for one solve, {cost['batch_ms']:.2g} ms per solve in a batch of "
         f"{cost['batch']}, on one CPU thread; {cost['parameters']:,} parameters."
     )
     seconds = [training_seconds(member) for member in members]

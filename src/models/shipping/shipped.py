@@ -1,4 +1,4 @@
-"""The folder that ships: an ensemble with its limits and what its distance is measured from.
+"""The shipped folder: an ensemble with its limits and training points.
 
 ``ship.py`` writes such a folder, ``weights/`` in the repository, and `NetworkSolver` reads it:
 
@@ -32,10 +32,10 @@ def save_shipped(
     record: Mapping[str, Any],
     distance: TrainingDistance,
 ) -> Path:
-    """Copy checkpoints into one folder that is one solver, with its limits.
+    """Copy checkpoints into one folder, a solver with its limits.
 
-    One checkpoint is copied as it is, several become ``member_0``, ``member_1``, ... What the
-    copies say of their runs is kept, apart from where these were written.
+    One checkpoint is copied as it is, several become ``member_0``, ``member_1``, ... The
+    copies keep the records of their runs except the run folders.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ def save_shipped(
 
 
 def _without_run_folder(record: dict[str, Any]) -> dict[str, Any]:
-    """The record without the places that a run wrote to, which mean nothing elsewhere."""
+    """The record without run folders, which mean nothing elsewhere."""
     if "provenance" not in record:
         return record
     origin = dict(record["provenance"])

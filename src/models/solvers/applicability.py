@@ -9,14 +9,14 @@ Three checks of one problem, from crude to fine:
   the length of what these leave out, so that a shape of a kind never seen is far from everything;
 * *spread* of an ensemble (`dmftnet.models.networks.ensemble`).
 
-The limits of the last two come from validation solves, whose true errors are known: of all pairs
-of limits that accept only solves of which at least the share p has ``KL(A_ref || A) <= kl``, the
-pair that accepts most is taken. It promises a share, not a bound: one answer in twenty (p = 0.95)
-may still be worse.
+The limits of the last two come from validation solves, whose true errors are known: of all pairs of
+limits within which at least the share p of the solves has ``KL(A_ref || A) <= kl``, the pair that
+accepts most is taken. This guarantees a share, not a bound: at p = 0.95 one answer in twenty may be
+worse.
 
-How well distance and spread rank the true errors of a network is in its model card and in the
-report's section "calibration". Cost: one tree search a problem; at most `MAX_POINTS` x 19 numbers
-beside the weights.
+The model card and the report's section "calibration" show how well distance and spread rank the
+true errors. Cost: one tree search per problem; at most `MAX_POINTS` x 19 numbers besides the
+weights.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ TRAINING_POINTS = "training_points.safetensors"
 """Beside a checkpoint's weights: what `TrainingDistance` is rebuilt from."""
 
 MAX_POINTS = 10_000
-"""Training problems kept for the distance; of more an even random choice."""
+"""Training problems kept for the distance, chosen at random if there are more."""
 
 MIN_ACCEPTED = 10
-"""Fewer accepted validation solves calibrate nothing."""
+"""Fewer accepted validation solves are too few to calibrate."""
 
 N_COMPONENTS = 16
 U_SCALE, SHIFT_SCALE = 0.5, 2.0  # weights of U and eps_d + U/2 against the curve's distance
@@ -175,7 +175,7 @@ class Applicability:
         )
 
     def objection(self, U: float, eps_d: float, scores: Mapping[str, float | None]) -> str:
-        """One line with figures about what speaks against an answer; empty if nothing does.
+        """One line with figures that says why not to trust an answer; empty if nothing is wrong.
 
         Parameters
         ----------
@@ -228,9 +228,9 @@ def choose_limits(
     scores : mapping of name to (n,)
         One or two.
     kl : float
-        An error up to this is good.
+        Errors up to this are good.
     share : float
-        Of good ones among those that the limits accept, in (0, 1].
+        Of good solves among the accepted ones, in (0, 1].
 
     Raises
     ------

@@ -1,16 +1,16 @@
-"""A network where it can be trusted, the exact solver for just those problems where it cannot.
+"""A network where it can be trusted, the exact solver for all other problems.
 
-`GuardedSolver` asks the network first. A problem whose parameters, distance to the training data or
-ensemble spread are beyond the network's calibrated limits (`dmftnet.models.solvers.applicability`)
-goes to the exact solver instead, so that in a DMFT loop only those iterations cost what an exact
-solve costs. Diagnostics count them (``fallback``), and the problems can be collected with their
-exact poles, to become training data (`dmftnet.data.plans.collected`): a loop that teaches itself.
+`GuardedSolver` tries the network first. A problem whose parameters, distance to the training data
+or ensemble spread exceed the network's calibrated limits (`dmftnet.models.solvers.applicability`)
+goes to the exact solver, so that only those iterations of a DMFT loop cost an exact solve.
+Diagnostics count them (``fallback``). The problems can be collected with their exact poles as
+training data (`dmftnet.data.plans.collected`).
 
 Grid
-    A loop works on the network's grid. The exact solver takes the hybridization there as what it
-    is, a piecewise-linear function, and integrates it exactly; what a coarse grid costs is the
-    interpolation of its answers. Half-filled Bethe loops, every iteration left to ``ras``, on 160
-    points from 3e-3 to 6 D against 800 from 1e-3 to 8 D (KL at the data's resolution):
+    Loops run on the network's grid. The exact solver integrates the piecewise-linear hybridization
+    exactly; the coarse grid costs only the interpolation of its answers. Half-filled Bethe loops,
+    all iterations by ``ras``, on 160 points from 3e-3 to 6 D against 800 from 1e-3 to 8 D (KL at
+    the data's resolution):
 
     ===================  ==============  ================  ================  ======
     loop                 A(0) pi D/2     Z                 double occupancy  KL
@@ -21,8 +21,8 @@ Grid
     ===================  ==============  ================  ================  ======
 Range
     That of the exact solver, at worst at its cost. Near a limit a loop may alternate between the
-    two and then stops at the difference of their answers instead of its tolerance; the loop's
-    reason says so, and a smaller ``limits.spread`` ends it.
+    two and stop at the difference of their answers instead of its tolerance. The loop's reason
+    says so; a smaller ``limits.spread`` prevents it.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class GuardedSolver(Solver):
         return self.solve_batch([problem])[0]
 
     def solve_batch(self, problems: Sequence[ImpurityProblem]) -> list[ImpuritySolution]:
-        """Solve all, the network in one pass, then the exact solver what is left."""
+        """Solve all: the network in one pass, then the exact solver the rest."""
         for problem in problems:
             self.require(problem)
         solutions = self.network.solve_batch(problems)

@@ -1,17 +1,17 @@
 """A trained model as an impurity solver: the same contract as every exact one.
 
-`NetworkSolver` loads a checkpoint and answers with `CurveSolution`s, so that the DMFT loop, the
-scripts and the tests never know what drives them. Batches go through the network at once.
+`NetworkSolver` loads a checkpoint and returns `CurveSolution`s, so that loop, scripts and tests
+need not know that a network drives them. A batch is one pass through the network.
 
-Accuracy is that of the checkpoint (``model.yaml`` holds its test scores) and only near its training
-data (`dmftnet.models.solvers.applicability`). Every solution says in its diagnostics how near:
+Its accuracy is that of the checkpoint (test scores in ``model.yaml``), and only near the training
+data (`dmftnet.models.solvers.applicability`). The diagnostics of every solution say how near:
 ``extrapolating`` (U or shift outside the training range), ``distance``, ``spread``, and
-``warning``, a line with figures where one of them is beyond its limit, else empty. `solve` also
-issues that line as a `DmftnetWarning`; a DMFT loop does so once, at its end. For a reference, or
-where warned, use ``ras``; ``guarded`` does that by itself.
+``warning``, a line with figures if one of them exceeds its limit, else empty. `solve` also issues
+that line as a `DmftnetWarning`, a DMFT loop once at its end. For a reference, or after a warning,
+use ``ras``; ``guarded`` does so by itself.
 
-The data's resolution ``eta + slope |w|`` would act anew in every iteration of a loop and wash out
-the small resonance of a metal near the Mott transition; its constant part is taken out of each
+The data's resolution ``eta + slope |w|`` would act again in every iteration of a loop and wash
+out the narrow resonance of a metal near the Mott transition; its constant part is removed from each
 answer (`dmftnet.physics.analysis.resolution.sharpened`).
 """
 
@@ -40,8 +40,8 @@ from dmftnet.physics.impurity.protocol import ImpuritySolution, Solver
 from dmftnet.physics.impurity.solutions import CurveSolution
 
 SHARPENING = 3
-"""Steps where no others were chosen: a network without error loses the metal next to the Mott
-transition with fewer (benchmarks/sharpening.py)."""
+"""Default number of steps: with fewer, even a perfect network loses the metal next to the Mott
+transition (benchmarks/sharpening.py)."""
 
 
 class NetworkSolver(Solver):
@@ -55,7 +55,7 @@ class NetworkSolver(Solver):
     limits : mapping, optional
         ``spread`` and ``distance``, in place of those in the folder.
     sharpening : int, optional
-        Steps by which the constant part of the resolution is taken out of the answers; 0: none.
+        Steps that remove the constant part of the resolution from the answers; 0: none.
         What ``ship.py`` chose for the folder by default, or `SHARPENING`.
 
     Attributes
@@ -66,7 +66,7 @@ class NetworkSolver(Solver):
         back and normalised.
     applicability : Applicability
     identity : str
-        Hash of everything that decides its answers.
+        Hash of everything that its answers depend on.
     """
 
     name = "network"

@@ -1,7 +1,7 @@
 """Baselines without a gradient: kernel ridge regression and the nearest neighbour (scikit-learn).
 
 Both map ``(hybridization, U, eps_d)`` to the real-axis spectrum and are fitted on real-axis labels
-directly, which the networks never see: they say what interpolation between the samples is worth.
+directly, which the networks never see: they measure what interpolation between samples achieves.
 They are `SpectralModel`s, so that training, evaluation, checkpoints and the DMFT loop treat them
 like a network. Samples and their particle-hole mirror images are both used.
 

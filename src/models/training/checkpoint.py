@@ -73,7 +73,7 @@ def build_model(
     head_cls = _model_class(head.get("_target_", "none"))
     if not (issubclass(cls, SpectralNetwork) and issubclass(head_cls, Head)):
         raise DmftnetError(
-            f"model {cls.__name__} with head {head_cls.__name__} is no pair of a network and a "
+            f"model {cls.__name__} with head {head_cls.__name__} is not a network with a "
             "head; choose one of conf/model and one of conf/head"
         )
     arguments = {"n_params": head_cls.n_params, **arguments}
@@ -251,10 +251,10 @@ def _load_one(directory: Path, record: Mapping[str, Any]) -> SpectralModel:
     try:
         state = load_file(path)
     except FileNotFoundError:
-        raise StoreError(f"'{path}' is missing; copy it beside {DESCRIPTION}, or train") from None
+        raise StoreError(f"'{path}' is missing; copy it next to {DESCRIPTION}, or train") from None
     except Exception as exc:  # of a damaged file safetensors raises almost anything
         raise StoreError(
-            f"'{path}' is damaged or truncated ({checks.reason(exc)}); copy it anew, or train"
+            f"'{path}' is damaged or truncated ({checks.reason(exc)}); copy it again, or train"
         ) from None
     model = build_model(*(record[key] for key in REQUIRED))
     if isinstance(model, Baseline):
@@ -281,5 +281,5 @@ def _check_weights(
     for name, tensor in state.items():
         if not torch.isfinite(tensor).all():
             raise StoreError(
-                f"'{path}': {name} holds a value that is not finite; copy it anew, or train"
+                f"'{path}': {name} holds a value that is not finite; copy it again, or train"
             )

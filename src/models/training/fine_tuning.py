@@ -1,7 +1,7 @@
-"""Training that begins with the weights of an earlier run, for instance after data were added.
+"""Training that starts from the weights of an earlier run, for instance with more data.
 
-A checkpoint of such a run keeps what came before under ``training.earlier``, latest first, so that
-cost and origin stay whole.
+Its checkpoint lists the earlier runs under ``training.earlier``, latest first, so that cost and
+origin remain complete.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def begin_with(
             if wanted != found:
                 raise DmftnetError(
                     f"init_from: {section}.{key} = {wanted}, but '{directory}' was trained with "
-                    f"{found}; set it to that, or begin anew with init_from=null"
+                    f"{found}; set it to that, or start afresh with init_from=null"
                 )
     model.load_state_dict(earlier.state_dict())
     training = dict(record.get("training") or {})

@@ -2,20 +2,19 @@
 
 `DerivativeLoss` is
 ``L = sum_w q(w) |A_pred - A| + lam sum_w q(w) |dA_pred/dalpha - dA/dalpha|``, averaged over samples
-and angles (arXiv:2511.14505). Training at finite angles alone does not fix the real axis: every
-network reaches a good fit there, and the derivative decides how it continues to angle zero. L2
+and angles (arXiv:2511.14505). Finite angles alone do not determine the real axis: every
+network fits them well, and the derivative decides how it continues to angle zero. L2
 regularisation of the weights is the optimizer's weight decay.
 
-With ``amplitude`` the same is asked of ``sqrt(A)``, whose derivative is
-``dA/dalpha / (2 sqrt(A))``: an error counts relative to the spectrum's height, as in the KL
-divergence that judges a network (``KL ~ 2 integral (sqrt(A_pred) - sqrt(A))^2``), and Hubbard
-bands, tails and gap edges are not drowned by a sharp peak.
+With ``amplitude`` it compares ``sqrt(A)``, whose derivative is ``dA/dalpha / (2 sqrt(A))``: errors
+count relative to the spectrum's height, as in the KL divergence by which networks are scored
+(``KL ~ 2 integral (sqrt(A_pred) - sqrt(A))^2``), and a sharp peak does not outweigh Hubbard bands,
+tails and gap edges.
 
-`TaylorLoss` adds what the network itself must obey between the data and the real axis, where no
-label lies: ``mu sum_w q(w) |A(a) - A(0) - a dA/dalpha(0)| / a`` at a small angle a. It is wrong by
-``a/2`` times the second derivative, so a should be below the smallest angle of the data. It is
-for the direct head, which takes the angle as an input; a rotated head obeys the exact relation of
-all angles by construction and is refused.
+`TaylorLoss` adds a condition between the data and the real axis, where there are no labels: ``mu
+sum_w q(w) |A(a) - A(0) - a dA/dalpha(0)| / a`` at a small angle a. It is wrong by ``a/2`` times the
+second derivative, so a should be below the smallest angle of the data. It is for the direct head,
+which takes the angle as an input; a rotated head fulfils it by construction and is refused.
 """
 
 from __future__ import annotations
@@ -33,17 +32,17 @@ class DerivativeLoss(nn.Module):
     Parameters
     ----------
     lam : float
-        Weight of the derivative term, >= 0; at 0 it is for the record of validation only.
+        Weight of the derivative term, >= 0; at 0 it is recorded in validation only.
     weight_power : float
         ``q ~ (quadrature weight)^power``, scaled to the same total: 1 is the integral over w, 0.5
-        gives the low energies of a geometric grid more say.
+        gives the low energies of a geometric grid more weight.
     amplitude : bool
         Compare ``sqrt(A + 1e-4)`` in place of A.
 
     Attributes
     ----------
     small_angle : float or None
-        Where the loss wants the model's expansion about angle zero; None where it does not.
+        Angle at which the loss needs the model's expansion about zero; None if it does not.
     needs_slopes : bool
         Whether training needs dA/dalpha of the prediction, most of a step with the direct head.
     """

@@ -1,12 +1,12 @@
 """Training of any spectral model: optimizer, schedule, metrics, exact resume.
 
 `SpectralModule` is the Lightning side of a `SpectralModel`: it draws the angles of a step, applies
-the loss, and scores the *real-axis* spectrum, which no training sample shows, by KL divergence in
+the loss, and scores the *real-axis* spectrum, absent from the training labels, by KL divergence in
 float64.
 
 A run that was stopped at the end of an epoch and resumed from its checkpoint continues bit for bit:
 the datamodule's order depends on (seed, epoch), and everything random inside a step (dropout, the
-angles) on (seed, step), never on how often a generator was called before.
+angles) on (seed, step), never on the history of a generator.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class SpectralModule(lightning.LightningModule):
         (direct head); 0 takes all of them.
     seed : int
     max_memory : float, in GiB
-        A step that would take more is refused before the first.
+        A step that would need more is refused before training starts.
     hyperparameters : mapping of plain values
         The run's config, for the loggers and the checkpoint.
 
@@ -82,7 +82,7 @@ class SpectralModule(lightning.LightningModule):
         self.model = model
         self.loss = loss
         self.make_optimizer = optimizer
-        optimizer(self.model.parameters())  # says now, not in the training, what it does not take
+        optimizer(self.model.parameters())  # fails now rather than during training
         self.warmup_fraction = checks.number(
             "module.warmup_fraction", warmup_fraction, at_least=0, at_most=1
         )
@@ -97,7 +97,7 @@ class SpectralModule(lightning.LightningModule):
                 "head=direct, or loss=derivative"
             )
 
-    # --- what callbacks and solvers ask for -------------------------------------------------
+    # --- for callbacks and solvers -------------------------------------------------
 
     @property
     def frequency_grid(self):
@@ -133,7 +133,7 @@ class SpectralModule(lightning.LightningModule):
         """
         loader = self.trainer.train_dataloader
         n_batch = min(loader.batch_size, len(loader.dataset))
-        passes = 1  # and where the angle is an input, a value and a slope for each
+        passes = 1  # with the angle as an input, a value and a slope for each
         if not self.model.angles_are_free:
             n_angle = len(self.model.angles)
             passes = 2 * (min(self.angles_per_step, n_angle) or n_angle)

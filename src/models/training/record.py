@@ -1,7 +1,7 @@
-"""What stands in a checkpoint's ``model.yaml``, checked when it is read.
+"""The entries of a checkpoint's ``model.yaml``, checked when it is read.
 
-The file is written by this package and read by people, who may change it: every entry that
-something is computed from has its type and limits here, and an error names the file and the entry.
+People read this file and may change it: every entry that is used has its type and limits here, and
+an error names the file and the entry.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ REQUIRED = ("model", "head", "grid", "angles", "resolution")
 RANGES = ("U", "shift")
 LIMITS = ("spread", "distance")
 MAX_SHARPENING = 20
-"""Steps of sharpening: each raises what is finer than the resolution, noise too, by one more."""
+"""Most steps of sharpening: each amplifies features finer than the resolution, and noise."""
 
 FORMER_KEYS = {"references": "guesses"}
-"""Arguments of networks that had another name."""
+"""Former names of networks' arguments."""
 
 FORMER_GUESSES = ["ipt", "hybridization", "lower", "middle", "upper"]
 """Those of every network whose description names none."""
@@ -33,7 +33,7 @@ SECTIONS = ("loss", "optimizer", "data", "test", "val", "calibration", "cost", "
 
 
 def upgraded(record: Mapping[str, Any]) -> dict[str, Any]:
-    """A description as this version writes it, from that of an earlier one.
+    """A description of an earlier version in the form of this one.
 
     Classes have moved (`dmftnet.moved`), and the cheap spectra that a network corrects are called
     ``guesses``, not ``references``. Which they are had no name.
@@ -49,7 +49,7 @@ def upgraded(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_record(path: Path, record: Mapping[str, Any]) -> None:
-    """Raise unless a description holds what a model is made of, and nothing impossible beside it.
+    """Raise unless a description is complete and its values are possible.
 
     Raises
     ------
@@ -64,7 +64,7 @@ def check_record(path: Path, record: Mapping[str, Any]) -> None:
         _check_required(record)
         _check_optional(record)
     except (InvalidProblemError, SpaceTooLargeError) as error:
-        raise StoreError(f"'{path}': {error}; copy the file anew, or train") from error
+        raise StoreError(f"'{path}': {error}; copy the file again, or train") from error
 
 
 def _check_required(record: Mapping[str, Any]) -> None:
@@ -90,7 +90,7 @@ def _check_members(path: Path, names: Any) -> None:
 
 
 def _is_folder_name(name: Any) -> bool:
-    """Not empty, which would be the folder itself, and nowhere else."""
+    """Not empty, which would be the folder itself, and not elsewhere."""
     return isinstance(name, str) and bool(name) and Path(name).name == name != ".."
 
 

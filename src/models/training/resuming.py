@@ -1,4 +1,4 @@
-"""A training's checkpoint looked at before Lightning goes on from it."""
+"""Checks a training checkpoint before Lightning resumes it."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ NEEDED = {
     "epoch": int,
     "global_step": int,
 }
-REMEDY = "give a run's checkpoints/last.ckpt, or begin anew with resume=null"
+REMEDY = "give a run's checkpoints/last.ckpt, or start afresh with resume=null"
 
 
 def require_resumable(path: Any, module: torch.nn.Module) -> Path:
-    """Raise unless a file is a checkpoint of a training of this very module.
+    """Raise unless a file is a training checkpoint of this module.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """Scores of real-axis spectra on a split of a dataset: KL divergences, in float64.
 
-Every error is to be read beside `hybridization_kl`: late in a DMFT loop the input hybridization is
-itself close to the answer, so that copying it already looks good.
+Compare every error with `hybridization_kl`: late in a DMFT loop the input hybridization is itself
+close to the answer, so that copying it looks good.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from dmftnet.physics.grids.real_axis import FrequencyGrid
 
 BATCH = 256
 SUMMARY = ("kl_median", "kl_90", "kl_worst", "kl_geometric")
-"""What `kl_summary` tells."""
+"""Keys of `kl_summary`."""
 
 
 @contextmanager
 def evaluating(model: torch.nn.Module) -> Iterator[None]:
-    """Inference mode without dropout; the training flag is put back afterwards."""
+    """Inference mode without dropout; restores the training flag afterwards."""
     was_training = model.training
     model.eval()
     try:
@@ -69,7 +69,7 @@ def predict_members(model: SpectralModel, hybridization, params) -> np.ndarray:
     if not np.isfinite(members).all():
         raise ConvergenceError(
             "the network's spectrum is not finite: its training diverged, or its file is damaged; "
-            "train with a lower optimizer.lr, or copy the weights anew"
+            "train with a lower optimizer.lr, or copy the weights again"
         )
     return members if isinstance(model, Ensemble) else members[None]
 
@@ -80,7 +80,7 @@ def predict_real_axis(model: SpectralModel, hybridization, params) -> np.ndarray
 
 
 def answers(members: np.ndarray, grid: FrequencyGrid, eta: float, steps: int) -> np.ndarray:
-    """What the solver answers: members' mean without the constant part of the data's resolution.
+    """The solver's answers: members' mean without the constant part of the data's resolution.
 
     Parameters
     ----------
@@ -112,7 +112,7 @@ def hybridization_kl(grid: FrequencyGrid, arrays) -> np.ndarray:
 def scores_beside(
     name: str, model: SpectralModel, datamodule, dataset: Mapping[str, Any] | None
 ) -> dict[str, dict[str, float]]:
-    """Test scores of a model and, beside it, of what needs no network.
+    """Test scores of a model and of the baselines.
 
     Parameters
     ----------
