@@ -40,7 +40,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from dmftnet import checks
 from dmftnet.data.labels import SpectralArrays, cached_labels, make_labels
 from dmftnet.data.plans.sampling import SPLITS
-from dmftnet.data.store import SpectralStore
+from dmftnet.data.store import REMEDY, SpectralStore
 from dmftnet.errors import DmftnetError, SettingError, StoreError
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.provenance import sha256_of_all
@@ -233,10 +233,7 @@ class SpectralDataModule(LightningDataModule):
         """SHA-256 of the dataset's files, for the provenance of checkpoints and reports."""
         for path in self.paths:
             if not path.is_file():
-                raise StoreError(
-                    f"file {path} does not exist; make it with: python generate.py (dataset.path "
-                    "names the file)"
-                )
+                raise StoreError(f"file {path} does not exist; {REMEDY}")
         return sha256_of_all(self.paths)
 
     @cached_property

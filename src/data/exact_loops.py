@@ -45,9 +45,14 @@ from dmftnet.physics.impurity.problem import ImpurityProblem
 from dmftnet.physics.lattices.bethe import Bethe
 from dmftnet.physics.lattices.density_of_states import DensityOfStates
 from dmftnet.physics.lattices.protocol import Lattice
+from dmftnet.places import how_to_get
 
 SCHEMA = "dmftnet-references"
 VERSION = 2
+REMEDY = how_to_get(
+    "dataset=bethe_reference solver=ras_fine",
+    "references (in a training callbacks.closure.references)",
+)
 
 KINDS = ("point", "path", "filling")
 """What a row is, by the integer code that files store."""
@@ -174,18 +179,17 @@ class ReferenceStore:
             If it is missing, damaged, of another schema or not complete.
         """
         path = Path(path)
-        remedy = "make it with: python generate.py dataset=bethe_reference solver=ras_fine"
-        attributes, columns = read_jobs(path, SCHEMA, VERSION, remedy)
+        attributes, columns = read_jobs(path, SCHEMA, VERSION, REMEDY)
         if not attributes["complete"]:
             raise StoreError(
                 f"file {path} comes from a run that was interrupted; run the same generate.py "
                 "command again to finish it"
             )
         wanted = {f"references/{name}": column for name, column in COLUMNS.items()}
-        check_columns(path, columns, wanted, remedy)
+        check_columns(path, columns, wanted, REMEDY)
         for name in np.unique(columns["references/lattice"]):
             lattice_named(str(name))
-        return cls(path, attributes, columns, grid_of(path, columns, remedy))
+        return cls(path, attributes, columns, grid_of(path, columns, REMEDY))
 
     def __getitem__(self, name: str) -> np.ndarray:
         """A column by its short name, (n, ...)."""

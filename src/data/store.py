@@ -48,9 +48,11 @@ from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.poles import ResponsePoles
 from dmftnet.physics.impurity.problem import ImpurityProblem
 from dmftnet.physics.impurity.solutions import PoleSolution
+from dmftnet.places import how_to_get
 
 SCHEMA = "dmftnet-spectra"
 VERSION = 1
+REMEDY = how_to_get("dataset=<name>", "dataset.path")
 
 STATUS = ("finished", "norm", "sector", "filling", "failed")
 """Why a trajectory ended: all its iterations; or the next solve was dropped because the norm was
@@ -109,20 +111,19 @@ class SpectralStore:
             If the file is missing, truncated, of another schema or version, or not complete.
         """
         path = Path(path)
-        remedy = "make it with: python generate.py (dataset.path names the file)"
-        attributes, columns = read_jobs(path, SCHEMA, VERSION, remedy)
+        attributes, columns = read_jobs(path, SCHEMA, VERSION, REMEDY)
         if not attributes["complete"] and not allow_incomplete:
             raise StoreError(
                 f"file {path} holds {attributes['n_jobs']} trajectories of a generation that was "
                 "interrupted; run the same generate.py command again to finish it"
             )
         if "samples/U" not in columns:
-            raise StoreError(f"file {path} holds no sample yet; {remedy}")
-        check_columns(path, columns, COLUMNS, remedy)
+            raise StoreError(f"file {path} holds no sample yet; {REMEDY}")
+        check_columns(path, columns, COLUMNS, REMEDY)
         orphans = np.setdiff1d(columns["samples/trajectory"], columns["trajectories/id"])
         if orphans.size or columns["samples/n_poles"].sum() != len(columns["poles/energies"]):
-            raise StoreError(f"file {path}: samples, poles and trajectories disagree; {remedy}")
-        return cls(path, attributes, columns, grid_of(path, columns, remedy))
+            raise StoreError(f"file {path}: samples, poles and trajectories disagree; {REMEDY}")
+        return cls(path, attributes, columns, grid_of(path, columns, REMEDY))
 
     def __getitem__(self, name: str) -> np.ndarray:
         """A column of the samples by its short name."""

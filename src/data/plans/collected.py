@@ -54,6 +54,7 @@ from dmftnet.physics.impurity.problem import ImpurityProblem
 from dmftnet.physics.impurity.protocol import ImpuritySolution, ImpuritySolver
 from dmftnet.physics.impurity.solutions import PoleSolution
 from dmftnet.physics.lattices.protocol import Lattice
+from dmftnet.places import command
 
 SCHEMA = "dmftnet-collected"
 VERSION = 2
@@ -61,7 +62,7 @@ RECIPE = "any problem, each with the poles of an exact solve"
 NEAR = 0.05
 """Distance in U and in eps_d, in D, of neighbours that share a split: the levels of a search for a
 filling close in on one another."""
-REMEDY = "collect problems with: python dmft.py solver=guarded solver.collect=<file>"
+REMEDY = f"collect problems with: {command('dmft')} solver=guarded solver.collect=<file>"
 
 COLUMNS = {
     "problems/U": Column("number"),

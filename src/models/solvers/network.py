@@ -39,6 +39,7 @@ from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.problem import ImpurityProblem
 from dmftnet.physics.impurity.protocol import ImpuritySolution, require_one_orbital
 from dmftnet.physics.impurity.solutions import CurveSolution
+from dmftnet.places import WEIGHTS
 
 SHARPENING = 3
 """Steps where no others were chosen: a network without error loses the metal next to the Mott
@@ -50,9 +51,9 @@ class NetworkSolver:
 
     Parameters
     ----------
-    checkpoint : path, or sequence of paths
+    checkpoint : path, or sequence of paths, optional
         A folder that ``ship.py`` wrote (with limits), or a run folder of ``train.py``; several make
-        an ensemble, whose spread has no limit unless given.
+        an ensemble, whose spread has no limit unless given. By default the weights that ship.
     limits : mapping, optional
         ``spread`` and ``distance``, in place of those in the folder.
     sharpening : int, optional
@@ -74,10 +75,11 @@ class NetworkSolver:
 
     def __init__(
         self,
-        checkpoint: str | Path | Sequence[str | Path],
+        checkpoint: str | Path | Sequence[str | Path] | None = None,
         limits: Mapping[str, float] | None = None,
         sharpening: int | None = None,
     ):
+        checkpoint = WEIGHTS if checkpoint is None else checkpoint
         folders = checks.paths("solver.checkpoint", checkpoint, "a folder or a list of folders")
         if isinstance(checkpoint, str | Path):
             model, applicability = load_model(checkpoint), load_applicability(checkpoint, limits)
