@@ -31,6 +31,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -134,7 +135,8 @@ def _blocks(held_out_U: Sequence[Sequence[float]]) -> tuple[tuple[float, float],
     try:
         if isinstance(held_out_U, str) or not isinstance(held_out_U, Sequence):
             raise SettingError("no list")
-        blocks = tuple(checks.numbers("block", block, size=2) for block in held_out_U)
+        pairs = (checks.numbers("block", block, size=2) for block in held_out_U)
+        blocks = tuple((low, high) for low, high in pairs)
         if all(low < high for low, high in blocks):
             return blocks
     except SettingError:
@@ -145,7 +147,7 @@ def _blocks(held_out_U: Sequence[Sequence[float]]) -> tuple[tuple[float, float],
     )
 
 
-def _batch(items: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def _batch(items: Any) -> dict[str, torch.Tensor]:
     """The dataset makes batches itself; nothing is left to collate."""
     return items
 

@@ -28,8 +28,10 @@ references/reason          str        why the loop ended
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -57,7 +59,7 @@ REMEDY = how_to_get(
 KINDS = ("point", "path", "filling")
 """What a row is, by the integer code that files store."""
 
-LATTICES = {
+LATTICES: dict[str, Callable[[], Any]] = {
     "bethe": Bethe,
     "square": DensityOfStates.square,
     "cubic": DensityOfStates.cubic,

@@ -170,12 +170,13 @@ class SpectralStore:
 
     def solution(self, sample: int) -> PoleSolution:
         """The exact solver's answer for one sample."""
+        eta, slope = map(float, self["broadening"][sample])
         return PoleSolution(
             problem=self.problem(sample),
             greens=(self.poles(sample),),
             filling=float(self["filling"][sample]),
             double_occupancy=float(self["double_occupancy"][sample]),
-            broadening=tuple(map(float, self["broadening"][sample])),
+            broadening=(eta, slope),
         )
 
 

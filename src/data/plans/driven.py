@@ -13,6 +13,7 @@ S. Ross, G. Gordon, D. Bagnell, AISTATS 15 (2011):
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 
@@ -36,13 +37,20 @@ from dmftnet.physics.impurity.protocol import ImpuritySolver
 from dmftnet.physics.lattices.protocol import Lattice
 
 
+class Driver(ImpuritySolver, Protocol):
+    """A solver with a grid of its own and a hash of what decides its answers."""
+
+    grid: FrequencyGrid
+    identity: str
+
+
 class DrivenPlan(TrajectoryPlan):
     """Trajectories of a driving solver; of its problems every so many is solved exactly.
 
     Parameters
     ----------
-    driver : ImpuritySolver
-        With a grid of its own and an `identity`, like `NetworkSolver`. It decides the problems: its
+    driver : Driver
+        Like `NetworkSolver`. It decides the problems: its
         identity is part of the file's recipe, and where it was ``weights/`` the file's provenance
         names the commit that holds them.
     every : int
@@ -63,9 +71,11 @@ class DrivenPlan(TrajectoryPlan):
         If the driver has no grid, or a number is out of range.
     """
 
+    resolution: tuple[float, float]
+
     def __init__(
         self,
-        driver: ImpuritySolver,
+        driver: Driver,
         sampler: TrajectorySampler,
         n_trajectories: int,
         n_iterations: int = 5,
