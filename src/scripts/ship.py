@@ -4,8 +4,8 @@
 
 Chooses the steps of sharpening and calibrates the limits of spread and distance on the validation
 split, measures test scores and the cost of a solve, and writes ``weights/`` (members,
-``model.yaml``, ``README.md``), the default of ``python dmft.py solver=network``. An existing folder
-is not touched.
+``model.yaml``, ``README.md``), which in a clone is the default of ``solver=network``. An existing
+folder is not touched.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from dmftnet.config import entry_point, instantiate, run, to_plain
 from dmftnet.data.datamodule import SpectralDataModule
 from dmftnet.errors import DmftnetError, StoreError
 from dmftnet.evaluation.evidence import choose_sharpening, cost, examine, interpolation
-from dmftnet.models.shipping.card import model_card
+from dmftnet.models.shipping.card import front_matter, model_card
 from dmftnet.models.shipping.shipped import load_ensemble, save_shipped
 from dmftnet.models.solvers.applicability import TrainingDistance, calibration_report, choose_limits
 from dmftnet.models.training.checkpoint import read_record
@@ -149,7 +149,8 @@ def main(config) -> None:
     members = read_record(part).get("members", [])
     described = [read_record(part / name) for name in members] or [read_record(part)]
     card = model_card(read_record(part), described, rows)
-    (part / "README.md").write_text(card, encoding="utf-8")
+    front = front_matter(read_record(part), described)
+    (part / "README.md").write_text(front + card, encoding="utf-8")
     size = sum(file.stat().st_size for file in part.rglob("*") if file.is_file()) / 1e6
     if size > config.max_size:
         shutil.rmtree(part)
