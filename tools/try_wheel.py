@@ -32,7 +32,11 @@ LOOPS = "{U: [0.5, 1.0], shift: [0.0, 0.2], start: [metal, insulator]}"
 DEFAULT_SOLVER = (
     "from dmftnet.models.solvers.network import NetworkSolver; print(NetworkSolver().label)"
 )
-KEPT = ("PATH", "HOME", "LANG", "TMPDIR", "HTTP", "HTTPS", "SSL", "REQUESTS", "PIP")
+ORIGIN = (
+    "import glob, h5py; (path,) = glob.glob('outputs/dmft/*/solution.h5'); "
+    "print(*(h5py.File(path).attrs[f'provenance/{key}'] for key in ('commit', 'command')))"
+)
+KEPT = ("PATH", "HOME", "LANG", "TMPDIR", "HTTP", "NO_PROXY", "SSL", "REQUESTS", "PIP")
 """Beginnings of the variables that an empty environment still has."""
 
 
@@ -44,7 +48,7 @@ class Trial:
         self.work = folder / "empty"
         self.work.mkdir()
         venv.create(self.bin.parent, with_pip=True)
-        self.environment = {k: v for k, v in os.environ.items() if k.startswith(KEPT)}
+        self.environment = {k: v for k, v in os.environ.items() if k.upper().startswith(KEPT)}
         self.environment |= {"WANDB_MODE": "offline", "MPLBACKEND": "Agg", "OMP_NUM_THREADS": "1"}
 
     def run(self, program: str, *arguments: str, status: int = 0, says: str = "") -> str:
@@ -58,7 +62,7 @@ class Trial:
         said = run.stdout + run.stderr
         if run.returncode != status or says not in said:
             sys.exit(f"exit status {run.returncode} for {status}, '{says}' expected in\n{said}")
-        if status == 2 and run.stderr.splitlines()[-1].startswith("error: ") is False:
+        if status == 2 and not run.stderr.splitlines()[-1].startswith("error: "):
             sys.exit(f"no error line in\n{run.stderr}")
         return said
 
@@ -111,6 +115,7 @@ def try_commands(trial: Trial, commit: str) -> None:
     (summary,) = trial.written("outputs/dmft/*/summary.json")
     if json.loads(summary.read_text())["converged"] is not True:
         sys.exit(f"{summary} does not say that the loop converged")
+    run("python", "-c", ORIGIN, says=f"{commit} dmftnet dmft solver=network problem.U=2.0")
     run("dmftnet", "dmft", "solver=magic", status=2, says="available: ")
     run("dmftnet", "train", status=2, says="data/bethe_small.h5 does not exist; make it with: dmft")
     run("dmftnet", "generate", *SMALL, "sampling.n_trajectories=48", "sampling.n_iterations=2")
