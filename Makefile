@@ -2,7 +2,9 @@
 # make test-kernels   the physics tests once for each kind of processor that this one can stand in
 #             for (BLAS kernels, numpy's loops), and again with each interpreter in PYTHONS
 # make demo   set up .venv, train, close the DMFT loop, write a report
-# make lint   ruff's checks and format;  make format   apply both;  make clean   remove what runs left
+# make lint   ruff's checks and format;  make format   apply both;  make types   mypy
+# make wheel  build the wheel and try every command of it in an empty environment; minutes
+# make cards  data/README.md and weights/README.md anew;  make clean   remove what runs left
 #
 # Variables: PYTHON (3.11 or later), JOBS (parallel tests), PIP_FLAGS, handed to pip install
 #   ORDER=random [SEED=n]   tests in random order; the seed is printed, and repeats the order. By
@@ -31,8 +33,8 @@ SWEEPS_READY := $(SWEEPS)/.installed
 PY := $(VENV)/bin/python
 
 # what the physics tests need, without torch: for other interpreters
-PHYSICS := filelock h5py hypothesis numba numpy physics-tenpy pytest pytest-random-order pytest-xdist \
-	pyyaml rich scipy threadpoolctl
+PHYSICS := filelock h5py hypothesis numba numpy physics-tenpy pyscf pytest pytest-random-order \
+	pytest-xdist pyyaml rich scipy sparse-ir threadpoolctl
 # xdist would sort the files by their number of tests
 RANDOM := --random-order-bucket=module --random-order-seed=$(SEED) --no-loadscope-reorder
 PYTEST_FLAGS := -n $(JOBS) --dist loadfile $(if $(filter random,$(ORDER)),$(RANDOM))
@@ -41,12 +43,13 @@ export OMP_NUM_THREADS ?= $(JOBS)
 export WANDB_MODE ?= offline
 export MPLBACKEND := Agg
 
-.PHONY: demo test test-kernels lint format clean
+.PHONY: demo test test-kernels lint format types wheel cards clean
 
 $(READY): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "error: no Python 3.11 or later found; install one or set PYTHON=..." >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)
-	$(PY) -m pip install -q $(PIP_FLAGS) -c constraints.txt -e ".[dev]"
+	$(PY) -m pip install -q $(PIP_FLAGS) -c constraints.txt "pip>=25.1"  # knows --group
+	$(PY) -m pip install -q $(PIP_FLAGS) -c constraints.txt -e . --group dev
 	@touch $@
 
 $(SWEEPS_READY): requirements-sweeps.txt
@@ -88,6 +91,16 @@ format: $(READY)
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
 
+types: $(READY)
+	@mkdir -p build/types && ln -sfn ../../src build/types/dmftnet
+	$(PY) -m mypy
+
+wheel: $(READY)
+	$(PY) tools/try_wheel.py
+
+cards: $(READY)
+	$(PY) tools/cards.py
+
 clean:
-	rm -rf outputs multirun wandb lightning_logs build .pytest_cache .ruff_cache .hypothesis
+	rm -rf outputs multirun wandb lightning_logs build *.egg-info .pytest_cache .ruff_cache .hypothesis
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -68,7 +68,7 @@ def number(
     SettingError
     """
     wanted = "a number" + _limits(above, at_least, below, at_most)
-    if isinstance(value, bool | np.bool_) or not isinstance(value, Real):
+    if not _is_real(value):
         raise SettingError(f"{key} = {shown(value)}: give {wanted}{_hint(value)}")
     try:
         result = float(value)
@@ -96,10 +96,8 @@ def integer(
     ------
     SettingError
     """
-    whole = (
-        isinstance(value, Real)
-        and not isinstance(value, bool | np.bool_)
-        and (isinstance(value, Integral) or (np.isfinite(value) and value == int(value)))
+    whole = _is_real(value) and (
+        isinstance(value, Integral) or (np.isfinite(value) and value == int(value))
     )
     inside = whole and (
         (at_least is None or value >= at_least) and (at_most is None or value <= at_most)
@@ -327,6 +325,11 @@ def gibibytes(n_bytes: float) -> str:
     """A size in GiB as people read it, two digits."""
     gib = float(f"{n_bytes / 2**30:.2g}")
     return f"{gib:,.10g} GiB" if gib < 1e9 else f"{gib:.2g} GiB"
+
+
+def _is_real(value: Any) -> bool:
+    """A number, and none of the truth values that Python counts among them."""
+    return isinstance(value, Real) and not isinstance(value, bool | np.bool_)
 
 
 def _limits(above, at_least, below, at_most) -> str:

@@ -63,7 +63,7 @@ class ProgressLines:
         done: int = 0,
         every: float | None = EVERY,
         clock: Callable[[], float] = time.monotonic,
-        wait: Callable[[float], bool] | None = None,
+        wait: Callable[[float | None], bool] | None = None,
     ):
         check_every(every)
         self.label, self.every, self.clock = label, every, clock

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import platform
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +17,8 @@ import scipy
 import yaml
 
 import dmftnet
+from dmftnet.commit import source_commit
+from dmftnet.places import SCRIPTS
 
 
 def provenance(config: dict[str, Any] | None = None) -> dict[str, str]:
@@ -36,7 +37,7 @@ def provenance(config: dict[str, Any] | None = None) -> dict[str, str]:
     """
     record = {
         "dmftnet": dmftnet.__version__,
-        "commit": git_commit(),
+        "commit": source_commit(),
         "python": platform.python_version(),
         "numpy": numpy.__version__,
         "scipy": scipy.__version__,
@@ -49,32 +50,12 @@ def provenance(config: dict[str, Any] | None = None) -> dict[str, str]:
     return record
 
 
-def git_commit() -> str:
-    """Commit of the source tree, ``+dirty`` if tracked files differ, "unknown" outside git.
-
-    Only of a repository that this very file belongs to: an installed package may lie in a virtual
-    environment inside somebody else's.
-    """
-    root = Path(__file__).resolve().parent
-    try:
-        _git(root, "ls-files", "--error-unmatch", Path(__file__).name)
-        head = _git(root, "rev-parse", "HEAD")
-        changed = _git(root, "status", "--porcelain", "--untracked-files=no")
-    except (OSError, subprocess.SubprocessError):  # no git, no repository, or no commit yet
-        return "unknown"
-    return head + ("+dirty" if changed else "")
-
-
-def _git(root: Path, *arguments: str) -> str:
-    command = ["git", "-C", str(root), *arguments]
-    run = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
-    return run.stdout.strip()
-
-
 def command_line() -> str:
     """The running script's name and its arguments, but for Hydra's own: where a run folder lies."""
     arguments = [argument for argument in sys.argv[1:] if not argument.startswith("hydra.")]
-    return " ".join([Path(sys.argv[0]).name, *arguments]).strip()
+    script = Path(sys.argv[0])
+    started = f"dmftnet {script.stem}" if script.resolve().parent == SCRIPTS else script.name
+    return " ".join([started, *arguments]).strip()
 
 
 def sha256(path: str | Path) -> str:

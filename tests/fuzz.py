@@ -33,7 +33,7 @@ for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMB
     os.environ.setdefault(name, "1")
 os.environ |= {"MPLBACKEND": "Agg", "WANDB_MODE": "offline", "WANDB_SILENT": "true"}
 os.environ["NUMBA_THREADING_LAYER"] = "workqueue"  # may be forked, which others may not
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+sys.path.insert(0, str(ROOT / "tests"))
 
 import numpy as np  # noqa: E402
 from fuzz_files import copied, make_base, spoil  # noqa: E402
@@ -43,13 +43,9 @@ from hydra import compose, initialize_config_dir  # noqa: E402
 from hydra.core.global_hydra import GlobalHydra  # noqa: E402
 from omegaconf import OmegaConf  # noqa: E402
 
-import dmft  # noqa: E402
-import evaluate  # noqa: E402
-import generate  # noqa: E402
-import ship  # noqa: E402
-import train  # noqa: E402
 from dmftnet.config import run as run_script  # noqa: E402
 from dmftnet.evaluation.latent_map import latent_map  # noqa: E402
+from dmftnet.scripts import dmft, evaluate, generate, ship, train  # noqa: E402
 
 SCRIPTS = {"dmft": dmft, "generate": generate, "train": train, "evaluate": evaluate, "ship": ship}
 SHARES = {"dmft": 0.36, "generate": 0.2, "train": 0.2, "evaluate": 0.12, "ship": 0.12}

@@ -1,7 +1,6 @@
 """The project's promises about itself: import arrows, rooms, configs that compose, file sizes."""
 
 import ast
-import tomllib
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -11,14 +10,18 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.utils import get_object
 
+from dmftnet.cli import COMMANDS
+
 ROOT = Path(__file__).resolve().parents[1]
 SRC = ROOT / "src"
 CONF = ROOT / "conf"
 EVERYONE = {
     "arrays",
     "checks",
+    "commit",
     "errors",
     "moved",
+    "places",
     "progress",
     "provenance",
 }  # know of the package but each other
@@ -29,6 +32,7 @@ ALLOWED = {
     "evaluation": {"evaluation", "models", "data", "physics", "report"},
     "callbacks": {"callbacks", "evaluation", "models", "data", "physics", "report"},
     "report": {"report", "physics"},
+    "scripts": {"callbacks", "config", "evaluation", "models", "data", "physics", "report"},
 }
 ROOMS_OF_MODELS = {
     "networks": {"networks"},
@@ -135,7 +139,7 @@ def test_layer_knows_nothing_of(package, stranger):
 
 def test_hydra_stays_in_the_config_module_and_the_scripts():
     for path in SRC.rglob("*.py"):
-        if path != SRC / "config.py":
+        if path != SRC / "config.py" and path.parent != SRC / "scripts":
             assert not imported_modules(path) & {"hydra", "omegaconf"}, path.relative_to(ROOT)
 
 
@@ -156,12 +160,10 @@ def test_every_room_says_its_purpose_in_one_line(path):
     assert purpose and "\n" not in purpose and purpose.endswith("."), path.relative_to(ROOT)
 
 
-def test_the_wheel_holds_every_package():
-    """setuptools is given the list: it cannot find packages below a folder of another name."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    listed = project["tool"]["setuptools"]["packages"]
-    found = {name for name, path in MODULES.items() if path.name == "__init__.py"}
-    assert len(listed) == len(set(listed)) and set(listed) == found
+def test_every_folder_of_modules_is_a_room():
+    """By its ``__init__.py`` setup.py finds what belongs into the wheel."""
+    folders = {path.parent for path in SRC.rglob("*.py")}
+    assert [folder for folder in folders if not (folder / "__init__.py").is_file()] == []
 
 
 @pytest.fixture
@@ -176,7 +178,15 @@ def hydra_conf():
 def test_root_config_composes(name, hydra_conf):
     config = compose(config_name=name, return_hydra_config=False)
     assert config, f"conf/{name}.yaml is empty"
-    assert (ROOT / f"{name}.py").exists(), f"conf/{name}.yaml has no script {name}.py"
+    assert name in COMMANDS, f"conf/{name}.yaml has no command"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_is_a_config_a_module_and_a_thin_script(name):
+    assert (CONF / f"{name}.yaml").is_file() and f"dmftnet.scripts.{name}" in MODULES
+    script = (ROOT / f"{name}.py").read_text(encoding="utf-8")
+    assert f"from dmftnet.scripts.{name} import main" in script
+    assert len(script.splitlines()) < 10, "what a script does stands in dmftnet.scripts"
 
 
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda p: p.stem)

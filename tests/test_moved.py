@@ -8,9 +8,9 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.utils import get_object
 
-import generate
 from dmftnet.data.generation import recipe_hash
 from dmftnet.moved import BETWEEN, FORMER, MOVED, former, renamed, with_targets
+from dmftnet.scripts import generate
 
 ROOT = Path(__file__).resolve().parents[1]
 

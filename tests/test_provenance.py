@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import subprocess
 import sys
 from pathlib import Path
 
@@ -12,10 +11,10 @@ import yaml
 from omegaconf import OmegaConf
 
 import dmftnet
-from dmftnet import provenance as module
 from dmftnet.config import arguments, entry_point, instantiate, run, to_plain
 from dmftnet.errors import DmftnetError, InvalidProblemError, SettingError
-from dmftnet.provenance import provenance, sha256
+from dmftnet.places import SCRIPTS
+from dmftnet.provenance import command_line, provenance, sha256
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -35,40 +34,9 @@ def test_record_holds_versions_commit_command_and_config(monkeypatch):
     assert not any("/somewhere" in value for value in record.values())
 
 
-def test_commit_is_unknown_without_git(monkeypatch):
-    def no_git(*arguments, **options):
-        raise FileNotFoundError("git")
-
-    monkeypatch.setattr(subprocess, "run", no_git)
-    assert module.git_commit() == "unknown"
-
-
-def test_commit_says_when_tracked_files_differ(monkeypatch):
-    answers = {"ls-files": "", "rev-parse": "abc123", "status": " M src/config.py"}
-    monkeypatch.setattr(module, "_git", lambda root, command, *rest: answers[command])
-    assert module.git_commit() == "abc123+dirty"
-    answers["status"] = ""
-    assert module.git_commit() == "abc123"
-
-
-def test_an_installed_package_does_not_name_the_repository_around_it(tmp_path, monkeypatch):
-    """A virtual environment inside somebody's repository: its HEAD says nothing of this code."""
-
-    def git(*arguments):
-        subprocess.run(["git", "-C", str(tmp_path), *arguments], check=True, capture_output=True)
-
-    installed = tmp_path / ".venv" / "dmftnet" / "provenance.py"
-    installed.parent.mkdir(parents=True)
-    installed.write_text("")
-    (tmp_path / "own.py").write_text("")
-    git("init", "-q")
-    git("add", "own.py")
-    git("-c", "user.name=a", "-c", "user.email=b@c", "commit", "-q", "-m", "theirs")
-    monkeypatch.setattr(module, "__file__", str(installed))
-    assert module.git_commit() == "unknown"
-    git("add", "-f", str(installed))
-    git("-c", "user.name=a", "-c", "user.email=b@c", "commit", "-q", "-m", "now it is ours")
-    assert len(module.git_commit()) == 40
+def test_the_command_is_named_as_it_was_typed(monkeypatch):
+    monkeypatch.setattr(sys, "argv", [str(SCRIPTS / "train.py"), "model=mlp"])
+    assert command_line() == "dmftnet train model=mlp"
 
 
 def test_sha256(tmp_path):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TypeGuard
 
 import numpy as np
 
@@ -39,8 +40,11 @@ def check_rows(
         if group in ("rows", "grid"):
             continue
         rows = columns.get(rows_of(group))
-        good = _is_vector(rows, "iu") and rows.shape == ids.shape and np.all(rows >= 0)
-        if not good or values.ndim == 0 or len(values) != rows.sum() + (name in offsets):
+        if (
+            not (_is_vector(rows, "iu") and rows.shape == ids.shape and np.all(rows >= 0))
+            or values.ndim == 0
+            or len(values) != rows.sum() + (name in offsets)
+        ):
             raise StoreError(f"file {path}: {name} and the rows of its jobs disagree; {remedy}")
     for count, offset in derived.items():
         if count in columns or offset in columns:
@@ -54,5 +58,5 @@ def _check_offsets(path: Path, columns, count: str, offset: str, remedy: str) ->
         raise StoreError(f"file {path}: {offset} does not follow from {count}; {remedy}")
 
 
-def _is_vector(values: np.ndarray | None, kinds: str) -> bool:
+def _is_vector(values: np.ndarray | None, kinds: str) -> TypeGuard[np.ndarray]:
     return isinstance(values, np.ndarray) and values.ndim == 1 and values.dtype.kind in kinds

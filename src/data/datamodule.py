@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,7 +27,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from dmftnet import checks
 from dmftnet.data.keys import SPLITS, Trajectories
 from dmftnet.data.labels import SpectralArrays, cached_labels, make_labels
-from dmftnet.data.store import SpectralStore
+from dmftnet.data.store import REMEDY, SpectralStore
 from dmftnet.errors import DmftnetError, SettingError, StoreError
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.provenance import sha256_of_all
@@ -120,7 +121,8 @@ def _blocks(held_out_U: Sequence[Sequence[float]]) -> tuple[tuple[float, float],
     try:
         if isinstance(held_out_U, str) or not isinstance(held_out_U, Sequence):
             raise SettingError("no list")
-        blocks = tuple(checks.numbers("block", block, size=2) for block in held_out_U)
+        pairs = (checks.numbers("block", block, size=2) for block in held_out_U)
+        blocks = tuple((low, high) for low, high in pairs)
         if all(low < high for low, high in blocks):
             return blocks
     except SettingError:
@@ -131,8 +133,8 @@ def _blocks(held_out_U: Sequence[Sequence[float]]) -> tuple[tuple[float, float],
     )
 
 
-def _batch(items: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The dataset makes batches itself; there is nothing to collate."""
+def _batch(items: Any) -> dict[str, torch.Tensor]:
+    """The dataset makes batches itself; nothing is left to collate."""
     return items
 
 
@@ -219,10 +221,7 @@ class SpectralDataModule(LightningDataModule):
         """SHA-256 of the dataset's files, for the provenance of checkpoints and reports."""
         for path in self.paths:
             if not path.is_file():
-                raise StoreError(
-                    f"file {path} does not exist; make it with: python generate.py (dataset.path "
-                    "names the file)"
-                )
+                raise StoreError(f"file {path} does not exist; {REMEDY}")
         return sha256_of_all(self.paths)
 
     @cached_property

@@ -8,8 +8,10 @@ those of `dmftnet.data.keys`, curves are on ``grid/omega``.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -25,12 +27,17 @@ from dmftnet.physics.impurity.problem import ImpurityProblem
 from dmftnet.physics.lattices.bethe import Bethe
 from dmftnet.physics.lattices.density_of_states import DensityOfStates
 from dmftnet.physics.lattices.protocol import Lattice
+from dmftnet.places import how_to_get
 
 SCHEMA = "dmftnet-references"
 VERSION = 2
 REFERENCES = Keys.U.rpartition("/")[0]
+REMEDY = how_to_get(
+    "dataset=bethe_reference solver=ras_fine",
+    "references (in a training callbacks.closure.references)",
+)
 
-LATTICES = {
+LATTICES: dict[str, Callable[[], Any]] = {
     "bethe": Bethe,
     "square": DensityOfStates.square,
     "cubic": DensityOfStates.cubic,
@@ -136,17 +143,16 @@ class ReferenceStore:
             If it is missing, damaged, of another schema or not complete.
         """
         path = Path(path)
-        remedy = "make it with: python generate.py dataset=bethe_reference solver=ras_fine"
-        attributes, columns = read_jobs(path, SCHEMA, VERSION, remedy)
+        attributes, columns = read_jobs(path, SCHEMA, VERSION, REMEDY)
         if not attributes["complete"]:
             raise StoreError(
                 f"file {path} comes from a run that was interrupted; run the same generate.py "
                 "command again to finish it"
             )
-        check_file(path, SCHEMA, columns, remedy)
+        check_file(path, SCHEMA, columns, REMEDY)
         for name in np.unique(columns[Keys.LATTICE]):
             lattice_named(str(name))
-        return cls(path, attributes, columns, grid_of(path, columns, remedy))
+        return cls(path, attributes, columns, grid_of(path, columns, REMEDY))
 
     def __getitem__(self, name: str) -> np.ndarray:
         """A column by its short name, (n, ...)."""

@@ -131,9 +131,10 @@ def open_journal(path: str | Path, plan: Plan, grid: FrequencyGrid, attributes) 
     attributes : mapping
         ``recipe``, and what else the file records of its origin.
     """
-    own = {"schema": plan.schema, "schema_version": plan.version}
-    if getattr(plan, "resolution", None) is not None:
-        own["resolution"] = plan.resolution
+    own: dict[str, Any] = {"schema": plan.schema, "schema_version": plan.version}
+    resolution = getattr(plan, "resolution", None)
+    if resolution is not None:
+        own["resolution"] = resolution
     journal = JobJournal(path, {**attributes, **own}, grid.omega)
     surplus = [job for job in journal.jobs if job >= plan.n_jobs]
     if surplus:

@@ -124,7 +124,8 @@ def network_spectrum(
     -------
     (..., n_target) float64
     """
-    return _read_off(fine, target, at_resolution(fine, curve, tuple(resolution)))
+    eta, slope = resolution
+    return _read_off(fine, target, at_resolution(fine, curve, (eta, slope)))
 
 
 def _read_off(fine: FrequencyGrid, target: FrequencyGrid, smooth: np.ndarray) -> np.ndarray:
@@ -185,7 +186,8 @@ def make_labels(
     resolution : (eta, slope)
         See `network_spectrum`.
     """
-    fine, resolution = store.grid, tuple(resolution)
+    fine, (eta, slope) = store.grid, resolution
+    resolution = (eta, slope)  # a list in a config
     hybridizations = _inputs(store, resolution)
     spectra = fine_spectra(store, hybridizations)
     smooth = at_resolution(fine, spectra, resolution)

@@ -26,10 +26,12 @@ from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.pole_solutions import PoleSolution
 from dmftnet.physics.impurity.poles import ResponsePoles
 from dmftnet.physics.impurity.problem import ImpurityProblem
+from dmftnet.places import how_to_get
 
 SCHEMA = "dmftnet-spectra"
 VERSION = 1
 SAMPLES = Samples.U.rpartition("/")[0]
+REMEDY = how_to_get("dataset=<name>", "dataset.path")
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,20 +64,19 @@ class SpectralStore:
             If the file is missing, truncated, of another schema or version, or not complete.
         """
         path = Path(path)
-        remedy = "make it with: python generate.py (dataset.path names the file)"
-        attributes, columns = read_jobs(path, SCHEMA, VERSION, remedy)
+        attributes, columns = read_jobs(path, SCHEMA, VERSION, REMEDY)
         if not attributes["complete"] and not allow_incomplete:
             raise StoreError(
                 f"file {path} holds {attributes['n_jobs']} trajectories of a generation that was "
                 "interrupted; run the same generate.py command again to finish it"
             )
         if Samples.U not in columns:
-            raise StoreError(f"file {path} holds no sample yet; {remedy}")
-        check_file(path, SCHEMA, columns, remedy)
+            raise StoreError(f"file {path} holds no sample yet; {REMEDY}")
+        check_file(path, SCHEMA, columns, REMEDY)
         orphans = np.setdiff1d(columns[Samples.TRAJECTORY], columns[Trajectories.ID])
         if orphans.size or columns[Samples.N_POLES].sum() != len(columns[Poles.ENERGIES]):
-            raise StoreError(f"file {path}: samples, poles and trajectories disagree; {remedy}")
-        return cls(path, attributes, columns, grid_of(path, columns, remedy))
+            raise StoreError(f"file {path}: samples, poles and trajectories disagree; {REMEDY}")
+        return cls(path, attributes, columns, grid_of(path, columns, REMEDY))
 
     def __getitem__(self, name: str) -> np.ndarray:
         """A column of the samples by its short name."""
@@ -122,12 +123,13 @@ class SpectralStore:
 
     def solution(self, sample: int) -> PoleSolution:
         """The exact solver's answer for one sample."""
+        eta, slope = map(float, self["broadening"][sample])
         return PoleSolution(
             problem=self.problem(sample),
             greens=(self.poles(sample),),
             filling=float(self["filling"][sample]),
             double_occupancy=float(self["double_occupancy"][sample]),
-            broadening=tuple(map(float, self["broadening"][sample])),
+            broadening=(eta, slope),
         )
 
 

@@ -30,7 +30,13 @@ from dmftnet.evaluation.targets import targets
 from dmftnet.evaluation.variants import variant_table
 from dmftnet.models.networks.spectral_model import SpectralModel
 from dmftnet.models.solvers.network import NetworkSolver
-from dmftnet.models.training.checkpoint import DESCRIPTION, build_model, load_ensemble, load_model
+from dmftnet.models.training.checkpoint import (
+    DESCRIPTION,
+    build_model,
+    load_ensemble,
+    load_model,
+    shipped_record,
+)
 from dmftnet.models.training.fine_tuning import training_seconds
 from dmftnet.models.training.scoring import hybridization_kl, kl_summary
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dmftnet.data.exact_loops import References, ReferenceStore, lattice_named
+from dmftnet.data.exact_loops import REMEDY, References, ReferenceStore, lattice_named
 from dmftnet.errors import StoreError
 from dmftnet.physics.analysis.phases import phase_of
 from dmftnet.physics.analysis.quasiparticle import quasiparticle_weight
@@ -118,8 +118,7 @@ def load_references(
     store = ReferenceStore.open(path)
     if not store["converged"].any():
         raise StoreError(
-            f"file {path} holds no converged loop; raise sampling.loop.max_iterations and make it "
-            "again with: python generate.py dataset=bethe_reference solver=ras_fine"
+            f"file {path} holds no converged loop; raise sampling.loop.max_iterations and {REMEDY}"
         )
     every = store.on(grid, tuple(resolution))
     references = []

@@ -149,7 +149,9 @@ def test_non_interacting_lattice_reproduces_its_own_density(name):
 def test_bethe_hybridization_is_the_spectrum():
     problem = ImpurityProblem.on_grid(1.0, -0.5, GRID, Bethe().bare_hybridization(GRID))
     solution = CurveSolution(problem, semicircle(GRID, 0, 1, 1.0)[None])
-    assert np.array_equal(Bethe().hybridization(problem, solution).spectrum, solution.spectrum() / 4)
+    assert np.array_equal(
+        Bethe().hybridization(problem, solution).spectrum, solution.spectrum() / 4
+    )
 
 
 def test_self_energy_route_agrees_with_the_bethe_short_cut_at_the_fixed_point():

@@ -12,13 +12,9 @@ import toy_files
 import yaml
 from shell import python_path
 
-import dmft
-import evaluate
-import generate
-import ship
-import train
 from dmftnet.config import run
 from dmftnet.physics.solvers.krylov import ras_cost
+from dmftnet.scripts import dmft, evaluate, generate, ship, train
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = {"dmft": dmft, "evaluate": evaluate, "generate": generate, "ship": ship, "train": train}

@@ -14,7 +14,6 @@ import toy_files
 import yaml
 from shell import environment
 
-import evaluate
 from dmftnet.config import run
 from dmftnet.errors import StoreError
 from dmftnet.evaluation.assessment import datamodule_of, find_checkpoints
@@ -22,6 +21,7 @@ from dmftnet.models.training.checkpoint import load_model
 from dmftnet.models.training.scoring import kl_summary, real_axis_kl
 from dmftnet.provenance import sha256
 from dmftnet.report.results import render_results
+from dmftnet.scripts import evaluate
 
 ROOT = Path(__file__).resolve().parents[2]
 BASELINES = ["Nearest neighbour", "Kernel ridge"]

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 from scipy.sparse import coo_array
@@ -40,6 +41,7 @@ from dmftnet.physics.impurity.problem import ImpurityProblem
 from dmftnet.physics.impurity.protocol import ImpuritySolution, ImpuritySolver
 from dmftnet.physics.impurity.spectral_hybridization import SpectralHybridization
 from dmftnet.physics.lattices.protocol import Lattice
+from dmftnet.places import command
 
 SCHEMA = "dmftnet-collected"
 VERSION = 2
@@ -47,7 +49,7 @@ RECIPE = "any problem, each with the poles of an exact solve"
 NEAR = 0.05
 """Distance in U and in eps_d, in D, of neighbours that share a split: levels of a filling search
 come close together."""
-REMEDY = "collect problems with: python dmft.py solver=guarded solver.collect=<file>"
+REMEDY = f"collect problems with: {command('dmft')} solver=guarded solver.collect=<file>"
 
 
 class ProblemCollector:
@@ -83,13 +85,14 @@ class ProblemCollector:
         """Make one solve durable; `reason` says why it was asked for."""
         if solution.greens is None:
             raise NoPolesError("only solvers that know poles can be collected; use ras or ed")
-        poles = solution.greens[0].compressed()
+        known = cast(PoleSolution, solution)
+        poles = known.greens[0].compressed()
         row = {
             "U": problem.U,
             "eps_d": problem.eps_d[0],
             "filling": solution.filling,
             "double_occupancy": solution.double_occupancy,
-            "broadening": solution.broadening,
+            "broadening": known.broadening,
             "sector_verified": np.int32(solution.diagnostics.get("sector_verified", True)),
             "at_resolution": np.int32(problem.grid == self.grid),
             "reason": reason,
@@ -154,19 +157,20 @@ class CollectedSolve:
         curve = fine.interpolate(curve, grid.omega)
         problem = self.problem.replace(hybridization=SpectralHybridization(grid, curve))
         old = self.solution
-        row = {"filling": old.filling, "double_occupancy": old.double_occupancy}
+        row: dict[str, Any] = {"filling": old.filling, "double_occupancy": old.double_occupancy}
         row |= {"broadening": old.broadening, **old.diagnostics}
         solution = _pole_solution(problem, old.greens[0], row)
         return CollectedSolve(problem, solution, self.resolution, True)
 
 
 def _pole_solution(problem: ImpurityProblem, poles: ResponsePoles, row) -> PoleSolution:
+    eta, slope = map(float, row["broadening"])
     return PoleSolution(
         problem=problem,
         greens=(poles,),
         filling=float(row["filling"]),
         double_occupancy=float(row["double_occupancy"]),
-        broadening=tuple(map(float, row["broadening"])),
+        broadening=(eta, slope),
         diagnostics={"sector_verified": bool(row["sector_verified"])},
     )
 
@@ -296,13 +300,15 @@ class CollectedPlan:
         trajectory = Trajectory(
             job, first.U, float(first.eps_d[0]), "collected", 1.0, split, self.seed
         )
-        samples, status = [], "finished"
+        samples: list[dict] = []
+        status = "finished"
         for solve in group:
             moved = solve.on(grid)
-            solution = solver.solve(moved.problem) if self.resolve else moved.solution
-            found = quality(moved.problem, solution)
-            if found != "finished":
-                status = found
+            known = cast(ImpuritySolution, moved.solution)
+            solution = solver.solve(moved.problem) if self.resolve else known
+            verdict = quality(moved.problem, solution)
+            if verdict != "finished":
+                status = verdict
                 continue
             iteration = Iteration(job, len(samples) + 1, np.nan, (moved.problem,), (solution,))
             samples.append(sample_row(trajectory, len(samples), iteration))

@@ -13,6 +13,7 @@ Bagnell, AISTATS 15 (2011):
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 
@@ -37,13 +38,20 @@ from dmftnet.physics.impurity.spectral_hybridization import SpectralHybridizatio
 from dmftnet.physics.lattices.protocol import Lattice
 
 
+class Driver(ImpuritySolver, Protocol):
+    """A solver with a grid of its own and a hash of what decides its answers."""
+
+    grid: FrequencyGrid
+    identity: str
+
+
 class DrivenPlan(TrajectoryPlan):
     """Trajectories of a driving solver; every n-th of its problems is solved exactly.
 
     Parameters
     ----------
-    driver : ImpuritySolver
-        With a grid of its own and an `identity`, like `NetworkSolver`. It determines the problems:
+    driver : Driver
+        Like `NetworkSolver`. It determines the problems:
         its identity is part of the file's recipe; for ``weights/`` the file's provenance names the
         commit that holds them.
     every : int
@@ -64,9 +72,11 @@ class DrivenPlan(TrajectoryPlan):
         If the driver has no grid, or a number is out of range.
     """
 
+    resolution: tuple[float, float]
+
     def __init__(
         self,
-        driver: ImpuritySolver,
+        driver: Driver,
         sampler: TrajectorySampler,
         n_trajectories: int,
         n_iterations: int = 5,

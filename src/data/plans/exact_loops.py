@@ -176,14 +176,14 @@ def _jobs(part: Mapping[str, Any], number: int) -> list[ReferenceJob]:
             )
     if part.get("lattice") is not None:
         lattice_named(part["lattice"])
-    common = {
+    common: dict[str, Any] = {
         "lattice": part.get("lattice"),
         "settings": checks.mapping(f"{where}.settings", part.get("settings") or {}, SETTINGS),
         "series": number,
     }
     if kinds[0] == "path":
-        U = checks.numbers(f"{where}.path", part["path"], at_least_size=1, at_least=0)
-        return [ReferenceJob("path", U, 0.0, start, **common) for start in starts]
+        path = checks.numbers(f"{where}.path", part["path"], at_least_size=1, at_least=0)
+        return [ReferenceJob("path", path, 0.0, start, **common) for start in starts]
     jobs = []
     of_U = checks.numbers(f"{where}.U", part["U"], at_least_size=1, at_least=0)
     limits = {"above": 0, "below": 2} if kinds[0] == "filling" else {}

@@ -94,7 +94,7 @@ class Trajectory:
         if self.start == "quasiparticle":
             bands = starting_hybridization(lattice, grid, self.U, self.eps_d, "insulator")
             return quasiparticle_spectrum(rng, grid, bands, self.half_filled)
-        weight = grid.integrate(lattice.bare_hybridization(grid))
+        weight = float(grid.integrate(lattice.bare_hybridization(grid)))
         return random_bands(rng, grid, weight, self.half_filled)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 
@@ -28,6 +29,7 @@ from dmftnet.physics.dmft.mixing import LinearMixing
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.problem import ImpurityProblem
 from dmftnet.physics.impurity.protocol import ImpuritySolution, ImpuritySolver
+from dmftnet.physics.impurity.solutions import PoleSolution
 from dmftnet.physics.lattices.protocol import Lattice
 
 NORM_TOLERANCE = 0.02
@@ -151,7 +153,7 @@ def quality(problem: ImpurityProblem, solution: ImpuritySolution) -> str:
 
 def sample_row(trajectory: Trajectory, number: int, iteration: Iteration) -> dict:
     """One row of each sample column, and the poles."""
-    problem, solution = iteration.problem, iteration.solution
+    problem, solution = iteration.problem, cast(PoleSolution, iteration.solution)  # see `quality`
     poles = solution.greens[0].compressed()
     return {
         "trajectory": np.int32(trajectory.id),

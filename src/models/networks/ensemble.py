@@ -14,15 +14,9 @@ Unlike means of ``KL(A_m || A)``, the squared total variation does not count gap
 members differ harmlessly. ``evaluate.py`` reports how spread and distance rank the true errors
 (section "calibration").
 
-<<<<<<< HEAD:src/models/networks/ensemble.py
 Reference: B. Lakshminarayanan, A. Pritzel, C. Blundell, NeurIPS 30 (2017).
 Cost: M times a member in training, in use less: members of one architecture are one network
 (`dmftnet.models.networks.stacking`).
-=======
-Reference: B. Lakshminarayanan, A. Pritzel, C. Blundell, NeurIPS 30 (2017). Cost: M times that of a
-member in training, less in use: members of one architecture run as one network
-(`dmftnet.models.shipping.stacking`).
->>>>>>> 37518a74de002635a082017510d4b2f2caee0951:src/models/shipping/ensemble.py
 """
 
 from __future__ import annotations

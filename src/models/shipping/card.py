@@ -14,8 +14,8 @@ TEMPLATE = """# Model card: learned impurity solver
 {what}
 
 ```
-python dmft.py solver=network problem.U=2.0     # this folder is the default
-python dmft.py solver=guarded problem.U=2.0     # exact solver beyond the limits of this one
+dmftnet dmft solver=network problem.U=2.0     # what ships; another folder: solver.checkpoint=...
+dmftnet dmft solver=guarded problem.U=2.0     # exact solver beyond the limits of this one
 ```
 
 Written by `ship.py`; every number below is in `model.yaml`.
@@ -89,7 +89,7 @@ def model_card(
     members: Sequence[Mapping[str, Any]],
     test: Mapping[str, Mapping[str, float]],
 ) -> str:
-    """The card's Markdown.
+    """The card's Markdown, below its `front_matter`.
 
     Parameters
     ----------
@@ -133,18 +133,58 @@ def model_card(
     )
 
 
+def front_matter(record: Mapping[str, Any], members: Sequence[Mapping[str, Any]]) -> str:
+    """What catalogues of models read of the card, as YAML between two lines of dashes.
+
+    Parameters
+    ----------
+    record, members : see `model_card`
+    """
+    score = record["test"]["this solver"]
+    metrics = [
+        {"type": "kl_divergence", "name": f"KL, {title}", "value": float(_number(score[key]))}
+        for key, title in SCORES.items()
+    ]
+    content = {
+        "license": "mit",
+        "library_name": "dmftnet",
+        "tags": ["physics", "dmft", "quantum-impurity", "spectral-function"],
+        "model-index": [
+            {
+                "name": _kind(members),
+                "results": [
+                    {
+                        "task": {"type": "impurity-solver", "name": "spectral function"},
+                        "dataset": {
+                            "type": "dmftnet-spectra",
+                            "name": record["data"].get("file", "without a name"),
+                            "split": "test",
+                        },
+                        "metrics": metrics,
+                    }
+                ],
+            }
+        ],
+    }
+    return f"---\n{yaml.safe_dump(content, sort_keys=False)}---\n\n"
+
+
 SPLIT_COLUMNS = ("validation", "test")
 
 
 def _what(members) -> str:
-    kinds = sorted({member["model"]["_target_"].rpartition(".")[2] for member in members})
-    head = members[0]["head"]["_target_"].rpartition(".")[2]
-    many = f"An ensemble of {len(members)} networks" if len(members) > 1 else "A network"
     return (
-        f"{many} ({', '.join(kinds)}, {head}) that maps the hybridization spectrum, U and eps_d of "
+        f"{_kind(members)} that maps the hybridization spectrum, U and eps_d of "
         "a quantum impurity to its real-frequency spectral function, trained on exact complex-time "
         "spectra. It drives the DMFT loop in place of an exact solver."
     )
+
+
+def _kind(members) -> str:
+    kinds = sorted({member["model"]["_target_"].rpartition(".")[2] for member in members})
+    head = members[0]["head"]["_target_"].rpartition(".")[2]
+    many = f"An ensemble of {len(members)} networks" if len(members) > 1 else "A network"
+    return f"{many} ({', '.join(kinds)}, {head})"
 
 
 def _ranges(ranges: Mapping[str, Sequence[float]], filling: Sequence[float]) -> str:

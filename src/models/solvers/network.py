@@ -38,6 +38,7 @@ from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.problem import ImpurityProblem
 from dmftnet.physics.impurity.protocol import ImpuritySolution, Solver
 from dmftnet.physics.impurity.solutions import CurveSolution
+from dmftnet.places import WEIGHTS
 
 SHARPENING = 3
 """Default number of steps: with fewer, even a perfect network loses the metal next to the Mott
@@ -49,9 +50,9 @@ class NetworkSolver(Solver):
 
     Parameters
     ----------
-    checkpoint : path, or sequence of paths
+    checkpoint : path, or sequence of paths, optional
         A folder that ``ship.py`` wrote (with limits), or a run folder of ``train.py``; several make
-        an ensemble, whose spread has no limit unless given.
+        an ensemble, whose spread has no limit unless given. By default the weights that ship.
     limits : mapping, optional
         ``spread`` and ``distance``, in place of those in the folder.
     sharpening : int, optional
@@ -73,10 +74,11 @@ class NetworkSolver(Solver):
 
     def __init__(
         self,
-        checkpoint: str | Path | Sequence[str | Path],
+        checkpoint: str | Path | Sequence[str | Path] | None = None,
         limits: Mapping[str, float] | None = None,
         sharpening: int | None = None,
     ):
+        checkpoint = WEIGHTS if checkpoint is None else checkpoint
         folders = checks.paths("solver.checkpoint", checkpoint, "a folder or a list of folders")
         if isinstance(checkpoint, str | Path):
             model, applicability = load_model(checkpoint), load_applicability(checkpoint, limits)

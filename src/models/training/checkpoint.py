@@ -236,6 +236,17 @@ def load_ensemble(directories: Sequence[str | Path]) -> SpectralModel:
     return model
 
 
+def shipped_record(directories: Sequence[str | Path]) -> dict[str, Any] | None:
+    """Description of the shipped folder whose members are just these; None if there is none."""
+    folders = [Path(directory) for directory in directories]
+    parent = folders[0].parent
+    if not (parent / DESCRIPTION).is_file():
+        return None
+    record = read_record(parent)
+    same = [parent / name for name in record.get("members", [])] == folders
+    return record if same else None
+
+
 def _load_members(directory: Path, record: Mapping[str, Any]) -> Ensemble:
     members = {name: read_record(directory / name) for name in record["members"]}
     for name, own in members.items():

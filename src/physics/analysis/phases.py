@@ -50,7 +50,9 @@ def pinned_share(
     return float(grid.at_zero(spectrum)) / fermi_level_density(lattice, filling)
 
 
-def phase_of(grid: FrequencyGrid, spectrum: np.ndarray, lattice: LocalLattice, filling: float) -> str:
+def phase_of(
+    grid: FrequencyGrid, spectrum: np.ndarray, lattice: LocalLattice, filling: float
+) -> str:
     """One of `PHASES` for an (n_w,) spectrum; see the module."""
     share, gapped = pinned_share(grid, spectrum, lattice, filling), gap(grid, spectrum) > 0
     if gapped and share <= GAPPED:

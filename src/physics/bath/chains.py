@@ -183,7 +183,8 @@ def natural_orbitals(
         )
     filled, empty = C[0, :n_pairs], C[0, n_pairs:]
     n_d = float(filled @ filled)
-    root, coroot = np.sqrt(n_d), np.linalg.norm(empty)  # 1 - n_d would lose a nearly full impurity
+    root = float(np.sqrt(n_d))
+    coroot = float(np.linalg.norm(empty))  # 1 - n_d would lose a nearly full impurity
     if root == 0 or coroot == 0:
         states = "filled" if root == 0 else "empty"
         raise InvalidProblemError(

@@ -140,9 +140,7 @@ class EdSolver(Solver):
         cluster = KanamoriCluster(
             levels.one_body(problem.one_body), problem.interaction, problem.n_orb
         )
-        states = ensemble(
-            cluster, problem.beta, self.dense, self.smallest_weight, self.max_states
-        )
+        states = ensemble(cluster, problem.beta, self.dense, self.smallest_weight, self.max_states)
         poles = MatrixPoles(*matrix_poles(cluster, states, self.n_lanczos, self.dense))
         density, doubles = states.mean("density", cluster), states.mean("double", cluster)
         common = {

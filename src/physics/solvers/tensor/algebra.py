@@ -40,11 +40,14 @@ class BlockOperator:
     @classmethod
     def of(cls, mpo: MPO) -> BlockOperator:
         """From TeNPy."""
-        entries = []
+        entries: list[list[tuple[int, int, int, int, float]]] = []
         for i in range(mpo.L):
             W = mpo.get_W(i).transpose(["wL", "wR", "p", "p*"]).to_ndarray()
             entries.append(
-                [(*map(int, at), float(W[tuple(at)].real)) for at in np.argwhere(np.abs(W) > 0)]
+                [
+                    (left, right, p_out, p_in, float(W[left, right, p_out, p_in].real))
+                    for left, right, p_out, p_in in np.argwhere(np.abs(W) > 0).tolist()
+                ]
             )
         first = [mpo.get_IdL(i) for i in range(mpo.L)] + [-1]
         last = [-1] + [mpo.get_IdR(i) for i in range(mpo.L)]
@@ -99,7 +102,8 @@ class BlockOperator:
 
 def _joint(dims: dict[int, int], shift: dict[int, int]) -> tuple[dict, dict]:
     """Where (operator index, charge) starts within its shifted charge, and that one's size."""
-    at, size = {}, {}
+    at: dict[tuple[int, int], int] = {}
+    size: dict[int, int] = {}
     for w, by in sorted(shift.items()):
         for c, n in sorted(dims.items()):
             at[w, c] = size.get(c + by, 0)

@@ -154,10 +154,10 @@ class Evolution:
             if self.progress:
                 self.progress(self.step, plan.n_steps, self.bond_dimensions[-1])
             if self.checkpoint and time.monotonic() - saved > self.checkpoint_every:
-                self._save(state, signal)
+                self._save(self.checkpoint, state, signal)
                 saved = time.monotonic()
         if self.checkpoint:
-            self._save(state, signal)
+            self._save(self.checkpoint, state, signal)
         return signal
 
     @property
@@ -196,10 +196,10 @@ class Evolution:
             between = overlaps(before, state, site, conjugate=False) * scale
             signal[0, 2 * self.step - 1] = 0.5 * (between + between.T)
 
-    def _save(self, state: BlockState, signal: np.ndarray) -> None:
+    def _save(self, path: Path, state: BlockState, signal: np.ndarray) -> None:
         """Write under another name and rename: a kill leaves the old file or the new one."""
-        self.checkpoint.parent.mkdir(parents=True, exist_ok=True)
-        partial = self.checkpoint.with_suffix(".partial")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(".partial")
         with h5py.File(partial, "w") as file:
             file.attrs["fingerprint"] = self.plan.fingerprint(self.model, self.label)
             file.attrs["step"] = self.step
@@ -208,7 +208,7 @@ class Evolution:
             state.save(file.create_group("state"))
             for i, ket in enumerate(self.kets):
                 ket.save(file.create_group(f"kets/{i}"))
-        os.replace(partial, self.checkpoint)
+        os.replace(partial, path)
 
     def _resume(self, signal: np.ndarray) -> BlockState | None:
         """The saved state, with its own kets: a ground state found anew may have the other sign."""

@@ -85,9 +85,10 @@ class TimeSignals:
 
     def real_time(self, order: int) -> tuple[np.ndarray, np.ndarray]:
         """Both parts at real time by reconstruction of an order; (n_t, m, m) each."""
-        return tuple(
+        addition, removal = (
             reconstruct(self.contour, self.t, part, order) for part in (self.addition, self.removal)
         )
+        return addition, removal
 
     def angle_derivatives(self) -> tuple[np.ndarray, np.ndarray]:
         """``d phi_0 / d alpha`` of both parts, ``J_1 phi_1``; needs one H insertion."""

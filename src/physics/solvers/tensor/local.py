@@ -108,7 +108,9 @@ def exponential(H, v: np.ndarray, delta: complex, tolerance: float) -> np.ndarra
 
 def lowest(H, v: np.ndarray, tolerance: float, at_most: int) -> tuple[float, np.ndarray]:
     """(energy, normalised vector) of the lowest Lanczos vector from v; residual below tolerance."""
-    basis, diagonal, off = [v / np.linalg.norm(v)], [], []
+    basis: list[np.ndarray] = [v / np.linalg.norm(v)]
+    diagonal: list[float] = []
+    off: list[float] = []
     while True:
         w = H(basis[-1])
         diagonal.append(float(basis[-1] @ w))

@@ -218,7 +218,8 @@ class MpsSolver(Solver):
         symmetric : bool
             One particle-hole symmetric orbital: evolve the addition side, mirror the other.
         """
-        impurity = PreparedImpurity.of(self, baths, eps_d, U, J, symmetric)
+        # mypy wants what a protocol names to be settable, which nothing frozen is
+        impurity = PreparedImpurity.of(self, baths, eps_d, U, J, symmetric)  # type: ignore[arg-type]
         analysis = SpectralAnalysis(self.method, self.tolerance)
         greens: list[ResponsePoles] = []
         diagnostics = impurity.diagnostics()

@@ -1,0 +1,167 @@
+"""Ship checkpoints as one solver: a folder with limits and a model card.
+
+    python ship.py 'checkpoints=[outputs/train/a,outputs/train/b]'
+
+Chooses the steps of sharpening and calibrates the limits of spread and distance on the validation
+split, measures test scores and the cost of a solve, and writes ``weights/`` (members,
+``model.yaml``, ``README.md``), which in a clone is the default of ``solver=network``. An existing
+folder is not touched.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import hydra
+import numpy as np
+import torch
+from rich.console import Console
+from rich.markdown import Markdown
+
+from dmftnet import checks
+from dmftnet.config import entry_point, instantiate, run, to_plain
+from dmftnet.data.datamodule import SpectralDataModule
+from dmftnet.errors import DmftnetError, StoreError
+from dmftnet.evaluation.evidence import choose_sharpening, cost, examine, interpolation
+from dmftnet.models.shipping.card import front_matter, model_card
+from dmftnet.models.shipping.shipped import save_shipped
+from dmftnet.models.solvers.applicability import TrainingDistance, calibration_report, choose_limits
+from dmftnet.models.training.checkpoint import load_ensemble, read_record
+from dmftnet.models.training.record import MAX_SHARPENING
+from dmftnet.models.training.scoring import hybridization_kl, kl_summary
+from dmftnet.places import CONF
+from dmftnet.provenance import provenance
+
+
+def training_data(config, checkpoints: list[str], records: list[dict]) -> SpectralDataModule:
+    """The training data of all checkpoints, as they saw it."""
+    own = {key: records[0][key] for key in ("grid", "angles", "resolution")}
+    data = instantiate(config, "dataset", SpectralDataModule, **own)
+    for checkpoint, record in zip(checkpoints, records, strict=True):
+        if "members" in record or not record["head"]:
+            raise StoreError(f"'{checkpoint}' is no single network; give run folders of train.py")
+        origin = record.get("data") or {}
+        found = origin.get("sha256")
+        if found != data.data_hash:
+            raise StoreError(
+                f"'{checkpoint}' was trained on other data ({origin.get('file')}) "
+                f"than dataset.path = {config.dataset.path}: its validation split would prove "
+                "nothing; give the dataset it was trained on"
+            )
+    return data
+
+
+def evidence(config, model, data) -> tuple[dict, dict, TrainingDistance]:
+    """(record of limits, calibration and cost; rows of the test table; training points)."""
+    train, validation, test = (data.arrays(split) for split in ("train", "val", "test"))
+    eta, steps, tried = data.resolution[0], config.sharpening.steps, []
+    if steps is None:
+        steps, tried = choose_sharpening(
+            model, validation, data.resolution, config.references, config.sharpening.most
+        )
+    distance = TrainingDistance.fit(model.frequency_grid, train.hybridization, train.params)
+    settings = to_plain(config.calibration)
+    own = {
+        name: examine(model, distance, arrays, eta, steps)
+        for name, arrays in (("validation", validation), ("test", test))
+    }
+    chosen = own["validation"]
+    limits = choose_limits(chosen.network_error, chosen.indicators, **settings)
+    calibration = settings | {
+        name: calibration_report(found.network_error, found.indicators, limits, settings["kl"])
+        for name, found in own.items()
+    }
+    rows = {"this solver": kl_summary(own["test"].score)}
+    if len(own["test"].members) > 1:
+        rows |= {f"member {i}": kl_summary(kl) for i, kl in enumerate(own["test"].members)}
+    rows["this solver, network error"] = kl_summary(own["test"].network_error)
+    rows["input hybridization"] = kl_summary(hybridization_kl(model.frequency_grid, test))
+    record = {
+        "filling": np.quantile(train.filling, (0.01, 0.99)).round(3).tolist(),
+        "sharpening": steps,
+        "sharpening_tried": tried,
+        "test": rows,
+        "limits": limits,
+        "calibration": calibration,
+    }
+    record["cost"] = cost(model, test, data.resolution, steps)
+    if config.twin is not None:
+        record["interpolation"] = twin_scores(config, data, distance, steps)
+    return {**record, "shipping": provenance()}, rows, distance
+
+
+def twin_scores(config, data, distance: TrainingDistance, steps: int) -> dict:
+    """How networks trained alike, but without whole intervals of U, do inside of these."""
+    checkpoints = folders("twin", to_plain(config)["twin"])
+    records = [read_record(checkpoint) for checkpoint in checkpoints]
+    blocks = [(record.get("data") or {}).get("held_out_U") for record in records]
+    if not blocks[0] or any(own != blocks[0] for own in blocks):
+        raise DmftnetError(
+            f"twin = {checkpoints}: trained without the intervals {blocks}; give runs of "
+            "experiment=blocks that share theirs"
+        )
+    same = {"grid": records[0]["grid"], "angles": data.angles, "resolution": data.resolution}
+    held_out = instantiate(config, "dataset", SpectralDataModule, **same, held_out_U=blocks[0])
+    return interpolation(load_ensemble(checkpoints), held_out, distance, steps)
+
+
+def folders(key: str, given: str | list[str]) -> list[str]:
+    """One folder or several, as a list."""
+    return list(map(str, checks.paths(key, given, "a run folder or a list of them")))
+
+
+def check(plain: dict) -> Path:
+    """The keys that no class of the project checks; the folder that is to be made."""
+    checks.seed("seed", plain["seed"])
+    checks.threads("threads", plain["threads"])
+    checks.number("max_size", plain["max_size"], above=0)
+    settings = checks.mapping("calibration", plain["calibration"], ("kl", "share"), complete=True)
+    checks.number("calibration.kl", settings["kl"], above=0)
+    checks.number("calibration.share", settings["share"], above=0, at_most=1)
+    names = ("steps", "most")
+    sharpening = checks.mapping("sharpening", plain["sharpening"], names, complete=True)
+    steps = {"at_least": 0, "at_most": MAX_SHARPENING}
+    checks.integer("sharpening.most", sharpening["most"], **steps)
+    if sharpening["steps"] is not None:
+        checks.integer("sharpening.steps", sharpening["steps"], **steps)
+    checks.path("references", plain["references"])
+    return checks.path("folder", plain["folder"], "a folder that does not exist yet")
+
+
+@hydra.main(version_base="1.3", config_path=CONF, config_name="ship")
+@entry_point
+def main(config) -> None:
+    folder = check(to_plain(config))
+    if folder.exists():
+        raise StoreError(
+            f"'{folder}' exists and is not overwritten; choose folder=... or remove it"
+        )
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    checkpoints = folders("checkpoints", to_plain(config)["checkpoints"])
+    records = [read_record(checkpoint) for checkpoint in checkpoints]
+    model = load_ensemble(checkpoints)
+    record, rows, distance = evidence(config, model, training_data(config, checkpoints, records))
+    part = folder.with_name(folder.name + ".part")
+    shutil.rmtree(part, ignore_errors=True)  # of a run that was killed
+    save_shipped(part, checkpoints, record, distance)
+    members = read_record(part).get("members", [])
+    described = [read_record(part / name) for name in members] or [read_record(part)]
+    card = model_card(read_record(part), described, rows)
+    front = front_matter(read_record(part), described)
+    (part / "README.md").write_text(front + card, encoding="utf-8")
+    size = sum(file.stat().st_size for file in part.rglob("*") if file.is_file()) / 1e6
+    if size > config.max_size:
+        shutil.rmtree(part)
+        raise DmftnetError(
+            f"the folder would take {size:.1f} MB, more than max_size = {config.max_size:g}; ship "
+            "fewer or smaller networks"
+        )
+    part.rename(folder)
+    Console().print(Markdown(card))
+    print(f"{folder}: {size:.1f} MB")
+
+
+if __name__ == "__main__":
+    run(main)

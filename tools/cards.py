@@ -1,0 +1,168 @@
+"""The cards of what ships, data/README.md and weights/README.md: python tools/cards.py
+
+Every number is read from the files beside them. ``make cards`` runs this.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from dmftnet.data.exact_loops import SCHEMA as LOOPS
+from dmftnet.data.exact_loops import ReferenceStore
+from dmftnet.data.plans.sampling import SPLITS
+from dmftnet.data.store import SCHEMA as SPECTRA
+from dmftnet.data.store import SpectralStore
+from dmftnet.models.shipping.card import front_matter, model_card
+from dmftnet.models.training.checkpoint import read_record
+from dmftnet.provenance import sha256
+
+ROOT = Path(__file__).resolve().parents[1]
+WHAT = {
+    "bethe_small": "Bethe lattice, metal, insulator and doped; small enough for a demo",
+    "bethe": "Bethe lattice, full size",
+    "agnostic": "hybridizations of no lattice, a solve each",
+    "gap_edge": "Bethe lattice, doped, at the edge of the Mott gap",
+    "driven": "what networks met in their own loops at the edge of the Mott gap",
+    "driven_metal": "what networks met in their own loops close to the end of the metal",
+    "mps": "Bethe lattice, by tensor networks on complex-time contours",
+    "bethe_reference": "converged loops, by which settings were chosen",
+    "bethe_reference_test": "converged loops, by which nothing was chosen",
+}
+"""The files, in the order of the card."""
+
+FRONT = {
+    "license": "mit",
+    "pretty_name": "dmftnet: exact quantum impurities on the real axis",
+    "tags": ["physics", "dmft", "quantum-impurity", "spectral-function"],
+}
+
+CARD = """# Data card: exact impurities and DMFT loops
+
+Impurity problems with their exact solutions, {total:.0f} MB of HDF5, on which the networks of this
+repository are trained and judged. They come with a clone of the repository, not with the wheel.
+One orbital, spin-symmetric, T = 0, real frequencies; energies in units of the half-bandwidth D.
+
+## Impurity solves
+
+{spectra}
+
+Each sample holds U, eps_d, the continuous hybridization on {n_w} frequencies, and the poles and
+amplitudes of the answer, not labels: from them follow filling, moments, self-energy and the
+spectrum at any complex-time angle. The schema is the table in `src/data/store.py`. Splits are whole
+trajectories, recorded in the files. "Dropped" are trajectories that ended early because a solve
+failed or was not good enough to keep.
+
+## Closed DMFT loops
+
+{loops}
+
+Curves of the self-consistent solution: hybridization, spectrum, self-energy. The schema is the
+table in `src/data/exact_loops.py`. Loops that did not converge are marked in the file.
+
+## How they were made
+
+{made}
+
+Commands and commits are those on record in the files, beside the full configuration, the seed and
+the versions. Solver `ras` works on a discrete bath with a restricted active space, `mps` with
+matrix product states (docs/physics.md, docs/tensor_networks.md). The two `driven` files depend on
+the networks that drove, the `weights/` of their commit.
+
+## Limits
+
+- A discrete bath stands for the continuous one; spectra carry a Gaussian broadening, recorded for
+  each sample.
+- `bethe_small` and `agnostic` are by plain `ras`, which overestimates Z close to the Mott
+  transition (benchmarks/z_convergence.py); the other files of `ras` are by `ras_fine`.
+- Neighbouring trajectories differ little in U: the test split asks for interpolation.
+  `+experiment=[laptop,blocks]` holds out whole intervals of U instead.
+- `mps` has a short bath and is there to be interchanged with `ras`, not to train on.
+
+## Checksums
+
+{checksums}
+
+## Licence
+
+MIT, like the code.
+"""
+
+
+def weights_card(folder: Path) -> str:
+    """The card of shipped weights, as ship.py wrote it."""
+    record = read_record(folder)
+    members = [read_record(folder / name) for name in record.get("members", [])] or [record]
+    return front_matter(record, members) + model_card(record, members, record["test"])
+
+
+def data_card(folder: Path) -> str:
+    """The card of a folder of datasets."""
+    files = [folder / f"{name}.h5" for name in WHAT]
+    stores = [_opened(file) for file in files]
+    spectra = [store for store in stores if store.attributes["schema"] == SPECTRA]
+    loops = [store for store in stores if store.attributes["schema"] == LOOPS]
+    header = ["file", "what", "MB", "trajectories", "dropped", "solves", *SPLITS, "U", "filling"]
+    columns = ["file", "what", "MB", "loops", "converged", "lattices", "U", "filling"]
+    made = [[f"`{store.path.name}`", *_origin(store)] for store in stores]
+    body = CARD.format(
+        total=sum(file.stat().st_size for file in files) / 1e6,
+        n_w=_the_same(store.grid.n_w for store in spectra),
+        spectra=_table(header, [_solves(store) for store in spectra]),
+        loops=_table(columns, [_loops(store) for store in loops]),
+        made=_table(["file", "command", "solver", "sites", "commit"], made),
+        checksums=_table(["file", "SHA-256"], [[f"`{f.name}`", f"`{sha256(f)}`"] for f in files]),
+    )
+    return f"---\n{yaml.safe_dump(FRONT, sort_keys=False)}---\n\n{body}"
+
+
+def _opened(file: Path) -> SpectralStore | ReferenceStore:
+    return (ReferenceStore if "reference" in file.name else SpectralStore).open(file)
+
+
+def _solves(store: SpectralStore) -> list[str]:
+    """A row of the first table."""
+    status = store.columns["trajectories/status"]
+    counts = [status.size, np.count_nonzero(status), len(store)]
+    counts += [store.indices(split).size for split in SPLITS]
+    return [*_name(store), *(f"{n:,}" for n in counts), *_ranges(store)]
+
+
+def _loops(store: ReferenceStore) -> list[str]:
+    """A row of the second table."""
+    counts = [len(store), np.count_nonzero(store["converged"])]
+    lattices = ", ".join(sorted(set(map(str, store["lattice"]))))
+    return [*_name(store), *map(str, counts), lattices, *_ranges(store)]
+
+
+def _name(store: SpectralStore | ReferenceStore) -> list[str]:
+    size = store.path.stat().st_size / 1e6
+    return [f"`{store.path.name}`", WHAT[store.path.stem], f"{size:.1f}"]
+
+
+def _ranges(store: SpectralStore | ReferenceStore) -> list[str]:
+    return [f"{store[key].min():.2f} to {store[key].max():.2f}" for key in ("U", "filling")]
+
+
+def _origin(store: SpectralStore | ReferenceStore) -> list[str]:
+    """Command, solver, bath sites and commit on record."""
+    solver = yaml.safe_load(store.attributes["config"])["solver"]
+    commit = yaml.safe_load(store.attributes["provenance"])["commit"]
+    name = solver["_target_"].rpartition(".")[2].removesuffix("Solver").lower()
+    return [f"`{store.attributes['command']}`", name, str(solver["n_bath"]), commit[:12]]
+
+
+def _the_same(values) -> int:
+    (value,) = set(values)
+    return value
+
+
+def _table(header: list[str], rows: list[list[str]]) -> str:
+    return "\n".join(f"| {' | '.join(row)} |" for row in (header, ["---"] * len(header), *rows))
+
+
+if __name__ == "__main__":
+    for place, text in (("weights", weights_card), ("data", data_card)):
+        (ROOT / place / "README.md").write_text(text(ROOT / place), encoding="utf-8")
