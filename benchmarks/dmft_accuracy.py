@@ -15,7 +15,7 @@ from rich.table import Table
 
 from dmftnet.physics.dmft.files import summarize
 from dmftnet.physics.dmft.loop import DMFTLoop
-from dmftnet.physics.dmft.starts import one_orbital_problem
+from dmftnet.physics.dmft.starts import starting_problem
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.lattices.bethe import Bethe
 from dmftnet.physics.solvers.krylov.ras import RasSolver
@@ -53,7 +53,7 @@ def main() -> None:
     for U, eps_d, start, n_bath, depths in CASES:
         solver = RasSolver(n_bath=n_bath, depths=depths)
         loop = DMFTLoop(solver, lattice, max_iterations=60)
-        problem = one_orbital_problem(grid, lattice, U=U, eps_d=eps_d, start=start)
+        problem = starting_problem(grid, lattice, U=U, eps_d=eps_d, start=start)
         clock = time.perf_counter()
         result = loop.run_one(problem)
         seconds = (time.perf_counter() - clock) / result.iterations

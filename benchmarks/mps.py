@@ -28,7 +28,7 @@ from dmftnet.physics.analysis.distances import kl_divergence
 from dmftnet.physics.analysis.spectral_analysis import METHODS, SpectralAnalysis
 from dmftnet.physics.bath.discretisation import StarBath, discretise
 from dmftnet.physics.dmft.loop import DMFTLoop, Iteration
-from dmftnet.physics.dmft.starts import one_orbital_problem
+from dmftnet.physics.dmft.starts import starting_problem
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.grids.time_contour import SHAPES, TimeContour, reconstruct, signal_of_poles
 from dmftnet.physics.impurity.pole_solutions import PoleSolution
@@ -114,7 +114,7 @@ def small_table() -> Table:
 def converged(U: float, start: str, **settings):
     """A DMFT solution of `ras` on the Bethe lattice."""
     grid = FrequencyGrid.geometric(1e-3, 8.0, 800)
-    problem = one_orbital_problem(grid, Bethe(), U=U, start=start)
+    problem = starting_problem(grid, Bethe(), U=U, start=start)
     loop = DMFTLoop(RasSolver(**settings), Bethe(), tolerance=1e-4, max_iterations=30)
     return loop.run_one(problem)
 

@@ -25,7 +25,7 @@ from dmftnet.errors import DmftnetWarning
 from dmftnet.models.networks.ensemble import Ensemble
 from dmftnet.models.solvers.network import NetworkSolver
 from dmftnet.physics.dmft.loop import DMFTLoop
-from dmftnet.physics.dmft.starts import one_orbital_problem
+from dmftnet.physics.dmft.starts import starting_problem
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.lattices.bethe import Bethe
 from dmftnet.physics.solvers.krylov.ras import RasSolver
@@ -58,9 +58,9 @@ def timed_loops(solver, problems, repeats: int) -> tuple[float, list[int]]:
 def timings(solver, grid: FrequencyGrid, repeats: int) -> dict[str, tuple[float, str]]:
     """Seconds of each task, and a remark: one solve, doped, one loop, several."""
     lattice = Bethe()
-    problem = one_orbital_problem(grid, lattice, U=U)
-    doped = one_orbital_problem(grid, lattice, U=U, eps_d=-0.5)
-    scan = [one_orbital_problem(grid, lattice, U=value) for value in SCAN]
+    problem = starting_problem(grid, lattice, U=U)
+    doped = starting_problem(grid, lattice, U=U, eps_d=-0.5)
+    scan = [starting_problem(grid, lattice, U=value) for value in SCAN]
     solver.solve(problem)  # compiles
     loop, (n,) = timed_loops(solver, [problem], max(1, repeats // 5))
     loops, counts = timed_loops(solver, scan, max(1, repeats // 10))
@@ -88,7 +88,7 @@ def cpu_table(networks: dict[str, NetworkSolver]) -> Table:
     for size, repeats in BATCHES.items():
         cells = []
         for network in networks.values():
-            batch = [one_orbital_problem(network.grid, Bethe(), U=U)] * size
+            batch = [starting_problem(network.grid, Bethe(), U=U)] * size
             each = seconds(partial(network.solve_batch, batch), repeats) / size
             cells += [f"{1e3 * each:.2f} ms", f"{slow / each:.0f}"]
         task = f"batch of {size:,}, each"
@@ -99,7 +99,7 @@ def cpu_table(networks: dict[str, NetworkSolver]) -> Table:
 def gpu_table(network: NetworkSolver) -> Table:
     """Real-axis spectra a second against the batch size, inputs and outputs on the GPU."""
     model = network.model.to("cuda")
-    problem = one_orbital_problem(network.grid, Bethe(), U=U, eps_d=-0.5)
+    problem = starting_problem(network.grid, Bethe(), U=U, eps_d=-0.5)
     h = torch.tensor(problem.spectrum, dtype=torch.float32, device="cuda")
     p = torch.tensor([[U, -0.5]], device="cuda")
     title = f"{torch.cuda.get_device_name()}, float32; aim {GPU_AIM}"

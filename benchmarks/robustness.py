@@ -21,7 +21,7 @@ from dmftnet.errors import DmftnetWarning
 from dmftnet.models.solvers.network import NetworkSolver
 from dmftnet.physics.analysis.observables import gap
 from dmftnet.physics.dmft.loop import DMFTLoop
-from dmftnet.physics.dmft.starts import one_orbital_problem
+from dmftnet.physics.dmft.starts import starting_problem
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.problem import ImpurityProblem
 from dmftnet.physics.lattices.bethe import Bethe
@@ -61,7 +61,7 @@ def main() -> None:
         solver = SOLVERS[name]()
         grid = solver.grid if solver.grid is not None else FrequencyGrid.geometric()
         for U, shift, start in CASES[name]:
-            problem = one_orbital_problem(grid, lattice, U, eps_d=-U / 2 + shift, start=start)
+            problem = starting_problem(grid, lattice, U, eps_d=-U / 2 + shift, start=start)
             problems = [problem, *(perturbed(problem, seed) for seed in range(REPEATS))]
             results = DMFTLoop(solver, lattice, max_iterations=150).run(problems)
             gaps = [gap(grid, r.solution.spectrum()[0]) > 0 for r in results]

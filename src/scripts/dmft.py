@@ -20,18 +20,24 @@ from hydra.core.hydra_config import HydraConfig
 from rich.console import Console
 from rich.table import Table
 
+from dmftnet import checks
 from dmftnet.config import entry_point, instantiate, run, to_plain
-from dmftnet.errors import DmftnetWarning
-from dmftnet.physics.dmft.files import refuse_to_overwrite, save_solution, summarize
+from dmftnet.errors import DmftnetError, DmftnetWarning
+from dmftnet.physics.dmft.files import refuse_to_overwrite, save_solution
 from dmftnet.physics.dmft.loop import DMFTLoop, DMFTResult, Iteration
 from dmftnet.physics.dmft.mixing import Mixing
+from dmftnet.physics.dmft.summary import lowest_weight, summarize
+from dmftnet.physics.grids.matsubara import ImaginaryAxis
 from dmftnet.physics.grids.real_axis import FrequencyGrid
-from dmftnet.physics.impurity.protocol import ImpuritySolver
+from dmftnet.physics.impurity.hybridization import diagonal
+from dmftnet.physics.impurity.matsubara_hybridization import MatsubaraHybridization
+from dmftnet.physics.impurity.protocol import IMAGINARY, REAL, ImpuritySolver
 from dmftnet.physics.lattices.protocol import Lattice
 from dmftnet.places import CONF
 from dmftnet.provenance import provenance
 
-COLUMNS = (("iteration", 9), ("eps_d", 10), ("KL", 10), ("filling", 9), ("A(0)", 9))
+REAL_COLUMNS = (("iteration", 9), ("eps_d", 10), ("KL", 10), ("filling", 9), ("A(0)", 9))
+IMAGINARY_COLUMNS = (("iteration", 9), ("eps_d", 10), ("change", 10), ("filling", 9), ("Z", 9))
 
 
 class Progress:
@@ -42,19 +48,35 @@ class Progress:
         self.started = False
 
     def __call__(self, step: Iteration) -> None:
+        problem, solution = step.problem, step.solution
+        if isinstance(problem.hybridization, MatsubaraHybridization):
+            columns, last = IMAGINARY_COLUMNS, lowest_weight(solution)[0]
+        else:
+            curve = diagonal(solution.spectrum())[0].real
+            columns, last = REAL_COLUMNS, problem.grid.at_zero(curve)
         if not self.started:
             self.started = True
-            self.console.print("".join(f"[bold]{name:>{width}}[/]" for name, width in COLUMNS))
-        grid, problem = step.problem.grid, step.problem
+            self.console.print("".join(f"[bold]{name:>{width}}[/]" for name, width in columns))
         values = (
             f"{step.number}",
             f"{problem.eps_d[0]:.5f}",
             f"{step.kl:.2e}",
-            f"{step.solution.filling:.5f}",
-            f"{grid.at_zero(step.solution.spectrum()[0]):.5f}",
+            f"{solution.filling:.5f}",
+            f"{last:.5f}",
         )
-        line = (f"{text:>{width}}" for text, (_, width) in zip(values, COLUMNS, strict=True))
+        line = (f"{text:>{width}}" for text, (_, width) in zip(values, columns, strict=True))
         self.console.print("".join(line), highlight=False)
+
+
+def axis_of(cfg, solver: ImpuritySolver) -> ImaginaryAxis | None:
+    """Matsubara frequencies of the loop; None for the real axis."""
+    wanted, beta = cfg.axis, cfg.problem.beta
+    if wanted is None:
+        wanted = IMAGINARY if beta is not None and IMAGINARY in solver.capabilities.axes else REAL
+    checks.choice("axis", wanted, (REAL, IMAGINARY))
+    if wanted == REAL:
+        return None
+    return instantiate(cfg, "matsubara")(beta=cfg.matsubara_beta if beta is None else beta)
 
 
 def solve(cfg, progress: Progress) -> tuple[DMFTResult, dict]:
@@ -70,15 +92,26 @@ def solve(cfg, progress: Progress) -> tuple[DMFTResult, dict]:
         if solver.notice():
             print(solver.notice(), file=sys.stderr)
         grid = solver.grid or instantiate(cfg, "grid", FrequencyGrid)
-        problem = make_problem(grid=grid, lattice=lattice, start=cfg.start)
+        common = {
+            "grid": grid,
+            "lattice": lattice,
+            "start": cfg.start,
+            "axis": axis_of(cfg, solver),
+        }
+        sites = [make_problem(**common, site=site) for site in range(lattice.n_sites)]
         loop: DMFTLoop = make_loop(
             solver=solver, lattice=lattice, mixing=mixing, on_iteration=progress
         )
         began = time.perf_counter()
-        if problem.filling is None:
-            result = loop.run_one(problem)
+        if sites[0].filling is None:
+            result = loop.run_one(sites)
+        elif len(sites) == 1:
+            result = search(loop, sites[0], sites[0].filling)
         else:
-            result = search(loop, problem, problem.filling)
+            raise DmftnetError(
+                f"problem.filling with {len(sites)} inequivalent sites: the search moves the level "
+                "of one; give problem.eps_d"
+            )
     except BaseException:
         solver.close(failed=True)  # a guarded solver keeps what it collected
         raise

@@ -12,7 +12,7 @@ from dmftnet.physics.dmft.files import summarize
 from dmftnet.physics.dmft.filling import solve_filling
 from dmftnet.physics.dmft.loop import DMFTLoop, continue_in_U
 from dmftnet.physics.dmft.mixing import AndersonMixing, LinearMixing
-from dmftnet.physics.dmft.starts import one_orbital_problem, starting_hybridization
+from dmftnet.physics.dmft.starts import starting_hybridization, starting_problem
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.problem import ImpurityProblem
 from dmftnet.physics.impurity.protocol import Solver
@@ -303,7 +303,7 @@ def test_filling_that_jumps_is_reported_not_invented():
 
 def test_half_filling_of_an_asymmetric_lattice_is_searched():
     lattice = DensityOfStates([-1.0, 0.4, 1.0], [0.0, 1.0, 0.0])
-    problem = one_orbital_problem(GRID, lattice, U=0.0)
+    problem = starting_problem(GRID, lattice, U=0.0)
     assert problem.filling == 1.0
     loop = DMFTLoop(GaussianSolver(), lattice, AndersonMixing())
     result = solve_filling(loop, problem, problem.filling)
@@ -325,7 +325,7 @@ def test_half_filling_of_an_asymmetric_lattice_is_searched():
 )
 def test_bad_problems_are_refused(arguments, text):
     with pytest.raises(InvalidProblemError, match=text):
-        one_orbital_problem(GRID, Bethe(), **arguments)
+        starting_problem(GRID, Bethe(), **arguments)
 
 
 @pytest.mark.parametrize(

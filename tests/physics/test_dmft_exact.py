@@ -12,7 +12,7 @@ import pytest
 from dmftnet.physics.analysis.observables import gap
 from dmftnet.physics.analysis.quasiparticle import matsubara_weight, quasiparticle_weights
 from dmftnet.physics.dmft.loop import DMFTLoop
-from dmftnet.physics.dmft.starts import one_orbital_problem
+from dmftnet.physics.dmft.starts import starting_problem
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.lattices.bethe import Bethe
 from dmftnet.physics.solvers.krylov.ras import RasSolver
@@ -23,7 +23,7 @@ GRID = FrequencyGrid.geometric()
 @cache
 def converged(U, start, noise=0.0):
     """The end of one loop with default settings, on request from a start with relative noise."""
-    problem = one_orbital_problem(GRID, Bethe(), U, start=start)
+    problem = starting_problem(GRID, Bethe(), U, start=start)
     factor = 1 + noise * np.random.default_rng(0).standard_normal(GRID.n_w)
     problem = problem.replace(spectrum=problem.spectrum * 0.5 * (factor + factor[::-1]))
     result = DMFTLoop(RasSolver(), Bethe()).run_one(problem)

@@ -11,7 +11,8 @@ import pytest
 from shell import environment
 
 from dmftnet.errors import StoreError
-from dmftnet.physics.dmft.files import SUMMARY_KEYS, load_solution
+from dmftnet.physics.dmft.files import load_solution
+from dmftnet.physics.dmft.summary import SUMMARY_KEYS
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -147,9 +148,9 @@ def test_damaged_and_foreign_solutions_are_refused(fixed, tmp_path):
 
 
 def test_a_solution_moves_to_another_grid(fixed):
-    from dmftnet.physics.dmft.starts import starting_hybridization
+    from dmftnet.physics.dmft.starts import starting_bath
     from dmftnet.physics.lattices.bethe import Bethe
 
     fine = FrequencyGrid.geometric(1e-3, 8.0, 400)
-    spectrum = starting_hybridization(Bethe(), fine, 2.0, -1.0, fixed[0] / "solution.h5")
+    spectrum = starting_bath(Bethe(), fine, 2.0, -1.0, fixed[0] / "solution.h5").spectrum[0]
     assert fine.integrate(spectrum) == pytest.approx(0.25, abs=5e-3)

@@ -114,6 +114,10 @@ class FiniteResolution:
         """See `LocalLattice`; smoothed."""
         return at_resolution(grid, self.lattice.bare_hybridization(grid, site), self.resolution)
 
+    def local_levels(self, site: int = 0) -> float:
+        """See `LocalLattice`."""
+        return self.lattice.local_levels(site)
+
     def density_of_states(self) -> tuple[np.ndarray, np.ndarray]:
         """See `LocalLattice`."""
         return self.lattice.density_of_states()

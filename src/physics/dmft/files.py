@@ -1,6 +1,7 @@
 """A DMFT solution on disk: ``solution.h5`` with the curves, and the summary of its numbers.
 
-Schema ``dmftnet-solution``, version 1. Its arrays are `SOLUTION`; attributes are U, J, eps_d, the
+Schema ``dmftnet-solution``, version 1. Its arrays are `SOLUTION`, those of further inequivalent
+sites the same in groups ``sites/<i>``; attributes are U, J, eps_d and beta of each site, the
 summary's keys, kl_history, reason and provenance.
 
 The file is written under a temporary name and renamed, so it is whole or not there.
@@ -11,7 +12,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,98 +22,85 @@ import numpy as np
 from dmftnet import checks
 from dmftnet.arrays import ArrayKey, check_arrays
 from dmftnet.errors import InvalidProblemError, StoreError
-from dmftnet.physics.analysis.observables import gap
-from dmftnet.physics.analysis.quasiparticle import matsubara_weight, quasiparticle_weights
 from dmftnet.physics.dmft.loop import DMFTResult
+from dmftnet.physics.grids.matsubara import ImaginaryAxis
 from dmftnet.physics.grids.real_axis import FrequencyGrid
+from dmftnet.physics.impurity.hybridization import Hybridization
+from dmftnet.physics.impurity.matsubara_hybridization import MatsubaraHybridization
+from dmftnet.physics.impurity.problem import ImpurityProblem
+from dmftnet.physics.impurity.protocol import ImpuritySolution
+from dmftnet.physics.impurity.spectral_hybridization import SpectralHybridization
 
 SCHEMA, SCHEMA_VERSION = "dmftnet-solution", 1
-OMEGA = ArrayKey("grid/omega", "f8", ("n_w",), "D", "frequencies")
-SPECTRUM = ArrayKey("spectrum", "f8", ("n_orb", "n_w"), "1/D", "A(w) of one spin")
-SELF_ENERGY = ArrayKey("self_energy", "c16", ("n_orb", "n_w"), "D", "retarded Sigma(w)")
-HYBRIDIZATION = ArrayKey(
+REMEDY = "write it again with dmft.py"
+
+
+def _key(name: str, dtype: str, shape: tuple, unit: str, meaning: str) -> ArrayKey:
+    return ArrayKey(name, dtype, shape, unit, meaning, optional=True)
+
+
+OMEGA = _key("grid/omega", "f8", ("n_w",), "D", "frequencies")
+SPECTRUM = _key("spectrum", "f8", ("n_orb", "n_w"), "1/D", "A(w) of one spin")
+SELF_ENERGY = _key("self_energy", "c16", ("n_orb", "n_w"), "D", "retarded Sigma(w)")
+HYBRIDIZATION = _key(
     "hybridization", "f8", ("n_orb", "n_w"), "D", "-Im Delta / pi of the last impurity problem"
 )
-ENERGIES = ArrayKey(
-    "poles/<orb>/energies", "f8", ("n_pole",), "D", "of solvers that know poles", optional=True
-)
-AMPLITUDES = ArrayKey(
+REAL = (SPECTRUM, SELF_ENERGY, HYBRIDIZATION)
+ENERGIES = _key("poles/<orb>/energies", "f8", ("n_pole",), "D", "of solvers that know poles")
+AMPLITUDES = _key(
     "poles/<orb>/amplitudes", "f8", ("n_pole", 2), "1, D",
-    "a_d, a_q: weight a_d^2 in G, a_d a_q in F, a_q^2 in I", optional=True,
+    "a_d, a_q: weight a_d^2 in G, a_d a_q in F, a_q^2 in I",
 )  # fmt: skip
-SOLUTION = (OMEGA, SPECTRUM, SELF_ENERGY, HYBRIDIZATION, ENERGIES, AMPLITUDES)
-"""Arrays of the file; ``<orb>`` is the number of an orbital."""
-REMEDY = "write it again with dmft.py"
-Z_AT = 0.01  # D, of Z_matsubara
-SUMMARY_KEYS = (
-    "solver",
-    "lattice",
-    "U",
-    "eps_d",
-    "converged",
-    "iterations",
-    "filling",
-    "double_occupancy",
-    "Z",
-    "Z_error",
-    "Z_matsubara",
-    "A0",
-    "gap",
-    "kl_last",
-    "fallbacks",
-    "warning",
-    "seconds",
+OMEGA_N = _key("matsubara/omega_n", "f8", ("n_iw",), "D", "positive Matsubara frequencies")
+GREENS = _key("matsubara/greens", "c16", ("n_orb", "n_iw"), "1/D", "G(i omega_n) of one spin")
+SIGMA = _key("matsubara/self_energy", "c16", ("n_orb", "n_iw"), "D", "Sigma(i omega_n)")
+DELTA = _key(
+    "matsubara/hybridization", "c16", ("n_orb", "n_iw"), "D", "Delta of the last impurity problem"
 )
+MATSUBARA = (GREENS, SIGMA, DELTA)
+TAU = _key("tau/tau", "f8", ("n_tau",), "1/D", "imaginary times, 0 and beta included")
+GREENS_TAU = _key("tau/greens", "f8", ("n_orb", "n_tau"), "1", "G(tau) of one spin")
+DENSITY = _key("density_matrix", "c16", ("n_orb", "n_orb"), "", "<d+_b d_a> of one spin")
+DOUBLES = _key("double_occupancies", "f8", ("n_orb", "n_orb"), "", "<n_a,up n_b,down>")
+
+
+def _of_matrix(key: ArrayKey) -> ArrayKey:
+    """The same of orbitals that mix: one orbital axis more."""
+    return _key(f"matrix/{key}", "c16", ("n_orb", *key.shape), key.unit, key.meaning)
+
+
+MATRIX = {key: _of_matrix(key) for key in (*REAL, *MATSUBARA, GREENS_TAU)}
+SOLUTION = (
+    OMEGA, *REAL, ENERGIES, AMPLITUDES, OMEGA_N, *MATSUBARA, TAU, GREENS_TAU, DENSITY, DOUBLES,
+    *MATRIX.values(),
+)  # fmt: skip
+"""Arrays of the file, for each site; ``<orb>`` is the number of an orbital. A real-axis solution
+has the first six, one on the imaginary axis those of ``matsubara`` and ``tau``."""
 
 
 @dataclass(frozen=True, eq=False)
 class StoredSolution:
-    """What `load_solution` reads back; arrays as of `SOLUTION`."""
+    """What `load_solution` reads back of the first site; None where the file has nothing.
 
-    grid: FrequencyGrid
+    Parameters
+    ----------
+    grid : FrequencyGrid, optional
+    U : float, in D
+    eps_d : (n_orb,) float64, in D
+    spectrum, self_energy, hybridization : arrays as of `SOLUTION`, optional
+    summary : dict
+    bath : Hybridization
+        That of the last impurity problem.
+    """
+
+    grid: FrequencyGrid | None
     U: float
     eps_d: np.ndarray
-    spectrum: np.ndarray
-    self_energy: np.ndarray
-    hybridization: np.ndarray
+    spectrum: np.ndarray | None
+    self_energy: np.ndarray | None
+    hybridization: np.ndarray | None
     summary: dict[str, Any]
-
-
-def summarize(result: DMFTResult, solver: str, lattice: str, seconds: float) -> dict[str, Any]:
-    """The numbers of a solution, ready for JSON; one-orbital values are plain numbers.
-
-    ``Z`` with its error is that of `dmftnet.physics.analysis.quasiparticle`, ``Z_matsubara`` is
-    ``1/(1 - Im Sigma(iy)/y)`` at y = 0.01 D; all are zero in an insulator, where no quasiparticle
-    lives, and None where no estimate is physical. ``A0`` is in 1/D, ``gap`` in D. ``fallbacks``
-    counts the iterations that a guarded solver left to the exact one; ``warning`` is what the
-    solver warned of and what is wrong with Z, or None.
-    """
-    problem, solution = result.problem, result.solution
-    grid, A = problem.grid, solution.spectrum()
-    gaps = [gap(grid, a) for a in A]
-    Z = quasiparticle_weights(solution)
-    Z_matsubara = np.where(np.array(gaps) > 0, 0.0, matsubara_weight(problem, A, [Z_AT])[:, 0])
-    kl = result.kl_history[-1]
-    warnings = [text for text in (result.warning, *(z.note for z in Z)) if text]
-    return {
-        "solver": solver,
-        "lattice": lattice,
-        "U": problem.U,
-        "eps_d": _plain(problem.eps_d),
-        "converged": bool(result.converged),
-        "iterations": int(result.iterations),
-        "filling": float(solution.filling),
-        "double_occupancy": float(solution.double_occupancy),
-        "Z": _plain([z.value for z in Z]),
-        "Z_error": _plain([z.error for z in Z]),
-        "Z_matsubara": _plain(Z_matsubara),
-        "A0": _plain(grid.at_zero(A)),
-        "gap": _plain(gaps),
-        "kl_last": float(kl) if np.isfinite(kl) else None,
-        "fallbacks": sum(bool(step.get("fallback")) for step in result.diagnostics),
-        "warning": "; ".join(dict.fromkeys(warnings)) or None,
-        "seconds": float(seconds),
-    }
+    bath: Hybridization
 
 
 def save_solution(
@@ -148,23 +136,60 @@ def refuse_to_overwrite(path: str | Path) -> None:
 
 
 def _write(file: h5py.File, result: DMFTResult, summary, provenance) -> None:
-    problem, solution = result.problem, result.solution
     file.attrs["schema"], file.attrs["schema_version"] = SCHEMA, SCHEMA_VERSION
-    file.attrs["U"], file.attrs["J"], file.attrs["eps_d"] = problem.U, problem.J, problem.eps_d
     file.attrs["kl_history"] = np.array(result.kl_history)
     file.attrs["reason"] = result.reason
     file.attrs["summary"] = json.dumps(dict(summary))
-    file.attrs["diagnostics"] = json.dumps(solution.diagnostics, default=str)
     for key, value in provenance.items():
         file.attrs[f"provenance/{key}"] = value
-    file[OMEGA] = problem.grid.omega
-    file[SPECTRUM] = solution.spectrum()
-    file["self_energy"] = solution.self_energy()
-    file["hybridization"] = problem.spectrum
-    for orb, poles in enumerate(solution.greens or ()):
-        file[_of_orbital(ENERGIES, orb)] = poles.energies
-        file[_of_orbital(AMPLITUDES, orb)] = poles.amplitudes
-    _check(f"solution of {problem.n_orb} orbitals", file, problem.n_orb, strict=True)
+    for site, (problem, solution) in enumerate(zip(result.problems, result.solutions, strict=True)):
+        group = file if site == 0 else file.create_group(f"sites/{site}")
+        group.attrs["U"], group.attrs["J"] = problem.U, problem.J
+        group.attrs["eps_d"], group.attrs["beta"] = problem.eps_d, problem.beta
+        group.attrs["diagnostics"] = json.dumps(solution.diagnostics, default=str)
+        if isinstance(problem.hybridization, MatsubaraHybridization):
+            group.attrs["axis"] = json.dumps(asdict(problem.axis))
+        for key, values in _arrays(problem, solution).items():
+            group[key] = values
+        for orb, poles in enumerate(solution.greens or ()):
+            group[_of_orbital(ENERGIES, orb)] = poles.energies
+            group[_of_orbital(AMPLITUDES, orb)] = poles.amplitudes
+        _check(f"solution of {problem.n_orb} orbitals", group, problem.n_orb, strict=True)
+
+
+def _arrays(problem: ImpurityProblem, solution: ImpuritySolution) -> dict[ArrayKey, np.ndarray]:
+    bath = problem.hybridization
+    arrays: dict[ArrayKey, np.ndarray] = {}
+    if isinstance(bath, MatsubaraHybridization):
+        axis = bath.axis
+        arrays[OMEGA_N] = axis.omega_n
+        curves = (
+            solution.matsubara_greens(axis),
+            solution.matsubara_self_energy(axis),
+            bath.values,
+        )
+        named = dict(zip(MATSUBARA, curves, strict=True))
+        if np.isfinite(problem.beta):
+            arrays[TAU] = np.concatenate([[0.0], axis.tau, [problem.beta]])
+            named[GREENS_TAU] = solution.greens_tau(arrays[TAU])
+    else:
+        arrays[OMEGA] = problem.grid.omega
+        curves = (solution.spectrum(), solution.self_energy(), problem.spectrum)
+        named = dict(zip(REAL, curves, strict=True))
+    mixing = any(values.ndim == 3 for values in named.values())
+    for key, values in named.items():
+        arrays[MATRIX[key] if mixing else key] = _with_axes(values, 3) if mixing else values
+    if problem.n_orb > 1 and solution.knows_densities:
+        arrays[DENSITY] = solution.density_matrix().astype(np.complex128)
+        arrays[DOUBLES] = solution.double_occupancies()
+    return arrays
+
+
+def _with_axes(values: np.ndarray, n: int) -> np.ndarray:
+    """complex128, a diagonal written out as a matrix."""
+    if values.ndim == n:
+        return values.astype(np.complex128)
+    return np.eye(len(values))[:, :, None] * values[None].astype(np.complex128)
 
 
 def _of_orbital(key: ArrayKey, orb: int) -> str:
@@ -211,16 +236,28 @@ def _read(file: h5py.File, path: Path) -> StoredSolution:
     eps_d = np.atleast_1d(file.attrs["eps_d"])
     arrays = _check(f"solution {path}", file, eps_d.size)
     return StoredSolution(
-        grid=FrequencyGrid(arrays[OMEGA]),
+        grid=FrequencyGrid(arrays[OMEGA]) if OMEGA in arrays else None,
         U=float(file.attrs["U"]),
         eps_d=eps_d,
-        spectrum=arrays[SPECTRUM],
-        self_energy=arrays[SELF_ENERGY],
-        hybridization=arrays[HYBRIDIZATION],
+        spectrum=_either(arrays, SPECTRUM),
+        self_energy=_either(arrays, SELF_ENERGY),
+        hybridization=_either(arrays, HYBRIDIZATION),
         summary=json.loads(file.attrs["summary"]),
+        bath=_bath(arrays, file.attrs.get("axis"), path),
     )
 
 
-def _plain(values) -> float | list[float | None] | None:
-    values = [float(value) if np.isfinite(value) else None for value in np.atleast_1d(values)]
-    return values[0] if len(values) == 1 else values
+def _either(arrays: Mapping[str, np.ndarray], key: ArrayKey) -> np.ndarray | None:
+    return arrays.get(key, arrays.get(MATRIX[key]))
+
+
+def _bath(arrays: Mapping[str, np.ndarray], axis: str | None, path: Path) -> Hybridization:
+    """The hybridization; all curves of its axis must be there with it."""
+    frequencies, curves = (OMEGA, REAL) if axis is None else (OMEGA_N, MATSUBARA)
+    for key in (frequencies, *curves):
+        if key not in arrays and MATRIX.get(key) not in arrays:
+            raise StoreError(f"solution {path} lacks the column {key}; {REMEDY}")
+    values = _either(arrays, curves[-1])
+    if axis is None:
+        return SpectralHybridization(FrequencyGrid(arrays[OMEGA]), values)
+    return MatsubaraHybridization(ImaginaryAxis(**json.loads(axis)), values)

@@ -22,7 +22,10 @@ from dmftnet.errors import InvalidProblemError
 from dmftnet.physics.analysis.observables import gap_edges
 from dmftnet.physics.dmft.loop import DMFTLoop, DMFTResult
 from dmftnet.physics.dmft.starts import shifted
+from dmftnet.physics.impurity.hybridization import Hybridization, diagonal
+from dmftnet.physics.impurity.matsubara_hybridization import MatsubaraHybridization
 from dmftnet.physics.impurity.problem import ImpurityProblem
+from dmftnet.physics.impurity.spectral_hybridization import SpectralHybridization
 
 CURVE_ERROR = 0.05
 """Error of n up to which a gapped curve counts as the integer that it must be; noted where it
@@ -64,10 +67,10 @@ def solve_filling(
             "tolerance > 0 and max_loops >= 2"
         )
     template = problem.replace(filling=filling)  # checks the target
-    half = template.replace(eps_d=np.full(problem.n_orb, -problem.U / 2), filling=None)
+    level = problem.interaction.half_filling(problem.n_orb)
+    half = template.replace(eps_d=np.full(problem.n_orb, level), filling=None)
     if (
-        problem.n_orb == 1
-        and filling == 1
+        filling == problem.n_orb
         and loop.lattice.particle_hole_symmetric
         and half.is_particle_hole_symmetric()
     ):
@@ -106,7 +109,7 @@ class _Search:
 
     def _bracket_and_close(self, level: float, surplus: float) -> None:
         """n falls with the level: step away from the surplus until it changes sign, then close."""
-        reach = np.abs(self.template.grid.omega[[0, -1]]).min() - self.template.U - 1.0
+        reach = self._reach() - self.template.U - 1.0
         step = 0.25 * np.sign(surplus)
         while len(self.done) < self.max_loops:
             following = float(np.clip(level + step, -reach - self.template.U, reach))
@@ -123,6 +126,13 @@ class _Search:
                 return
             level, surplus, step = following, other, 2 * step
 
+    def _reach(self) -> float:
+        """Energy up to which spectra may lie, in D."""
+        bath = self.template.hybridization
+        if isinstance(bath, MatsubaraHybridization):
+            return bath.axis.w_max
+        return float(np.abs(self.template.grid.omega[[0, -1]]).min())
+
     def _memo(self, level: float) -> float:
         """`surplus` without solving a level twice (brentq evaluates the two ends again)."""
         for result in self.done:
@@ -134,17 +144,17 @@ class _Search:
         """``n - target``; inside a gap n is an integer at T = 0, to the curve's own error."""
         return _filling(result) - self.template.filling
 
-    def _nearest(self, level: float) -> np.ndarray:
+    def _nearest(self, level: float) -> Hybridization:
         if not self.done:
-            return self.template.spectrum
+            return self.template.hybridization
         return min(
             self.done, key=lambda result: abs(result.problem.eps_d[0] - level)
-        ).problem.spectrum
+        ).problem.hybridization
 
-    def _solve(self, level: float, hybridization: np.ndarray) -> DMFTResult:
+    def _solve(self, level: float, hybridization: Hybridization) -> DMFTResult:
         levels = self.template.eps_d + (level - self.template.eps_d[0])
         result = self.loop.run_one(
-            self.template.replace(eps_d=levels, spectrum=hybridization, filling=None)
+            self.template.replace(eps_d=levels, hybridization=hybridization, filling=None)
         )
         self.done.append(result)
         return result
@@ -160,9 +170,10 @@ class _Search:
             shift = -0.5 * (edges[0] + edges[1])
             if abs(shift) <= 0.02 * (edges[1] - edges[0]):
                 break
-            start = result.problem.spectrum
+            start = result.problem.hybridization
             if self.loop.lattice.self_consistent:
-                start = shifted(result.problem.grid, start, shift)
+                curve = shifted(result.problem.grid, result.problem.spectrum, shift)
+                start = SpectralHybridization(result.problem.grid, curve)
             moved = self._solve(level + shift, start)
             if abs(self._excess(moved)) > self.tolerance or _gap(moved) is None:
                 break
@@ -213,6 +224,12 @@ def _filling(result: DMFTResult) -> float:
 
 
 def _gap(result: DMFTResult) -> tuple[float, float] | None:
-    """Gap edges around zero energy shared by all orbitals, or None in a metal."""
-    grid = result.problem.grid
-    return gap_edges(grid, result.solution.spectrum().max(axis=0))
+    """Gap edges around zero energy shared by all orbitals at T = 0, or None in a metal.
+
+    None on the imaginary axis too, where n changes inside a gap, if little.
+    """
+    if not isinstance(result.problem.hybridization, SpectralHybridization):
+        return None
+    if np.isfinite(result.problem.beta):
+        return None
+    return gap_edges(result.problem.grid, diagonal(result.solution.spectrum()).real.max(axis=0))

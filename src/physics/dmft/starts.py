@@ -6,6 +6,7 @@ decides which one the loop finds.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +15,20 @@ from dmftnet import checks
 from dmftnet.errors import InvalidProblemError
 from dmftnet.physics.dmft.files import load_solution
 from dmftnet.physics.grids.curve_file import read_curve
+from dmftnet.physics.grids.matsubara import ImaginaryAxis
 from dmftnet.physics.grids.real_axis import FrequencyGrid
+from dmftnet.physics.impurity.hybridization import Hybridization
+from dmftnet.physics.impurity.interaction import Interaction
+from dmftnet.physics.impurity.matsubara_hybridization import MatsubaraHybridization
 from dmftnet.physics.impurity.problem import ImpurityProblem
+from dmftnet.physics.impurity.spectral_hybridization import SpectralHybridization
 from dmftnet.physics.lattices.bethe import semicircle
 from dmftnet.physics.lattices.protocol import Lattice
 
+MAX_ORBITALS = 8
 
-def one_orbital_problem(
+
+def starting_problem(
     grid: FrequencyGrid,
     lattice: Lattice,
     U: float,
@@ -28,6 +36,16 @@ def one_orbital_problem(
     filling: float | None = None,
     hybridization: str | Path = "semicircle",
     start: str | Path = "metal",
+    *,
+    n_orb: int = 1,
+    J: float = 0.0,
+    U_prime: float | None = None,
+    spin_flip: bool = True,
+    pair_hopping: bool = True,
+    crystal_field: Sequence[float] | None = None,
+    beta: float | None = None,
+    axis: ImaginaryAxis | None = None,
+    site: int = 0,
 ) -> ImpurityProblem:
     """The impurity problem that a run starts from.
 
@@ -35,15 +53,25 @@ def one_orbital_problem(
     ----------
     grid : FrequencyGrid
     lattice : Lattice
-    U : float, in D
+    U, J, U_prime, spin_flip, pair_hopping
+        See `Interaction`.
     eps_d : float, optional, in D
     filling : float, optional
-        Both spins; in place of `eps_d`. Without either: half filling.
+        Both spins, all orbitals; in place of `eps_d`. Without either: half filling.
     hybridization : "semicircle" or path
         For the lattice `fixed` alone: the hybridization that stays; a file of two columns
         (energy, ``-Im Delta/pi``), or a solution.h5.
     start : "metal", "insulator" or path of a solution.h5
         For every other lattice.
+    n_orb : int
+    crystal_field : (n_orb,) float, optional, in D
+        What each orbital's level lies above `eps_d`.
+    beta : float, optional, in 1/D
+        Without: T = 0.
+    axis : ImaginaryAxis, optional
+        The loop then runs at its Matsubara frequencies, else on `grid`.
+    site : int
+        One of the lattice's inequivalent sites.
 
     Returns
     -------
@@ -51,56 +79,106 @@ def one_orbital_problem(
         With ``filling`` set where eps_d is still to be searched (a particle-hole symmetric lattice
         needs no search at half filling).
     """
-    U = checks.number("problem.U", U)
+    n_orb = checks.integer("problem.n_orb", n_orb, at_least=1, at_most=MAX_ORBITALS)
+    interaction = Interaction(checks.number("problem.U", U), J, U_prime, spin_flip, pair_hopping)
     eps_d = None if eps_d is None else checks.number("problem.eps_d", eps_d)
     filling = None if filling is None else checks.number("problem.filling", filling)
+    beta = np.inf if beta is None else checks.number("problem.beta", beta, above=0)
+    field = _crystal_field(crystal_field, n_orb)
     if eps_d is not None and filling is not None:
         raise InvalidProblemError(
             f"problem.eps_d = {eps_d} and problem.filling = {filling} are both given; give one"
         )
-    if eps_d is None and filling is None and not lattice.particle_hole_symmetric:
-        filling = 1.0
-    level = -U / 2 if eps_d is None else eps_d
-    if lattice.self_consistent:
-        spectrum = starting_hybridization(lattice, grid, U, level, start)
-    else:
-        spectrum = named_hybridization(lattice, grid, hybridization)
-    reach = max(abs(level), abs(level + U)) + 1.0
+    if eps_d is None and filling is None:
+        if not lattice.particle_hole_symmetric or field.any():
+            filling = float(n_orb)
+    half = interaction.half_filling(n_orb)
+    level = half if eps_d is None else eps_d
+    # half the distance of the Hubbard bands, and where they stand
+    gap = interaction.U + (n_orb - 1) * interaction.J
+    lower = level - half - gap / 2
+    reach = max(abs(lower + f) + abs(field).max() for f in (0.0, gap)) + 1.0
     if reach > np.abs(grid.omega[[0, -1]]).min():
         raise InvalidProblemError(
             f"U = {U}, eps_d = {level}: spectral weight reaches |w| = {reach:.3g}, the grid ends "
             f"at {np.abs(grid.omega[[0, -1]]).min():.3g}; raise grid.w_max"
         )
-    return ImpurityProblem.on_grid(U, level, grid, spectrum, filling=filling)
+    if lattice.self_consistent:
+        bath = starting_bath(lattice, grid, gap, lower, start, n_orb, axis, site)
+    else:
+        bath = _on(axis, _spectral(grid, named_hybridization(lattice, grid, hybridization), n_orb))
+    one_body = np.diag(level + field) + lattice.local_levels(site)
+    if np.any(one_body != np.diag(np.diag(one_body))):
+        bath = bath.with_matrix()  # orbitals that mix will have a matrix after one iteration
+    return ImpurityProblem(one_body, interaction, bath, beta, filling)
 
 
-def starting_hybridization(
-    lattice: Lattice, grid: FrequencyGrid, U: float, eps_d: float, start: str | Path = "metal"
-) -> np.ndarray:
-    """First hybridization spectrum of a loop.
+def _crystal_field(field: Sequence[float] | None, n_orb: int) -> np.ndarray:
+    if field is None:
+        return np.zeros(n_orb)
+    values = np.array(checks.numbers("problem.crystal_field", field))
+    if values.size != n_orb:
+        raise InvalidProblemError(
+            f"problem.crystal_field = {checks.shown(values)}: give one level an orbital, {n_orb}"
+        )
+    return values
+
+
+def starting_bath(
+    lattice: Lattice,
+    grid: FrequencyGrid,
+    gap: float,
+    lower: float,
+    start: str | Path,
+    n_orb: int = 1,
+    axis: ImaginaryAxis | None = None,
+    site: int = 0,
+) -> Hybridization:
+    """First hybridization of a loop, the same for all orbitals; see `starting_hybridization`.
 
     Parameters
     ----------
-    start : "metal", "insulator" or path
+    gap, lower : float, in D
+        Distance of the Hubbard bands of an insulator, and the energy of the lower one.
+    axis : ImaginaryAxis, optional
+        Where it is wanted; on `grid` without.
+    """
+    if str(start) in ("metal", "insulator"):
+        curve = starting_hybridization(lattice, grid, gap, lower, start, site)
+        return _on(axis, _spectral(grid, curve, n_orb))
+    return _from_solution(start, grid, "start", n_orb, axis)
+
+
+def starting_hybridization(
+    lattice: Lattice,
+    grid: FrequencyGrid,
+    U: float,
+    eps_d: float,
+    start: str = "metal",
+    site: int = 0,
+) -> np.ndarray:
+    """First hybridization spectrum of a loop with one orbital.
+
+    Parameters
+    ----------
+    start : "metal" or "insulator"
         metal: the non-interacting lattice. insulator: two semi-elliptic bands around the atomic
         levels ``eps_d`` and ``eps_d + U``, moved apart where these are closer than 1 D or on one
-        side of zero, of the metal's total weight; gapped at any U. path: the hybridization of an
-        earlier solution.h5.
+        side of zero, of the metal's total weight; gapped at any U.
 
     Returns
     -------
     (n_w,) float64, in D
     """
-    checks.path("start", start, "metal, insulator or a solution.h5")
+    checks.choice("start", str(start), ("metal", "insulator"))
+    bare = lattice.bare_hybridization(grid, site)
     if str(start) == "metal":
-        return lattice.bare_hybridization(grid)
-    if str(start) == "insulator":
-        weight = 0.5 * grid.integrate(lattice.bare_hybridization(grid))
-        lower, upper = max(-eps_d, 0.5), max(eps_d + U, 0.5)
-        return semicircle(grid, -lower, min(1.0, 0.8 * lower), weight) + semicircle(
-            grid, upper, min(1.0, 0.8 * upper), weight
-        )
-    return _from_solution(start, grid, "start")
+        return bare
+    weight = 0.5 * grid.integrate(bare)
+    lower, upper = max(-eps_d, 0.5), max(eps_d + U, 0.5)
+    return semicircle(grid, -lower, min(1.0, 0.8 * lower), weight) + semicircle(
+        grid, upper, min(1.0, 0.8 * upper), weight
+    )
 
 
 def named_hybridization(lattice: Lattice, grid: FrequencyGrid, name: str | Path) -> np.ndarray:
@@ -110,21 +188,43 @@ def named_hybridization(lattice: Lattice, grid: FrequencyGrid, name: str | Path)
     if str(name) == "semicircle":
         return lattice.bare_hybridization(grid)
     if Path(name).suffix in (".h5", ".hdf5"):
-        return _from_solution(name, grid, key)
+        return _from_solution(name, grid, key, 1, None).spectrum[0]
     energies, values = read_curve(name, ("energies", "values"), key)
     return FrequencyGrid(energies).interpolate(values, grid.omega)
 
 
-def _from_solution(path: str | Path, grid: FrequencyGrid, key: str) -> np.ndarray:
+def _from_solution(
+    path: str | Path, grid: FrequencyGrid, key: str, n_orb: int, axis: ImaginaryAxis | None
+) -> Hybridization:
+    checks.path(key, path, "metal, insulator or a solution.h5")
     if not Path(path).is_file():
         words = "metal, insulator" if key == "start" else "semicircle, a two-column file"
         raise InvalidProblemError(f"{key} = {path}: no such file; use {words} or a solution.h5")
-    earlier = load_solution(path)
-    if earlier.hybridization.shape[0] != 1:
+    earlier = load_solution(path).bath
+    if earlier.n_orb != n_orb:
+        needed = "one is" if n_orb == 1 else f"{n_orb} are"
         raise InvalidProblemError(
-            f"{key} = {path}: holds {earlier.hybridization.shape[0]} orbitals, one is needed"
+            f"{key} = {path}: holds {earlier.n_orb} orbitals, {needed} needed"
         )
-    return earlier.grid.interpolate(earlier.hybridization[0], grid.omega)
+    if isinstance(earlier, SpectralHybridization):
+        moved = earlier.grid.interpolate(earlier.spectrum, grid.omega)
+        return _on(axis, SpectralHybridization(grid, moved))
+    if axis is None or not isinstance(earlier, MatsubaraHybridization):
+        raise InvalidProblemError(
+            f"{key} = {path}: a solution on the imaginary axis does not start a loop on the real "
+            "axis; use metal or insulator"
+        )
+    if earlier.axis == axis:
+        return earlier
+    return MatsubaraHybridization(axis, earlier.at(1j * axis.omega_n))
+
+
+def _spectral(grid: FrequencyGrid, curve: np.ndarray, n_orb: int) -> SpectralHybridization:
+    return SpectralHybridization(grid, np.tile(curve, (n_orb, 1)))
+
+
+def _on(axis: ImaginaryAxis | None, bath: SpectralHybridization) -> Hybridization:
+    return bath if axis is None else bath.at_axis(axis)
 
 
 def shifted(grid: FrequencyGrid, spectrum: np.ndarray, shift: float) -> np.ndarray:

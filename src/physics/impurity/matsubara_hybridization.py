@@ -97,5 +97,13 @@ class MatsubaraHybridization(Hybridization):
     def is_particle_hole_symmetric(self, tolerance: float = 1e-9) -> bool:
         return relative_change(self.values.real, self.values) <= tolerance
 
+    def with_matrix(self) -> MatsubaraHybridization:
+        """The same with two orbital axes."""
+        if not self.is_diagonal:
+            return self
+        return MatsubaraHybridization(
+            self.axis, np.eye(self.n_orb)[:, :, None] * self.values.astype(complex)
+        )
+
     def averaged(self, other: MatsubaraHybridization) -> MatsubaraHybridization:
         return MatsubaraHybridization(self.axis, 0.5 * (self.values + other.values))

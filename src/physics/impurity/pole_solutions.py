@@ -30,6 +30,10 @@ class _Poles(Solution):
     density: np.ndarray | None
     doubles: np.ndarray | None
 
+    @property
+    def knows_densities(self) -> bool:
+        return super().knows_densities or (self.density is not None and self.doubles is not None)
+
     def density_matrix(self) -> np.ndarray:
         return super().density_matrix() if self.density is None else self.density
 

@@ -41,6 +41,8 @@ class ImpuritySolution(Protocol):
         ``<n_up n_dn>``, averaged over orbitals.
     resolution : (eta, slope) or None
         Gaussian width ``eta + slope |w|`` of the spectrum, in D, where it has one.
+    knows_densities : bool
+        Whether `density_matrix` and `double_occupancies` are known.
     diagnostics : dict of str to int, float, bool, str or None
         What a user should know: sizes, residuals, clipped weight, spread, warnings.
     """
@@ -50,6 +52,7 @@ class ImpuritySolution(Protocol):
     filling: float
     double_occupancy: float
     resolution: tuple[float, float] | None
+    knows_densities: bool
     diagnostics: dict[str, Any]
 
     def self_energy(self, grid: FrequencyGrid | None = None) -> np.ndarray:

@@ -55,6 +55,11 @@ class Solution:
         require_inside(tau, axis.beta)
         return axis.at_tau(axis.to_coefficients(self.matsubara_greens(axis)), tau)
 
+    @property
+    def knows_densities(self) -> bool:
+        """Whether `density_matrix` and `double_occupancies` are known: always of one orbital."""
+        return self.problem.n_orb == 1
+
     def density_matrix(self) -> np.ndarray:
         """``filling / 2`` for one orbital."""
         if self.problem.n_orb > 1:

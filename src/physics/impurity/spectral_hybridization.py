@@ -136,6 +136,14 @@ class SpectralHybridization(Hybridization):
         change = np.abs(self.spectrum - self.particle_hole().spectrum).max()
         return bool(change <= tolerance * max(1.0, np.abs(self.spectrum).max()))
 
+    def with_matrix(self) -> SpectralHybridization:
+        """The same with two orbital axes."""
+        if not self.is_diagonal:
+            return self
+        return SpectralHybridization(
+            self.grid, np.eye(self.n_orb)[:, :, None] * self.spectrum.astype(complex)
+        )
+
     def averaged(self, other: SpectralHybridization) -> SpectralHybridization:
         return SpectralHybridization(self.grid, 0.5 * (self.spectrum + other.spectrum))
 

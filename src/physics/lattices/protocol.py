@@ -59,6 +59,9 @@ class Lattice(Protocol):
     def bare_hybridization(self, grid: FrequencyGrid, site: int = 0) -> np.ndarray:
         """(n_w,) hybridization spectrum of the non-interacting lattice, levels at zero energy."""
 
+    def local_levels(self, site: int = 0) -> np.ndarray | float:
+        """(n_orb, n_orb) part of a site's one-body matrix that the lattice brings, in D; or 0."""
+
 
 class LocalLattice(ABC):
     """Sites that see the lattice through one density of states, each by itself.
@@ -74,6 +77,10 @@ class LocalLattice(ABC):
     ) -> list[Hybridization]:
         """See `Lattice`."""
         return [self.hybridization(p, s) for p, s in zip(problems, solutions, strict=True)]
+
+    def local_levels(self, site: int = 0) -> float:
+        """None: its density of states is centred."""
+        return 0.0
 
     @abstractmethod
     def hybridization(self, problem: ImpurityProblem, solution: ImpuritySolution) -> Hybridization:
