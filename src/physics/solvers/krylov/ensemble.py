@@ -82,12 +82,15 @@ class Ensemble:
         Of every state, its mirror image included; all add up to one.
     dropped : float
         Estimated share of the partition function that is not in `states`.
+    spectra : dict of Sector to (energies, vectors)
+        Sectors with ``n_up >= n_dn`` that are known in full, whether they count or not.
     """
 
     energy: float
     states: list[States]
     weights: list[np.ndarray]
     dropped: float
+    spectra: dict[Sector, tuple[np.ndarray, np.ndarray]]
 
     def __iter__(self) -> Iterator[tuple[States, np.ndarray]]:
         return zip(self.states, self.weights, strict=True)
@@ -161,8 +164,13 @@ def ensemble(
         for s, f in zip(found, factors, strict=True)
         if (f > 0).any()
     ]
+    spectra = {s.sector: (s.energies, s.vectors) for s in found if s.complete}
     return Ensemble(
-        lowest, [s for s, _ in kept], [w for _, w in kept], missing / (partition + missing)
+        lowest,
+        [s for s, _ in kept],
+        [w for _, w in kept],
+        float(missing / (partition + missing)),
+        spectra,
     )
 
 

@@ -36,7 +36,7 @@ def matrix_poles(
     amplitudes : (n_p, 2, n_orb)
         d (dimensionless) and q (in D): ``G_ab(z) = sum_p a_pa conj(a_pb) / (z - E_p)``.
     """
-    spectra = {s.sector: (s.energies, s.vectors) for s in ensemble.states if s.complete}
+    spectra = dict(ensemble.spectra)
     energies, amplitudes = [], []
     for states, weights in ensemble:
         for spin in (UP, DOWN):
@@ -70,9 +70,7 @@ def _from_states(
     start = start * np.sqrt(0.5 * weights)
     n, _, n_orb, n_states = start.shape
     if n <= dense:
-        if target not in spectra:
-            spectra[target] = np.linalg.eigh(cluster.hamiltonian(target).toarray())
-        levels, vectors = spectra[target]
+        levels, vectors = _spectrum(cluster, target, spectra)
         overlap = (vectors.conj().T @ start.reshape(n, -1)).reshape(n, 2, n_orb, n_states)
         overlap = np.moveaxis(overlap, -1, 1).reshape(n * n_states, 2, n_orb)
         energies = side * (levels[:, None] - states.energies).reshape(-1)
@@ -86,3 +84,20 @@ def _from_states(
         )
         overlap = np.concatenate([a for _, a in runs]).reshape(-1, 2, n_orb)
     return energies, overlap.conj() if side > 0 else overlap
+
+
+def _spectrum(
+    cluster: KanamoriCluster,
+    sector: Sector,
+    spectra: dict[Sector, tuple[np.ndarray, np.ndarray]],
+) -> tuple[np.ndarray, np.ndarray]:
+    """All states of a small sector; those of its mirror image in spin are the same, transposed."""
+    mirrored = sector[::-1]
+    if sector not in spectra and mirrored in spectra:
+        levels, vectors = spectra[mirrored]
+        n_up, n_down = (len(strings) for strings in cluster.strings(mirrored))
+        swapped = vectors.reshape(n_up, n_down, -1).swapaxes(0, 1).reshape(vectors.shape)
+        return levels, swapped
+    if sector not in spectra:
+        spectra[sector] = np.linalg.eigh(cluster.hamiltonian(sector).toarray())
+    return spectra[sector]
