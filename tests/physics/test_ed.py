@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from physics.brute_force import BruteForce
 
 from dmftnet.errors import InvalidProblemError, SpaceTooLargeError
-from dmftnet.physics.bath.discretisation import StarBath
+from dmftnet.physics.bath.intervals import Intervals
+from dmftnet.physics.bath.star import StarBath
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.problem import ImpurityProblem
 from dmftnet.physics.lattices.bethe import semicircle
@@ -59,7 +60,8 @@ def test_equals_brute_force(eps_d, U, energies, couplings):
 def test_equals_the_full_restricted_space(n_bath, U, shift, centre):
     """Same discretisation, same answer; 1e-6 where both stop their Lanczos at a residual 1e-7."""
     problem = ImpurityProblem.on_grid(U, shift - U / 2, GRID, semicircle(GRID, centre, 1.0, 0.25))
-    options = {"n_bath": n_bath, "stretch": 2.0, "window_quantile": 0.99, "broadening": (0.05, 0.1)}
+    bath = Intervals(n_bath, stretch=2.0, window_quantile=0.99)
+    options = {"bath": bath, "broadening": (0.05, 0.1)}
     ed = EdSolver(**options).solve(problem)
     ras = RasSolver(**options, depths=("all",) * 6, ground_state_tolerance=1e-9).solve(problem)
     energies = ed.diagnostics["ground_energy"], ras.diagnostics["ground_energy"]
@@ -76,7 +78,7 @@ def test_estimators(estimator):
     """Outside the band narrow Gaussians change nothing: eta^2/2 of the curvature, times 1/G^2."""
     problem = ImpurityProblem.on_grid(2.0, -0.7, GRID, SEMICIRCLE)
     far = FrequencyGrid(np.concatenate([np.linspace(-8, -4.5, 20), np.linspace(4.5, 8, 20)]))
-    narrow = {"n_bath": 3, "broadening": (1e-3, 0.0)}
+    narrow = {"bath": Intervals(3, stretch=2.0), "broadening": (1e-3, 0.0)}
     best = EdSolver(**narrow).solve(problem).self_energy(far)
     other = EdSolver(**narrow, estimator=estimator).solve(problem).self_energy(far)
     np.testing.assert_allclose(other, best, rtol=0, atol=1e-4)
@@ -87,7 +89,7 @@ def test_too_many_sites_are_refused_before_anything_is_listed(n_bath):
     """59 sites have 2^60 strings: to count them one by one would take for ever."""
     problem = ImpurityProblem.on_grid(2.0, -1.0, GRID, SEMICIRCLE)
     with pytest.raises(SpaceTooLargeError, match=f"{n_bath} bath sites.* solver=ras") as caught:
-        EdSolver(n_bath=n_bath).solve(problem)
+        EdSolver(bath=Intervals(n_bath)).solve(problem)
     assert "\n" not in str(caught.value)
 
 

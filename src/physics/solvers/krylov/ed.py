@@ -11,7 +11,7 @@ Cost grows as ``4^n_bath``; 9 sites take seconds.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import combinations, product
 from math import comb
@@ -21,7 +21,9 @@ import scipy.sparse as sp
 
 from dmftnet import checks
 from dmftnet.errors import SpaceTooLargeError
-from dmftnet.physics.bath.discretisation import StarBath, discretise
+from dmftnet.physics.bath.fit import MatsubaraFit
+from dmftnet.physics.bath.intervals import Intervals
+from dmftnet.physics.bath.star import StarBath
 from dmftnet.physics.impurity.pole_solutions import PoleSolution
 from dmftnet.physics.impurity.poles import ResponsePoles
 from dmftnet.physics.impurity.problem import ImpurityProblem
@@ -29,12 +31,20 @@ from dmftnet.physics.impurity.protocol import Solver
 from dmftnet.physics.solvers.arguments import check_bath, check_lanczos, settle
 from dmftnet.physics.solvers.krylov.lanczos import ground_state, response_poles
 
+SITES = 7  # where the bath leaves their number open
 DEGENERACY = 1e-9  # sectors this close in energy (D) share the ground state
 
 
 @dataclass(frozen=True)
 class EdSolver(Solver):
     """Exact diagonalisation; arguments as in `dmftnet.physics.solvers.krylov.ras.RasSolver`.
+
+    Parameters
+    ----------
+    bath : Intervals
+        Bath sites of a spectrum on the real axis.
+    fit : MatsubaraFit
+        Those of values at Matsubara frequencies.
 
     Raises
     ------
@@ -44,11 +54,8 @@ class EdSolver(Solver):
         If the largest sector has more than `max_determinants`.
     """
 
-    n_bath: int = 7
-    spacing: str = "sinh"
-    stretch: float = 2.0
-    shift: float = 0.0
-    window_quantile: float = 0.99
+    bath: Intervals = Intervals(n_bath=None, stretch=2.0, window_quantile=0.99)
+    fit: MatsubaraFit = MatsubaraFit(n_bath=None)
     n_lanczos: int = 120
     broadening: tuple = (2e-2, 0.1)
     estimator: str = "improved"
@@ -56,25 +63,22 @@ class EdSolver(Solver):
     name: str = "ed"
 
     def __post_init__(self):
-        check_bath(self, checks.MAX_MEMORY)
+        check_bath(self, checks.MAX_MEMORY, SITES)
         settle(
             self,
-            shift=checks.number("solver.shift", self.shift, at_least=0, below=1),
             n_lanczos=checks.integer("solver.n_lanczos", self.n_lanczos, at_least=1),
             max_determinants=checks.integer(
                 "solver.max_determinants", self.max_determinants, at_least=1
             ),
         )
         check_lanczos(self.n_lanczos, checks.MAX_MEMORY)
-        check_sectors(self.n_bath, self.max_determinants)
+        check_sectors(self.bath.n_bath or SITES, self.max_determinants)
 
     def solve(self, problem: ImpurityProblem) -> PoleSolution:
         """Solve one problem; see `ImpuritySolver`."""
         self.require(problem)
-        bath = discretise(
-            problem.grid, problem.spectrum[0], self.n_bath, self.spacing, self.stretch,
-            self.shift, self.window_quantile,
-        )  # fmt: skip
+        intervals = replace(self.bath, n_bath=self.bath.n_bath or SITES)
+        bath = intervals.star(problem.grid, problem.spectrum[0])
         atom = SmallImpurity(bath, float(problem.eps_d[0]), problem.U, self.max_determinants)
         energy, states = atom.ground_states()
         filling, double_occupancy = atom.occupations(states)
