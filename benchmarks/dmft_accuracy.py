@@ -13,6 +13,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from dmftnet.physics.bath.intervals import Intervals
 from dmftnet.physics.dmft.files import summarize
 from dmftnet.physics.dmft.loop import DMFTLoop
 from dmftnet.physics.dmft.starts import starting_problem
@@ -51,7 +52,7 @@ def main() -> None:
     )  # fmt: skip
     console = Console(width=160)
     for U, eps_d, start, n_bath, depths in CASES:
-        solver = RasSolver(n_bath=n_bath, depths=depths)
+        solver = RasSolver(bath=Intervals(n_bath), depths=depths)
         loop = DMFTLoop(solver, lattice, max_iterations=60)
         problem = starting_problem(grid, lattice, U=U, eps_d=eps_d, start=start)
         clock = time.perf_counter()

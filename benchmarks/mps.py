@@ -26,7 +26,8 @@ from rich.table import Table
 
 from dmftnet.physics.analysis.distances import kl_divergence
 from dmftnet.physics.analysis.spectral_analysis import METHODS, SpectralAnalysis
-from dmftnet.physics.bath.discretisation import StarBath, discretise
+from dmftnet.physics.bath.intervals import Intervals
+from dmftnet.physics.bath.star import StarBath
 from dmftnet.physics.dmft.loop import DMFTLoop, Iteration
 from dmftnet.physics.dmft.starts import starting_problem
 from dmftnet.physics.grids.real_axis import FrequencyGrid
@@ -95,7 +96,7 @@ def small_table() -> Table:
                 f"{error[0, 0]:.1e}", f"{error.max() / U**2:.1e}", f"{seconds:.0f}",
             )  # fmt: skip
     problem = semicircle_problem(0.0)
-    semicircle = discretise(problem.grid, problem.spectrum[0], 59)
+    semicircle = Intervals(59).star(problem.grid, problem.spectrum[0])
     for bath in (StarBath(*map(np.array, SMALL[2][2:])), semicircle):
         solver = MpsSolver(angle=0.0, squared=False, **FINE)
         prepared, seconds = prepare(solver, bath, 0.3, 0.0, False)
@@ -131,7 +132,7 @@ def large_tables() -> list[Table]:
         exact = ras.solve(problem)
         ras_seconds = time.process_time() - start
         solver = MpsSolver()
-        bath = discretise(problem.grid, problem.spectrum[0], solver.n_bath)
+        bath = solver.bath.star(problem.grid, problem.spectrum[0])
         prepared, seconds = prepare(solver, bath, -U / 2, U, True)
         start = time.process_time()
         signals = prepared.signals()
@@ -190,13 +191,14 @@ def angle_table() -> Table:
     problem = semicircle_problem(2.0)
     for n_bath in (19, 39, 59):
         start = time.process_time()
-        exact = RasSolver(n_bath=n_bath).solve(problem)
+        intervals = Intervals(n_bath)
+        exact = RasSolver(bath=intervals).solve(problem)
         ras_seconds = time.process_time() - start
-        bath = discretise(problem.grid, problem.spectrum[0], n_bath)
-        prepared, ground_seconds = prepare(MpsSolver(n_bath=n_bath), bath, -1.0, 2.0, True)
+        bath = intervals.star(problem.grid, problem.spectrum[0])
+        prepared, ground_seconds = prepare(MpsSolver(bath=intervals), bath, -1.0, 2.0, True)
         for t_max in (10.0, 20.0):
             for angle in (0.0, 0.1, 0.2):
-                solver = MpsSolver(angle=angle, t_max=t_max, n_bath=n_bath)
+                solver = MpsSolver(angle=angle, t_max=t_max, bath=intervals)
                 start = time.process_time()
                 signals = replace(prepared, solver=solver).signals()
                 seconds = ground_seconds + time.process_time() - start
@@ -211,7 +213,7 @@ def angle_table() -> Table:
 
 def reconstruction_errors() -> dict[str, np.ndarray]:
     """(angle, order) largest error of G(t <= 20) at U = 2, from the poles of `ras`."""
-    poles = RasSolver(n_bath=39).solve(semicircle_problem(2.0)).greens[0].G
+    poles = RasSolver(bath=Intervals(39)).solve(semicircle_problem(2.0)).greens[0].G
     up = poles.energies > 0
     t = np.linspace(0, 20, 81)
     exact = signal_of_poles(poles.energies[up], poles.weights[up], t)[0]

@@ -24,7 +24,7 @@ from tenpy.models.lattice import TrivialLattice
 from tenpy.models.model import MPOModel
 from tenpy.networks.mps import MPS
 
-from dmftnet.physics.bath.discretisation import discretise
+from dmftnet.physics.bath.intervals import Intervals
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.lattices.bethe import Bethe
 from dmftnet.physics.solvers.tensor.impurity import PreparedImpurity
@@ -84,8 +84,9 @@ def tenpy_signal(
 def compare(table: Table, n_bath: int, t_max: float) -> None:
     """One row: both engines at one size."""
     grid = FrequencyGrid.geometric(1e-3, 8.0, 800)
-    bath = discretise(grid, Bethe().bare_hybridization(grid), n_bath)
-    solver = MpsSolver(n_bath=n_bath, t_max=t_max, squared=False)
+    intervals = Intervals(n_bath)
+    bath = intervals.star(grid, Bethe().bare_hybridization(grid))
+    solver = MpsSolver(bath=intervals, t_max=t_max, squared=False)
     clock = [time.process_time()]
 
     def lap() -> float:

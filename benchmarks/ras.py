@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from dmftnet.physics.analysis.distances import kl_divergence
+from dmftnet.physics.bath.intervals import Intervals
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.problem import ImpurityProblem
 from dmftnet.physics.lattices.bethe import Bethe
@@ -63,13 +64,13 @@ def rotated(solution, grid: FrequencyGrid) -> np.ndarray:
 
 def restriction_table(problem: ImpurityProblem, spacing: str) -> Table:
     """Cost and error against the depths, for one spacing of the 59 bath sites."""
-    tight = {"n_lanczos": 250, "ground_state_tolerance": 1e-7}
-    _, exact = measure(problem, 1, depths=REFERENCE, spacing=spacing, **tight)
+    bath, tight = Intervals(spacing=spacing), {"n_lanczos": 250, "ground_state_tolerance": 1e-7}
+    _, exact = measure(problem, 1, depths=REFERENCE, bath=bath, **tight)
     reference = rotated(exact, problem.grid)
     columns = ("depths", "determinants", "s, G alone", "s, with Sigma", "KL of A(alpha=0.1)")
     table = Table(*columns, title=f"59 sites, {spacing} intervals")
     for depths in RESTRICTIONS:
-        options = {"depths": depths, "spacing": spacing}
+        options = {"depths": depths, "bath": bath}
         alone, _ = measure(problem, with_self_energy=False, **options)
         both, solution = measure(problem, **options)
         kl = float(kl_divergence(problem.grid, reference, rotated(solution, problem.grid)))
@@ -78,7 +79,7 @@ def restriction_table(problem: ImpurityProblem, spacing: str) -> Table:
             f"{alone:.2f}", f"{both:.2f}", f"{kl:.1e}",
         )  # fmt: skip
     for depths, steps in QUICK:
-        options = {"depths": depths, "spacing": spacing, "n_lanczos": steps}
+        options = {"depths": depths, "bath": bath, "n_lanczos": steps}
         alone, solution = measure(
             problem, 8, with_self_energy=False, ground_state_tolerance=1e-4, **options
         )
@@ -93,12 +94,12 @@ def restriction_table(problem: ImpurityProblem, spacing: str) -> Table:
 def main() -> None:
     console = Console()
     problem = semicircle_problem(2.0)
-    measure(problem, 1, depths=("all", 3), n_bath=11)  # compiles
+    measure(problem, 1, depths=("all", 3), bath=Intervals(11))  # compiles
     for spacing in ("equal", "sinh"):
         console.print(restriction_table(problem, spacing))
     table = Table("bath sites", "determinants", "s, with Sigma", "microseconds a determinant")
     for n_bath in BATHS:
-        seconds, solution = measure(problem, 2, n_bath=n_bath, depths=("all", 12, 3, 1))
+        seconds, solution = measure(problem, 2, bath=Intervals(n_bath), depths=("all", 12, 3, 1))
         size = solution.diagnostics["determinants"]
         table.add_row(str(n_bath), f"{size:,}", f"{seconds:.2f}", f"{1e6 * seconds / size:.2f}")
     console.print(table)

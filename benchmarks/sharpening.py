@@ -24,6 +24,7 @@ from dmftnet.evaluation.exact_loops import load_references
 from dmftnet.physics.analysis.distances import kl_divergence
 from dmftnet.physics.analysis.quasiparticle import quasiparticle_weights
 from dmftnet.physics.analysis.resolution import sharpened
+from dmftnet.physics.bath.intervals import Intervals
 from dmftnet.physics.dmft.loop import DMFTLoop
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.problem import ImpurityProblem
@@ -67,7 +68,8 @@ def main(U: float = 2.9) -> None:
         known = ", ".join(f"{value:g}" for value in sorted(metals))
         sys.exit(f"U = {U:g}: no exact metal to start from; there are {known}")
     metal = metals[U]
-    exact = RasSolver(depths=("all", 12, 6, 1), stretch=5.5, n_lanczos=80)  # ras_fine
+    fine = Intervals(stretch=5.5)
+    exact = RasSolver(depths=("all", 12, 6, 1), bath=fine, n_lanczos=80)  # ras_fine
     problem = ImpurityProblem.on_grid(U, -U / 2, NETWORK_GRID, 0.25 * metal.spectrum)
     table = Table("steps", "iterations", "A(0) pi D/2", "Z", "KL", title=f"metal at U = {U:g}")
     table.add_row(

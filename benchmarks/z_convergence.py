@@ -18,6 +18,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from dmftnet.physics.bath.intervals import Intervals
 from dmftnet.physics.dmft.files import summarize
 from dmftnet.physics.dmft.loop import DMFTLoop
 from dmftnet.physics.grids.real_axis import FrequencyGrid
@@ -47,7 +48,8 @@ def main(U: float = 2.8, rows: int = len(CASES)) -> None:
     )  # fmt: skip
     console = Console(width=110)
     for n_bath, stretch, depths, steps in CASES[:rows]:
-        solver = RasSolver(n_bath=n_bath, stretch=stretch, depths=depths, n_lanczos=steps)
+        bath = Intervals(n_bath, stretch=stretch)
+        solver = RasSolver(bath=bath, depths=depths, n_lanczos=steps)
         loop = DMFTLoop(solver, lattice, tolerance=1e-6, max_iterations=100)
         clock = time.process_time()
         result = loop.run_one(ImpurityProblem.on_grid(U, -U / 2, grid, hybridization))

@@ -30,6 +30,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from dmftnet import checks
 from dmftnet.errors import DmftnetError, SettingError
+from dmftnet.moved import remedy
 
 PACKAGE = "dmftnet"
 HYDRAS_OWN = {"_target_", "_partial_", "_args_", "_convert_", "_recursive_"}
@@ -306,5 +307,6 @@ def _is_out_of_memory(exc: Exception) -> bool:
 
 
 def _report(text: str) -> int:
+    text = remedy(text) or text
     print(f"error: {' '.join(text.split())}", file=sys.stderr)
     return 2

@@ -25,6 +25,7 @@ from dmftnet.data.plans.collected import ProblemCollector
 from dmftnet.models.shipping.shipped import save_shipped
 from dmftnet.models.solvers.applicability import TrainingDistance
 from dmftnet.models.training.checkpoint import describe_data
+from dmftnet.physics.bath.intervals import Intervals
 from dmftnet.physics.dmft.files import save_solution, summarize
 from dmftnet.physics.dmft.loop import DMFTLoop
 from dmftnet.physics.grids.real_axis import FrequencyGrid
@@ -32,7 +33,7 @@ from dmftnet.physics.impurity.problem import ImpurityProblem
 from dmftnet.physics.lattices.bethe import Bethe
 from dmftnet.physics.solvers.krylov.ras import RasSolver
 
-SMALL = RasSolver(depths=("all", 2), n_bath=5, n_lanczos=10, broadening=(0.05, 0.1))
+SMALL = RasSolver(depths=("all", 2), bath=Intervals(5), n_lanczos=10, broadening=(0.05, 0.1))
 COLUMNS = {
     "data.h5": ("samples/U", "samples/hybridization", "samples/n_poles", "poles/energies",
                 "trajectories/split", "grid/omega", "rows/samples"),

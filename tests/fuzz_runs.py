@@ -31,7 +31,7 @@ class Run:
     weight: float = 1.0
 
 
-RAS = ("n_bath=5", "depths=[all,2]", "n_lanczos=10", "broadening=[0.05,0.1]")
+RAS = ("bath.n_bath=5", "depths=[all,2]", "n_lanczos=10", "broadening=[0.05,0.1]")
 SMALL_RAS = tuple(f"solver.{word}" for word in RAS)
 LOOP = (
     "grid.n_w=60", "grid.w_min=0.02", "loop.max_iterations=2", "loop.tolerance=0.1",
@@ -43,8 +43,8 @@ GUARDED = (
     "solver.network.limits={distance: 1.0e-3}", *(f"solver.exact.{word}" for word in RAS),
 )  # fmt: skip
 MPS = (
-    "solver=mps", "lattice=fixed", "solver.n_bath=3", "solver.bond_dimension=6", "solver.t_max=3",
-    "solver.sector=mean_field", "solver.max_sweeps=8", "solver.method=esprit",
+    "solver=mps", "lattice=fixed", "solver.bath.n_bath=3", "solver.bond_dimension=6",
+    "solver.t_max=3", "solver.sector=mean_field", "solver.max_sweeps=8", "solver.method=esprit",
 )  # fmt: skip
 SHIPPED = (
     "weights/model.yaml", "weights/training_points.safetensors", "weights/member_0/model.yaml",
@@ -53,7 +53,7 @@ SHIPPED = (
 TOY = ("grid.n_w=120", "executor=serial", "dataset.path=HERE/made.h5")
 TRAJECTORIES = ("sampling.n_trajectories=2", "sampling.n_iterations=2")
 SERIES = "sampling.series=[{U: [0.5], shift: [0.0], start: metal}]"
-EXACT = ("solver.exact.n_bath=3", "solver.exact.depths=[all]")
+EXACT = ("solver.exact.bath.n_bath=3", "solver.exact.depths=[all]")
 TRAIN = (
     "dataset.path=BASE/data.h5", "dataset.grid={w_min: 0.02, w_max: 6.0, n_w: 40}",
     "dataset.angles=[0.1,0.2]", "dataset.resolution=[0.02,0.05]", "dataset.batch_size=16",
@@ -90,14 +90,14 @@ RUNS = (
         read("lattice.path", "dos.txt", "dos.npz"), 2),
     Run("dmft", ("ras", "fixed"), (*SMALL_RAS, *LOOP, "lattice=fixed"),
         read("problem.hybridization", "hyb.txt", "hyb.npz", "solution.h5"), 2),
-    Run("dmft", ("ed",), ("solver=ed", "solver.n_bath=3", "solver.n_lanczos=8", *LOOP)),
+    Run("dmft", ("ed",), ("solver=ed", "solver.bath.n_bath=3", "solver.n_lanczos=8", *LOOP)),
     Run("dmft", ("ipt",), ("solver=ipt", "solver.step=1.0e-2", *LOOP)),
     Run("dmft", ("network",), (*NETWORK, *LOOP), read("solver.checkpoint", *SHIPPED), 3),
     Run("dmft", ("guarded",), (*GUARDED, *LOOP), read("solver.network.checkpoint", *SHIPPED), 2),
     Run("dmft", ("mps", "fixed"), (*MPS, *LOOP)),
     Run("generate", ("ras",), (*SMALL_RAS, *TOY, *TRAJECTORIES), read("dataset.path", "data.h5"),
         3),
-    Run("generate", ("ed",), ("solver=ed", "solver.n_bath=3", *TOY, *TRAJECTORIES)),
+    Run("generate", ("ed",), ("solver=ed", "solver.bath.n_bath=3", *TOY, *TRAJECTORIES)),
     Run("generate", ("ras",), (*SMALL_RAS, *TOY, "dataset=bethe_reference", SERIES,
         "sampling.n_shifts=1", "sampling.loop.max_iterations=2")),
     Run("generate", ("ras", "collected"), (*SMALL_RAS, *TOY, "dataset=collected",

@@ -2,6 +2,7 @@
 
 import fnmatch
 import inspect
+from dataclasses import is_dataclass
 from pathlib import Path
 
 import pytest
@@ -93,14 +94,20 @@ def as_yaml(value):
 
 
 def differences(name: str) -> dict[str, tuple]:
-    """Arguments whose value in a file is not their default, which they have."""
-    found, config = {}, content(name)
+    """Arguments whose value in a file is not their default, which they have.
+
+    Where the default is an object, the section that makes one is compared with it.
+    """
+    found, config, objects = {}, content(name), {}
     for (file, key), target in TARGETLESS.items():
         if file == name:
             config[key] = {"_target_": target, **config[key]}
     for where, function, node in sections(config):
         for key, parameter in inspect.signature(function).parameters.items():
-            value, default = node.get(key), as_yaml(parameter.default)
+            if is_dataclass(parameter.default):
+                objects[f"{where}{key}."] = parameter.default
+            given = getattr(objects.get(where), key, parameter.default)
+            value, default = node.get(key), as_yaml(given)
             follows = isinstance(value, str) and "${" in value  # another key of the config
             built = isinstance(value, dict) and "_target_" in value
             if key in node and parameter.default is not parameter.empty and not follows | built:

@@ -9,7 +9,18 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.utils import get_object
 
 from dmftnet.data.generation import recipe_hash
-from dmftnet.moved import BETWEEN, FORMER, MOVED, former, renamed, with_targets
+from dmftnet.moved import (
+    BATH,
+    BATH_ARGUMENTS,
+    BETWEEN,
+    FORMER,
+    MOVED,
+    flat_baths,
+    former,
+    remedy,
+    renamed,
+    with_targets,
+)
 from dmftnet.scripts import generate
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -43,6 +54,32 @@ def test_names_in_nested_sections():
     }
     changed = with_targets(node, renamed)
     assert changed == {**node, "_target_": "dmftnet.models.networks.mlp.MLP"}
+
+
+def test_a_bath_stands_in_its_solver_as_it_did():
+    bath = {"_target_": BATH, "n_bath": 9, "stretch": 2.0, "shift": 0.0}
+    ras, mps = {"n_shifts": 2, "bath": bath}, {"exact": [{"bath": {**bath, "shift": 0.5}}]}
+    assert flat_baths(ras) == {"n_shifts": 2, "n_bath": 9, "stretch": 2.0}
+    assert flat_baths(mps) == {"exact": [{"n_bath": 9, "stretch": 2.0, "shift": 0.5}]}
+    assert ras["bath"] == bath  # what was given is as it was
+    shifted = {"n_shifts": 2, "bath": {**bath, "shift": 0.5}}
+    assert flat_baths(shifted)["shift"] == 0.5
+    other = {"bath": {"_target_": "another.Bath", "n_bath": 9}}
+    assert flat_baths(other) == other
+
+
+@pytest.mark.parametrize("name", BATH_ARGUMENTS)
+def test_an_old_key_is_told_with_its_new_name(name):
+    solver = "solver.exact"
+    told = f"{solver}.{name} is unknown; {name} is now {solver}.bath.{name}"
+    assert remedy(f"Could not override '{solver}.{name}'.\nTo append to your config ...") == told
+    assert remedy(f"{solver}.{name} is unknown; RasSolver takes depths, bath") == told
+    for error in (
+        f"{solver}.{name} = 'a': give a number",
+        f"{solver}.bath.{name} is unknown; Fit takes n_bath",
+        "Could not override 'solver.depth'.",
+    ):
+        assert remedy(error) is None
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from typing import Any, Protocol, runtime_checkable
 from dmftnet import checks
 from dmftnet.data.jobfile import Columns, JobJournal
 from dmftnet.errors import DmftnetError
-from dmftnet.moved import former, with_targets
+from dmftnet.moved import flat_baths, former, with_targets
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.protocol import ImpuritySolver
 from dmftnet.physics.lattices.protocol import Lattice
@@ -57,9 +57,10 @@ def recipe_hash(config: Mapping[str, Any]) -> str:
     """Hash of everything that the content of a job depends on.
 
     Not the number of trajectories: each is a function of its id, so a dataset can grow. Nor limits
-    that decide only whether a solve is tried. Classes enter by name without module.
+    that decide only whether a solve is tried. Classes enter by name without module, a bath's
+    arguments as those of its solver, where they once stood.
     """
-    config = with_targets(json.loads(json.dumps(config)), former)
+    config = with_targets(flat_baths(json.loads(json.dumps(config))), former)
     config["sampling"].pop("n_trajectories", None)
     config.get("solver", {}).pop("max_determinants", None)
     return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()

@@ -11,6 +11,7 @@ from dmftnet.data.labels import network_spectrum
 from dmftnet.data.plans.exact_loops import ReferencePlan
 from dmftnet.errors import InvalidProblemError, StoreError
 from dmftnet.physics.analysis.quasiparticle import matsubara_weight
+from dmftnet.physics.bath.intervals import Intervals
 from dmftnet.physics.dmft.loop import DMFTLoop
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.problem import ImpurityProblem
@@ -179,7 +180,7 @@ def test_unusable_files_are_refused(path, dataset, tmp_path):
 
 def test_the_stored_solve_averages_over_baths():
     series = [{"U": [1.0], "shift": [0.0], "start": ["metal"]}]
-    solver, lattice = RasSolver(("all", 2), n_bath=15, n_lanczos=15), Bethe()
+    solver, lattice = RasSolver(("all", 2), Intervals(15), n_lanczos=15), Bethe()
     grid = FrequencyGrid.geometric(1e-2, 6.0, 200)
     one, two = (
         ReferencePlan(series, partial(DMFTLoop, max_iterations=2), n_shifts=n).run(
@@ -192,5 +193,5 @@ def test_the_stored_solve_averages_over_baths():
     assert np.abs(one[sigma] - two[sigma]).max() > 1e-3
     with pytest.raises(InvalidProblemError, match="n_shifts = 2: solver 'ed' cannot average"):
         ReferencePlan(series, n_shifts=2, loop=partial(DMFTLoop, max_iterations=1)).run(
-            0, EdSolver(n_bath=3), lattice, grid
+            0, EdSolver(bath=Intervals(3)), lattice, grid
         )

@@ -14,7 +14,9 @@ from dmftnet.physics.bath.chains import (
     natural_orbitals,
     star_to_chain,
 )
-from dmftnet.physics.bath.discretisation import StarBath, discretise, interval_edges, weight_window
+from dmftnet.physics.bath.edges import interval_edges, weight_window
+from dmftnet.physics.bath.intervals import Intervals
+from dmftnet.physics.bath.star import StarBath
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.lattices.bethe import semicircle
 
@@ -47,7 +49,7 @@ def test_total_weight_and_centroid_are_kept(seed, n_bath, spacing, shift):
     """
     centre, width = np.random.default_rng(seed).uniform([-1, 0.2], [1, 0.8], (3, 2)).T
     curve = sum(semicircle(GRID, c, w, 0.1) for c, w in zip(centre, width, strict=True))
-    bath = discretise(GRID, curve, n_bath, spacing, shift=shift)
+    bath = Intervals(n_bath, spacing, shift=shift).star(GRID, curve)
     weights = bath.couplings**2
     lost = 1e-6 * (n_bath + 1 - bath.n_bath) + 2e-4 * bath.spectator
     total = GRID.integrate(curve)
@@ -62,7 +64,7 @@ def test_total_weight_and_centroid_are_kept(seed, n_bath, spacing, shift):
 def test_couplings_are_the_integrals_over_the_intervals():
     """Equal intervals of a constant: equal weights at the midpoints."""
     grid = FrequencyGrid(np.linspace(-2, 2, 402))
-    bath = discretise(grid, np.full(402, 0.1), 8, "equal", quantile=1.0)
+    bath = Intervals(8, "equal", window_quantile=1.0).star(grid, np.full(402, 0.1))
     np.testing.assert_allclose(bath.couplings**2, 0.05, rtol=1e-12)
     np.testing.assert_allclose(bath.energies, np.arange(-1.75, 2, 0.5), atol=1e-12)
 
@@ -128,7 +130,7 @@ def test_shift_averaging_approaches_the_continuum():
     exact = (z - 1j * np.sqrt(1 - z**2)) / 2
 
     def delta(shift):
-        return discretise(GRID, SEMICIRCLE, 15, shift=shift).hybridization_function(z)
+        return Intervals(15, shift=shift).star(GRID, SEMICIRCLE).hybridization_function(z)
 
     shifted = [delta(shift) for shift in (0.0, 0.25, 0.5, 0.75)]
     single = np.mean([np.abs(d - exact).mean() for d in shifted])
@@ -137,11 +139,11 @@ def test_shift_averaging_approaches_the_continuum():
 
 def test_a_gap_gets_one_spectator_at_zero():
     gapped = semicircle(GRID, -1.0, 0.5, 0.125) + semicircle(GRID, 1.0, 0.5, 0.125)
-    bath = discretise(GRID, gapped, 21)
+    bath = Intervals(21).star(GRID, gapped)
     assert bath.spectator and np.count_nonzero(bath.energies == 0) == 1
     assert bath.couplings[bath.energies == 0] ** 2 < 1e-7
     np.testing.assert_allclose(bath.energies, -bath.energies[::-1], atol=1e-9)
-    assert not discretise(GRID, SEMICIRCLE, 21).spectator
+    assert not Intervals(21).star(GRID, SEMICIRCLE).spectator
 
 
 @given(bath=star_baths())
@@ -219,7 +221,7 @@ def test_mean_field_is_self_consistent_and_variational(bath, U, eps_d):
         (lambda: interval_edges(5, (0.1, 1)), r"window \(0.1, 1\) must contain zero"),
         (lambda: interval_edges(5, (-1, 1), shift=1.0), r"shift = 1.0: .*in \[0, 1\)"),
         (lambda: interval_edges(5, (-1, 1), "log"), "'log' is unknown; use equal, sinh"),
-        (lambda: discretise(GRID, 0 * SEMICIRCLE, 5), "vanishes everywhere"),
+        (lambda: Intervals(5).star(GRID, 0 * SEMICIRCLE), "vanishes everywhere"),
     ],
 )
 def test_bad_input_is_refused_in_one_line(make, text):

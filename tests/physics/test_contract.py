@@ -19,6 +19,7 @@ from dmftnet.models.solvers.network import NetworkSolver
 from dmftnet.models.training.checkpoint import build_model
 from dmftnet.physics.analysis.observables import exact_moments
 from dmftnet.physics.analysis.self_energy import dyson_spectrum
+from dmftnet.physics.bath.intervals import Intervals
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.problem import ImpurityProblem
 from dmftnet.physics.impurity.protocol import ImpuritySolution, ImpuritySolver
@@ -52,15 +53,16 @@ def tiny_ensemble(limit=1.0):
     return NetworkSolver.from_model(Ensemble(members).eval(), RESOLUTION, "two", rules)
 
 
+FEW = Intervals(3, stretch=2.0, window_quantile=0.99)
 # tight ground states: every law below then holds to the tolerance it states
 EXACT = {
-    "ras": lambda: RasSolver(depths=("all", 5, 2), n_bath=13, ground_state_tolerance=1e-8),
-    "ed": lambda: EdSolver(n_bath=3),
+    "ras": lambda: RasSolver(depths=("all", 5, 2), bath=Intervals(13), ground_state_tolerance=1e-8),
+    "ed": lambda: EdSolver(bath=FEW),
 }
 SOLVERS = EXACT | {
     # to a time at which every level of so short a bath is told from the next
     "mps": lambda: MpsSolver(
-        n_bath=3, t_max=40.0, dt=1.0, truncation=1e-12, ground_truncation=1e-16
+        bath=Intervals(3), t_max=40.0, dt=1.0, truncation=1e-12, ground_truncation=1e-16
     ),
     "ipt": IptSolver,
     "network, film": lambda: tiny_network("film.Film", "RotatedHead"),

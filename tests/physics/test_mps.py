@@ -8,7 +8,8 @@ from physics.brute_force import BruteForce
 from physics.kanamori import Kanamori
 
 from dmftnet.errors import DmftnetWarning, InvalidProblemError, SpaceTooLargeError, StoreError
-from dmftnet.physics.bath.discretisation import StarBath
+from dmftnet.physics.bath.intervals import Intervals
+from dmftnet.physics.bath.star import StarBath
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.grids.time_contour import TimeContour, signal_of_poles
 from dmftnet.physics.impurity.problem import ImpurityProblem
@@ -227,7 +228,9 @@ def test_dyson_takes_each_orbitals_own_bath():
     grid = FrequencyGrid.geometric(1e-2, 8.0, 60)
     hybridization = np.stack([semicircle(grid, 0.0, 1.0, w) for w in (0.25, 0.15)])
     problem = ImpurityProblem.on_grid(0.0, [0.1, -0.1], grid, hybridization)
-    solver = MpsSolver(n_bath=2, t_max=20.0, dt=1.0, estimator="dyson", broadening=(1e-3, 1e-3))
+    solver = MpsSolver(
+        bath=Intervals(2), t_max=20.0, dt=1.0, estimator="dyson", broadening=(1e-3, 1e-3)
+    )
     solution = solver.solve(problem)
     far = FrequencyGrid(np.array([-8.0, -6.0, 6.0, 8.0]))
     assert np.abs(solution.self_energy(far)).max() < 2e-3

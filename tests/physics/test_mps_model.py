@@ -6,7 +6,7 @@ from physics.brute_force import BruteForce
 from physics.kanamori import Kanamori
 
 from dmftnet.errors import InvalidProblemError
-from dmftnet.physics.bath.discretisation import StarBath
+from dmftnet.physics.bath.star import StarBath
 from dmftnet.physics.solvers.tensor.layout import (
     DOWN,
     GEOMETRIES,

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dmftnet.physics.bath.discretisation import StarBath
+from dmftnet.physics.bath.intervals import Intervals
+from dmftnet.physics.bath.star import StarBath
 from dmftnet.physics.solvers.tensor.impurity import PreparedImpurity
 from dmftnet.physics.solvers.tensor.mps import MpsSolver
 
@@ -26,8 +27,8 @@ def test_tenpys_engines_agree(tenpy):
     """Not half filled, three bath sites, a singlet: energy and signal along the contour."""
     bath = StarBath(np.array([-0.6, -0.1, 0.5]), np.array([0.3, 0.25, 0.3]))
     solver = MpsSolver(
-        n_bath=3, t_max=1.0, dt=0.25, squared=False, truncation=1e-14, ground_truncation=1e-18,
-        energy_tolerance=1e-12, krylov_tolerance=1e-8,
+        bath=Intervals(3), t_max=1.0, dt=0.25, squared=False, truncation=1e-14,
+        ground_truncation=1e-18, energy_tolerance=1e-12, krylov_tolerance=1e-8,
     )  # fmt: skip
     prepared = PreparedImpurity.of(solver, [bath], -0.5, 2.0, 0.0, False)
     assert prepared.electrons[0] == prepared.electrons[1]

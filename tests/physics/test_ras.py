@@ -11,7 +11,8 @@ from physics.brute_force import BruteForce
 from dmftnet.errors import InvalidProblemError, SpaceTooLargeError
 from dmftnet.physics.analysis.quasiparticle import matsubara_weight
 from dmftnet.physics.bath.chains import mean_field, mean_field_ground_state, natural_orbitals
-from dmftnet.physics.bath.discretisation import StarBath, discretise
+from dmftnet.physics.bath.intervals import Intervals
+from dmftnet.physics.bath.star import StarBath
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.problem import ImpurityProblem
 from dmftnet.physics.lattices.bethe import semicircle
@@ -230,7 +231,7 @@ def test_too_many_strings_are_refused_before_they_are_listed():
     """("all",) * 7 at 59 sites has 2e9 strings of one spin: 100 GiB before any determinant."""
     with pytest.raises(SpaceTooLargeError, match="31,550,290,164 determinants"):
         RasSolver(depths=("all",) * 7, max_memory=0.5).expected_cost()
-    bath = discretise(GRID, SEMICIRCLE, 59)
+    bath = Intervals(59).star(GRID, SEMICIRCLE)
     orbitals = natural_orbitals(bath, -1.0, 2.0, mean_field_ground_state(bath, -1.0, 2.0))
     depths = resolve_depths(("all",) * 7, orbitals)
     with pytest.raises(SpaceTooLargeError, match="strings"):
@@ -239,7 +240,7 @@ def test_too_many_strings_are_refused_before_they_are_listed():
 
 def test_201_bath_sites():
     """Shallow depths; the exact laws hold in any restricted space, here to the residual 1e-5."""
-    state = RasSolver(depths=("all", 4, 1), n_bath=201, n_lanczos=60).solve(
+    state = RasSolver(depths=("all", 4, 1), bath=Intervals(201), n_lanczos=60).solve(
         ImpurityProblem.on_grid(2.0, -1.0, GRID, SEMICIRCLE)
     )
     assert state.diagnostics["determinants"] > 10_000 and state.diagnostics["sector_verified"]
@@ -258,7 +259,7 @@ def test_chains_beyond_the_string_keys_are_refused():
 def test_without_self_energy_the_poles_of_G_are_the_same():
     """A single-vector run differs in its Ritz values but not in its moments, nor in G off axis."""
     problem = ImpurityProblem.on_grid(2.0, -0.8, GRID, SEMICIRCLE)
-    options = {"depths": ("all", 6, 1), "n_bath": 21, "ground_state_tolerance": 1e-9}
+    options = {"depths": ("all", 6, 1), "bath": Intervals(21), "ground_state_tolerance": 1e-9}
     one = RasSolver(**options, with_self_energy=False).solve(problem)
     both = RasSolver(**options).solve(problem)
     assert np.all(one.greens[0].amplitudes[:, 1] == 0)
@@ -312,7 +313,9 @@ def test_averaging_over_shifts_smooths_the_self_energy():
     outside = np.abs(GRID.omega) > 1.0
     sigma = {}
     for n in (1, 2, 8):
-        solution = RasSolver(("all", 4, 2), n_bath=29, n_lanczos=40, n_shifts=n).solve(problem)
+        solution = RasSolver(("all", 4, 2), bath=Intervals(29), n_lanczos=40, n_shifts=n).solve(
+            problem
+        )
         assert solution.greens[0].G.weights.sum() == pytest.approx(1.0, abs=1e-6)
         assert solution.filling == pytest.approx(1.0, abs=1e-8)
         assert solution.diagnostics["sectors_tried"] == n

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from dmftnet.errors import SpaceTooLargeError
 from dmftnet.physics.bath.chains import mean_field, natural_orbitals
-from dmftnet.physics.bath.discretisation import StarBath
+from dmftnet.physics.bath.intervals import Intervals
+from dmftnet.physics.bath.star import StarBath
 from dmftnet.physics.solvers.krylov.ed import EdSolver
 from dmftnet.physics.solvers.krylov.ras import RasSolver
 from dmftnet.physics.solvers.krylov.ras_cost import Cost, count_determinants, duration
@@ -47,7 +48,7 @@ def test_the_full_space_is_a_product_of_binomials():
 
 @pytest.mark.parametrize("n_bath", [11, 15])
 def test_a_solver_expects_what_its_spaces_have(n_bath):
-    solver = RasSolver(depths=("all", 4, 1), n_bath=n_bath)
+    solver = RasSolver(depths=("all", 4, 1), bath=Intervals(n_bath))
     half = n_bath // 2
     assert solver.expected_cost().determinants == listed(("all", 4, 1), half, half)
 

@@ -16,7 +16,8 @@ from dmftnet.physics.analysis.self_energy import (
     hat_integrals,
     improved_self_energy,
 )
-from dmftnet.physics.bath.discretisation import StarBath
+from dmftnet.physics.bath.intervals import Intervals
+from dmftnet.physics.bath.star import StarBath
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.pole_solutions import PoleSolution
 from dmftnet.physics.impurity.poles import ResponsePoles
@@ -241,7 +242,7 @@ def test_a_self_energy_that_breaks_causality_is_refused_not_used():
 def test_estimators_without_causality_tell_what_they_clip(estimator):
     """Of broadened poles, which go their own ways in G, F and Delta."""
     given = ImpurityProblem.on_grid(2.0, -0.7, GRID, semicircle(GRID, 0.0, 1.0, 0.25))
-    solution = EdSolver(n_bath=3, estimator=estimator).solve(given)
+    solution = EdSolver(bath=Intervals(3, stretch=2.0), estimator=estimator).solve(given)
     assert solution.self_energy().imag.max() <= 0
     assert 0 < solution.diagnostics["clipped_self_energy"] < 0.5
     assert solution.spectrum().min() >= 0

@@ -18,7 +18,7 @@ from dmftnet.scripts import dmft, evaluate, generate, ship, train
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = {"dmft": dmft, "evaluate": evaluate, "generate": generate, "ship": ship, "train": train}
-SMALL = ("solver.n_bath=5", "solver.depths=[all,2]", "solver.n_lanczos=8", "grid.n_w=60")
+SMALL = ("solver.bath.n_bath=5", "solver.depths=[all,2]", "solver.n_lanczos=8", "grid.n_w=60")
 NETWORKS = "dmftnet.models.networks"
 NETWORK = ("solver=network", f"solver.checkpoint={ROOT / 'weights'}")
 TOY = (
@@ -71,9 +71,16 @@ def dataset(tmp_path_factory):
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
-        (("solver.n_bath=100000",), "solver.n_bath = 100000: the one-body matrix needs about 300"),
-        (("solver=ed", "solver.n_bath=100000"), "raise solver.max_memory"),
-        (("solver=mps", "solver.n_bath=100000"), "raise solver.max_memory"),
+        (
+            ("solver.bath.n_bath=100000",),
+            "solver.bath.n_bath = 100000: the one-body matrix needs about 300",
+        ),
+        (("solver.n_bath=79",), "solver.n_bath is unknown; n_bath is now solver.bath.n_bath"),
+        (("+solver.n_bath=79",), "solver.n_bath is unknown; n_bath is now solver.bath.n_bath"),
+        (("solver.bath.n_bath=null",), "solver.bath.n_bath = None: give an integer >= 2"),
+        (("bath@solver.bath=fit",), "give intervals of the real axis, see conf/bath/intervals"),
+        (("solver=ed", "solver.bath.n_bath=100000"), "raise solver.max_memory"),
+        (("solver=mps", "solver.bath.n_bath=100000"), "raise solver.max_memory"),
         (("solver=network", "solver.checkpoint=null"), "solver.checkpoint = None: give a folder"),
         ((*NETWORK, "solver.sharpening=1.5"), "solver.sharpening = 1.5: give an integer >= 0"),
         ((*NETWORK, "solver.sharpening=1000"), "solver.sharpening = 1000: give an integer"),
@@ -81,7 +88,7 @@ def dataset(tmp_path_factory):
         (("solver.depths=[all,all,all,all]",), "7,179,012 determinants, about 4.7 GiB"),
         (("grid.n_w=1000000",), "raise grid.max_memory"),
         (("solver=ipt", "solver.step=1.0e-12"), "raise solver.max_memory"),
-        (("+solver.unknown=1",), "solver.unknown is unknown; RasSolver takes depths, n_bath"),
+        (("+solver.unknown=1",), "solver.unknown is unknown; RasSolver takes depths, bath"),
         (("solver._target_=no.such.thing",), "solver._target_ = 'no.such.thing' is no class"),
         (("grid=null",), "grid = None: give a section with a class as _target_"),
         (

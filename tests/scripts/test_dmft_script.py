@@ -16,7 +16,7 @@ from dmftnet.physics.dmft.summary import SUMMARY_KEYS
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 
 ROOT = Path(__file__).resolve().parents[2]
-SMALL = ("solver.n_bath=11", "solver.depths=[all,4,1]", "solver.n_lanczos=25", "grid.n_w=80")
+SMALL = ("solver.bath.n_bath=11", "solver.depths=[all,4,1]", "solver.n_lanczos=25", "grid.n_w=80")
 LOOSE = ("loop.tolerance=1.0e-2", "loop.zero_tolerance=0.05", "loop.max_iterations=30")
 
 

@@ -20,7 +20,11 @@ from dmftnet.models.training.checkpoint import describe_data
 ROOT = Path(__file__).resolve().parents[2]
 GENEROUS = ("calibration.kl=50.0", "calibration.share=0.5")  # the networks are untrained
 SHORT = ("loop.max_iterations=2", "problem.U=1.0")
-SMALL_RAS = ("solver.exact.n_bath=11", "solver.exact.depths=[all,4,1]", "solver.exact.n_lanczos=25")
+SMALL_RAS = (
+    "solver.exact.bath.n_bath=11",
+    "solver.exact.depths=[all,4,1]",
+    "solver.exact.n_lanczos=25",
+)
 
 
 def script(name, *arguments):

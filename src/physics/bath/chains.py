@@ -16,7 +16,7 @@ from scipy.linalg import eigh, hessenberg
 from scipy.optimize import brentq
 
 from dmftnet.errors import InvalidProblemError
-from dmftnet.physics.bath.discretisation import StarBath
+from dmftnet.physics.bath.star import StarBath
 
 
 @dataclass(frozen=True, eq=False)

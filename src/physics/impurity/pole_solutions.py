@@ -15,7 +15,7 @@ from dmftnet.physics.analysis.matrix_self_energy import (
     matrix_spectrum,
 )
 from dmftnet.physics.analysis.self_energy import causal, improved_self_energy, ratio_self_energy
-from dmftnet.physics.bath.discretisation import StarBath
+from dmftnet.physics.bath.star import StarBath
 from dmftnet.physics.grids.matsubara import ImaginaryAxis, thermal_tau
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.grids.rotation import rotation_kernel

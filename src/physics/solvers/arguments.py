@@ -8,7 +8,7 @@ from typing import Any
 from dmftnet import checks
 from dmftnet.errors import InvalidProblemError, SettingError
 from dmftnet.physics.analysis.self_energy import ESTIMATORS
-from dmftnet.physics.bath.discretisation import SPACINGS
+from dmftnet.physics.bath.intervals import Intervals
 
 MAX_SHIFTS = 1000
 """Baths that an average is taken over; a dozen smooth every ripple."""
@@ -20,8 +20,13 @@ def settle(solver: Any, **values: Any) -> None:
         object.__setattr__(solver, name, value)
 
 
-def check_bath(solver: Any, max_memory: float) -> None:
-    """``n_bath, spacing, stretch, window_quantile, broadening, estimator`` of a solver.
+def check_bath(solver: Any, max_memory: float, otherwise: int | None = None) -> None:
+    """``bath, broadening, estimator`` of a solver; the bath checks what it holds itself.
+
+    Parameters
+    ----------
+    otherwise : int, optional
+        Sites where ``bath.n_bath`` is left open; without it that is refused.
 
     Raises
     ------
@@ -30,15 +35,16 @@ def check_bath(solver: Any, max_memory: float) -> None:
     SpaceTooLargeError
         If the one-body matrix of the bath would not fit into `max_memory` GiB.
     """
-    if solver.spacing not in SPACINGS:
+    if not isinstance(solver.bath, Intervals):
         raise SettingError(
-            f"solver.spacing = {checks.shown(solver.spacing)} is unknown; use equal, sinh or "
-            "geometric"
+            f"solver.bath = {checks.shown(solver.bath)}: give intervals of the real axis, see "
+            "conf/bath/intervals.yaml"
         )
-    n_bath = checks.integer("solver.n_bath", solver.n_bath, at_least=2)
+    n_bath = otherwise if solver.bath.n_bath is None else solver.bath.n_bath
+    n_bath = checks.integer("solver.bath.n_bath", n_bath, at_least=2)
     # the matrix, its eigenvectors and the workspace of both
     checks.memory(
-        f"solver.n_bath = {checks.shown(n_bath)}: the one-body matrix",
+        f"solver.bath.n_bath = {checks.shown(n_bath)}: the one-body matrix",
         32.0 * (n_bath + 1) ** 2,
         max_memory,
         "solver.max_memory",
@@ -46,11 +52,6 @@ def check_bath(solver: Any, max_memory: float) -> None:
     )
     settle(
         solver,
-        n_bath=n_bath,
-        stretch=checks.number("solver.stretch", solver.stretch, above=0, at_most=50),
-        window_quantile=checks.number(
-            "solver.window_quantile", solver.window_quantile, above=0, at_most=1
-        ),
         broadening=checks.resolution("solver.broadening", solver.broadening),
         estimator=checks.choice("solver.estimator", solver.estimator, ESTIMATORS),
     )

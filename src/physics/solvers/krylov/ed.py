@@ -26,8 +26,7 @@ from typing import ClassVar
 import numpy as np
 
 from dmftnet import checks
-from dmftnet.errors import SpaceTooLargeError
-from dmftnet.physics.analysis.self_energy import ESTIMATORS
+from dmftnet.errors import SettingError, SpaceTooLargeError
 from dmftnet.physics.bath.fit import MatsubaraFit
 from dmftnet.physics.bath.intervals import Intervals
 from dmftnet.physics.bath.protocol import DiscreteBath
@@ -38,7 +37,7 @@ from dmftnet.physics.impurity.pole_solutions import MatrixPoleSolution, PoleSolu
 from dmftnet.physics.impurity.poles import MatrixPoles
 from dmftnet.physics.impurity.problem import ImpurityProblem
 from dmftnet.physics.impurity.protocol import IMAGINARY, REAL, Capabilities, Solver
-from dmftnet.physics.solvers.arguments import check_lanczos, settle
+from dmftnet.physics.solvers.arguments import check_bath, check_lanczos, settle
 from dmftnet.physics.solvers.krylov.ensemble import Ensemble, ensemble
 from dmftnet.physics.solvers.krylov.response import matrix_poles
 
@@ -78,6 +77,13 @@ class EdSolver(Solver):
     max_determinants : int
         In one sector; more is refused.
 
+    Parameters
+    ----------
+    bath : Intervals
+        Bath sites of a spectrum on the real axis.
+    fit : MatsubaraFit
+        Those of values at Matsubara frequencies.
+
     Raises
     ------
     SettingError
@@ -106,30 +112,32 @@ class EdSolver(Solver):
     )
 
     def __post_init__(self):
-        checks.instance("solver.bath", self.bath, Intervals, "conf/bath/intervals.yaml")
-        checks.instance("solver.fit", self.fit, MatsubaraFit, "conf/bath/fit.yaml")
+        check_bath(self, checks.MAX_MEMORY, LEVELS[1])
+        if not isinstance(self.fit, MatsubaraFit):
+            raise SettingError(
+                f"solver.fit = {checks.shown(self.fit)}: give a fit of bath levels, see "
+                "conf/bath/fit.yaml"
+            )
+        for name in ("n_lanczos", "dense", "max_states", "max_determinants"):
+            value = checks.integer(f"solver.{name}", getattr(self, name), at_least=1)
+            settle(self, **{name: value})
         settle(
             self,
-            broadening=checks.resolution("solver.broadening", self.broadening),
-            estimator=checks.choice("solver.estimator", self.estimator, ESTIMATORS),
             smallest_weight=checks.number(
                 "solver.smallest_weight", self.smallest_weight, above=0, below=1
             ),
         )
-        for name in ("n_lanczos", "dense", "max_states", "max_determinants"):
-            value = checks.integer(f"solver.{name}", getattr(self, name), at_least=1)
-            settle(self, **{name: value})
         check_lanczos(self.n_lanczos, checks.MAX_MEMORY)
         checks.memory(
             f"solver.dense = {self.dense}: a sector's eigenvectors",
-            32.0 * self.dense**2,
+            32.0 * self.dense * self.dense,
             checks.MAX_MEMORY,
             "solver.max_memory",
             "take a smaller one",
         )
-        for bath in (self.bath, self.fit):
-            if bath.n_bath is not None:
-                check_sectors(bath.n_bath + 1, self.max_determinants)
+        for recipe in (self.bath, self.fit):
+            if recipe.n_bath is not None:
+                check_sectors(recipe.n_bath + 1, self.max_determinants)
 
     def solve(self, problem: ImpurityProblem) -> PoleSolution | MatrixPoleSolution:
         """Solve one problem; see `ImpuritySolver`."""
@@ -165,7 +173,7 @@ class EdSolver(Solver):
     def _bath(self, problem: ImpurityProblem) -> DiscreteBath:
         hybridization = problem.hybridization
         if isinstance(hybridization, PoleHybridization):
-            return DiscreteBath(hybridization)
+            return DiscreteBath.of_levels(hybridization)
         on_axis = isinstance(hybridization, MatsubaraHybridization)
         recipe = self.fit if on_axis else self.bath
         if recipe.n_bath is None:

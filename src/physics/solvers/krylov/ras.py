@@ -1,7 +1,7 @@
 """`ras`: natural-orbital restricted-active-space Krylov solver, the exact reference at T = 0.
 
 Method
-    1. Discretise the hybridization (`dmftnet.physics.bath.discretisation`), solve the restricted
+    1. Discretise the hybridization (`dmftnet.physics.bath.intervals`), solve the restricted
        Hartree-Fock impurity, rotate the bath into (impurity, b, valence chain, conduction chain).
     2. Build the determinants allowed by ``depths`` (`ras_strings`, `ras_space`), ground state by
        Lanczos.
@@ -33,7 +33,8 @@ import numpy as np
 from dmftnet import checks
 from dmftnet.errors import SpaceTooLargeError
 from dmftnet.physics.bath.chains import mean_field_ground_state, natural_orbitals
-from dmftnet.physics.bath.discretisation import SPECTATOR_COUPLING, StarBath, discretise
+from dmftnet.physics.bath.intervals import Intervals
+from dmftnet.physics.bath.star import SPECTATOR_COUPLING, StarBath
 from dmftnet.physics.impurity.pole_solutions import PoleSolution
 from dmftnet.physics.impurity.poles import ResponsePoles
 from dmftnet.physics.impurity.problem import ImpurityProblem
@@ -62,10 +63,8 @@ class RasSolver(Solver):
     depths : tuple of int or "all"
         Deepest site allowed for the deepest, second deepest, ... excitation; its length is the
         number of excitations (at most 7).
-    n_bath : int
-        Bath sites; odd for a half-filled insulator, so that one of them sits in the gap.
-    spacing, stretch, window_quantile
-        Discretisation, see `dmftnet.physics.bath.discretisation.discretise`.
+    bath : Intervals
+        Bath sites.
     n_shifts : int
         Baths to average over, at n_shifts times the cost.
     n_lanczos : int
@@ -91,11 +90,8 @@ class RasSolver(Solver):
     """
 
     depths: tuple = ("all", 8, 6, 1)
-    n_bath: int = 59
-    spacing: str = "sinh"
-    stretch: float = 4.5
+    bath: Intervals = Intervals()
     n_shifts: int = 1
-    window_quantile: float = 0.999
     n_lanczos: int = 120
     ground_state_tolerance: float = 1e-5
     broadening: tuple = (2e-3, 0.05)
@@ -116,13 +112,13 @@ class RasSolver(Solver):
         SpaceTooLargeError
             If that is more than the solver's limits.
         """
-        cost = Cost.of(self.depths, self.n_bath, self.n_lanczos, self.n_shifts)
+        cost = Cost.of(self.depths, self.bath.n_bath, self.n_lanczos, self.n_shifts)
         check_memory(cost.determinants, self.max_memory)
         if cost.determinants > self.max_determinants:
             raise SpaceTooLargeError(
-                f"solver.depths = {list(self.depths)} with {self.n_bath} bath sites: {cost}, more "
-                f"than solver.max_determinants = {self.max_determinants:,}; use smaller depths, "
-                "fewer bath sites, or raise solver.max_determinants"
+                f"solver.depths = {list(self.depths)} with {self.bath.n_bath} bath sites: {cost}, "
+                f"more than solver.max_determinants = {self.max_determinants:,}; use smaller "
+                "depths, fewer bath sites, or raise solver.max_determinants"
             )
         return cost
 
@@ -135,12 +131,9 @@ class RasSolver(Solver):
         self.require(problem)
         self.expected_cost()
         baths = [
-            discretise(
-                problem.grid, problem.spectrum[0], self.n_bath, self.spacing, self.stretch,
-                k / self.n_shifts, self.window_quantile,
-            )
+            self.bath.shifted(k / self.n_shifts).star(problem.grid, problem.spectrum[0])
             for k in range(self.n_shifts)
-        ]  # fmt: skip
+        ]
         states = [self._solve_bath(bath, problem) for bath in baths]
         return PoleSolution(
             problem=problem,

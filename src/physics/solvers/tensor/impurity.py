@@ -15,7 +15,7 @@ from typing import Protocol
 import numpy as np
 
 from dmftnet.errors import InvalidProblemError, SpaceTooLargeError
-from dmftnet.physics.bath.discretisation import StarBath
+from dmftnet.physics.bath.star import StarBath
 from dmftnet.physics.grids.time_contour import TimeContour, reconstruct
 from dmftnet.physics.solvers.tensor.blocks import Truncation
 from dmftnet.physics.solvers.tensor.evolution import Evolution, EvolutionPlan

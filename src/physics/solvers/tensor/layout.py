@@ -24,7 +24,7 @@ import numpy as np
 
 from dmftnet.errors import InvalidProblemError
 from dmftnet.physics.bath.chains import mean_field_ground_state, natural_orbitals, star_to_chain
-from dmftnet.physics.bath.discretisation import StarBath
+from dmftnet.physics.bath.star import StarBath
 
 GEOMETRIES = ("natural", "star", "chain")
 UP, DOWN = 0, 1

@@ -33,7 +33,8 @@ from dataclasses import dataclass
 from dmftnet import checks
 from dmftnet.errors import InvalidProblemError
 from dmftnet.physics.analysis.spectral_analysis import SpectralAnalysis
-from dmftnet.physics.bath.discretisation import StarBath, discretise
+from dmftnet.physics.bath.intervals import Intervals
+from dmftnet.physics.bath.star import StarBath
 from dmftnet.physics.grids.time_contour import MAX_ORDER, TimeContour
 from dmftnet.physics.impurity.pole_solutions import PoleSolution
 from dmftnet.physics.impurity.poles import ResponsePoles
@@ -50,8 +51,8 @@ class MpsSolver(Solver):
 
     Parameters
     ----------
-    n_bath, spacing, stretch, shift, window_quantile
-        Discretisation, see `dmftnet.physics.bath.discretisation.discretise`.
+    bath : Intervals
+        Bath sites of each orbital.
     geometry : {"natural", "star", "chain"}
     bond_dimension : int
         Largest bond; TDVP goes on with one site where it is reached.
@@ -94,11 +95,7 @@ class MpsSolver(Solver):
         If the bath or the signals would not fit into `max_memory`.
     """
 
-    n_bath: int = 59
-    spacing: str = "sinh"
-    stretch: float = 4.5
-    shift: float = 0.0
-    window_quantile: float = 0.999
+    bath: Intervals = Intervals()
     geometry: str = "natural"
     bond_dimension: int = 150
     truncation: float = 1e-8
@@ -169,7 +166,6 @@ class MpsSolver(Solver):
             settle(self, **{name: value})
         settle(
             self,
-            shift=checks.number("solver.shift", self.shift, at_least=0, below=1),
             checkpoint_every=checks.number(
                 "solver.checkpoint_every", self.checkpoint_every, at_least=0
             ),
@@ -185,13 +181,8 @@ class MpsSolver(Solver):
 
     def solve(self, problem: ImpurityProblem) -> PoleSolution:
         """Solve one problem; see `ImpuritySolver`."""
-        baths = [
-            discretise(
-                problem.grid, hybridization, self.n_bath, self.spacing, self.stretch, self.shift,
-                self.window_quantile,
-            )
-            for hybridization in problem.spectrum
-        ]  # fmt: skip
+        bath = self.bath.discretise(problem.hybridization)
+        baths = [bath.star(orbital) for orbital in range(problem.n_orb)]
         state = self.solve_star(
             baths, problem.eps_d, problem.U, problem.J, problem.is_particle_hole_symmetric()
         )
