@@ -14,9 +14,9 @@ from rich.console import Console
 from rich.table import Table
 
 from dmftnet.physics.bath.intervals import Intervals
-from dmftnet.physics.dmft.files import summarize
 from dmftnet.physics.dmft.loop import DMFTLoop
 from dmftnet.physics.dmft.starts import starting_problem
+from dmftnet.physics.dmft.summary import summarize
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.lattices.bethe import Bethe
 from dmftnet.physics.solvers.krylov.ras import RasSolver

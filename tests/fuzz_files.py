@@ -26,8 +26,9 @@ from dmftnet.models.shipping.shipped import save_shipped
 from dmftnet.models.solvers.applicability import TrainingDistance
 from dmftnet.models.training.checkpoint import describe_data
 from dmftnet.physics.bath.intervals import Intervals
-from dmftnet.physics.dmft.files import save_solution, summarize
+from dmftnet.physics.dmft.files import save_solution
 from dmftnet.physics.dmft.loop import DMFTLoop
+from dmftnet.physics.dmft.summary import summarize
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.problem import ImpurityProblem
 from dmftnet.physics.lattices.bethe import Bethe

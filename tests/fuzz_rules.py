@@ -7,7 +7,7 @@ may end in anything but a traceback.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 
 WORDS = ("abc", "''", "'1e-3'")
@@ -72,6 +72,7 @@ THREADS = integer("0", "-1", "1000000000", good=("1",), null=True)
 POSITIVE = ("0", "-1", "-1e300")
 SHARE = ("-0.1", "1.5", "1e300")
 FILES = Rule("path", ("[]", "[nowhere.h5]", "[5]", "a\\0b", "x" * 300))
+WEIGHTS = replace(FILES, null=True)  # none: those that ship
 RESOLUTION = pair("[0,0.1]", "[-1,0.1]", "[0.1,-1]", "[1e300,0]", good=("[0.02,0.05]",))
 
 RULES = {
@@ -127,9 +128,9 @@ RULES = {
     "max_determinants": integer("0", "-1", "1", good=("100000",)),
     "solver.step": number(*POSITIVE, "1", "1e-13", good=("1e-2",)),
     "ipt:solver.tolerance": number(*POSITIVE, "1", good=("1e-6",)),
-    "network.checkpoint": FILES,
-    "network:solver.checkpoint": FILES,
-    "driver.checkpoint": FILES,
+    "network.checkpoint": WEIGHTS,
+    "network:solver.checkpoint": WEIGHTS,
+    "driver.checkpoint": WEIGHTS,
     "limits": Rule(
         "section",
         ("{spread: abc}", "{distance: nan}", "{nope: 1}", "{spread: null}", "{distance: []}"),

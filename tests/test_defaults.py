@@ -35,6 +35,7 @@ DELIBERATE = {
     ("evaluate", "hysteresis.loop.max_iterations"): "a report waits longer than a training",
     ("evaluate", "loop.max_iterations"): "a report waits longer than a training",
     ("generate", "grid.n_w"): "the grid of a file is finer than that of a loop",
+    ("problem/kanamori", "n_orb"): "several orbitals are what the file is for",
     ("model/film", "pairs"): "a checkpoint whose record lacks it was trained with 1",
     ("sampling/bethe_reference", "loop.max_iterations"): "what is compared with must converge",
     ("sampling/bethe_reference", "n_shifts"): "as good as the file can be; one is enough to try",

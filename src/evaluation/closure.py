@@ -21,10 +21,10 @@ from dmftnet.data.exact_loops import lattice_named
 from dmftnet.evaluation.exact_loops import Reference
 from dmftnet.physics.analysis.distances import kl_divergence
 from dmftnet.physics.analysis.phases import phase_of_solution
-from dmftnet.physics.dmft.files import summarize
 from dmftnet.physics.dmft.filling import solve_filling
 from dmftnet.physics.dmft.loop import DMFTLoop, DMFTResult
 from dmftnet.physics.dmft.starts import starting_hybridization
+from dmftnet.physics.dmft.summary import summarize
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.problem import ImpurityProblem
 from dmftnet.physics.impurity.protocol import ImpuritySolver

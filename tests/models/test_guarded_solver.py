@@ -14,8 +14,8 @@ from dmftnet.models.networks.ensemble import Ensemble
 from dmftnet.models.solvers.applicability import Applicability, TrainingDistance
 from dmftnet.models.solvers.guarded import GuardedSolver
 from dmftnet.models.solvers.network import NetworkSolver
-from dmftnet.physics.dmft.files import summarize
 from dmftnet.physics.dmft.loop import DMFTLoop
+from dmftnet.physics.dmft.summary import summarize
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.problem import ImpurityProblem
 from dmftnet.physics.lattices.bethe import Bethe

@@ -8,11 +8,11 @@ import pytest
 from dmftnet.errors import InvalidProblemError
 from dmftnet.physics.analysis.observables import gap
 from dmftnet.physics.analysis.self_energy import dyson_spectrum
-from dmftnet.physics.dmft.files import summarize
 from dmftnet.physics.dmft.filling import solve_filling
 from dmftnet.physics.dmft.loop import DMFTLoop, continue_in_U
 from dmftnet.physics.dmft.mixing import AndersonMixing, LinearMixing
 from dmftnet.physics.dmft.starts import starting_hybridization, starting_problem
+from dmftnet.physics.dmft.summary import summarize
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.problem import ImpurityProblem
 from dmftnet.physics.impurity.protocol import Solver

@@ -81,7 +81,7 @@ def dataset(tmp_path_factory):
         (("bath@solver.bath=fit",), "give intervals of the real axis, see conf/bath/intervals"),
         (("solver=ed", "solver.bath.n_bath=100000"), "raise solver.max_memory"),
         (("solver=mps", "solver.bath.n_bath=100000"), "raise solver.max_memory"),
-        (("solver=network", "solver.checkpoint=null"), "solver.checkpoint = None: give a folder"),
+        (("solver=network", "solver.checkpoint=5"), "solver.checkpoint = 5: give a folder"),
         ((*NETWORK, "solver.sharpening=1.5"), "solver.sharpening = 1.5: give an integer >= 0"),
         ((*NETWORK, "solver.sharpening=1000"), "solver.sharpening = 1000: give an integer"),
         ((*NETWORK, "solver.limits={spread: abc}"), "limits.spread = 'abc': give a number"),

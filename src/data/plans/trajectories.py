@@ -27,9 +27,9 @@ from dmftnet.physics.analysis.resolution import FiniteResolution, at_resolution
 from dmftnet.physics.dmft.loop import DMFTLoop, Iteration
 from dmftnet.physics.dmft.mixing import LinearMixing
 from dmftnet.physics.grids.real_axis import FrequencyGrid
+from dmftnet.physics.impurity.pole_solutions import PoleSolution
 from dmftnet.physics.impurity.problem import ImpurityProblem
 from dmftnet.physics.impurity.protocol import ImpuritySolution, ImpuritySolver
-from dmftnet.physics.impurity.solutions import PoleSolution
 from dmftnet.physics.lattices.protocol import Lattice
 
 NORM_TOLERANCE = 0.02
