@@ -257,6 +257,7 @@ RULES = {
     "test_references": Rule("path", ("[a]", "nowhere.h5"), null=True),
     "shown_U": Rule("list"),
     "results": Rule("new path", ("[a]",), null=True),
+    "rerender": Rule("path", ("[a]", "BASE"), null=True),
     "hysteresis.metal": Rule("list", ("[]", "[1]", "[2,1]", "[-1,1]")),
     "hysteresis.insulator": Rule("list", ("[]", "[1]", "[1,2]", "[1,-1]")),
     "evaluate:dataset.path": FILES,

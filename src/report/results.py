@@ -88,7 +88,7 @@ def rewrite_results(
         raise DmftnetError(
             f"'{path}' cannot be read ({error.strerror}); evaluate with results={folder} first"
         ) from None
-    except (ValueError, LookupError, TypeError, jinja2.UndefinedError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, jinja2.UndefinedError) as error:
         raise DmftnetError(
             f"'{path}' is not what this version writes ({error}); evaluate again with "
             f"results={folder}"

@@ -69,6 +69,8 @@ def check(plain: Mapping[str, Any]) -> None:
     checks.path("references", plain["references"])
     if plain["test_references"] is not None:
         checks.path("test_references", plain["test_references"], "a path, or null")
+    if plain["best"] is not None:
+        checks.path("best", plain["best"], "the name of a model, or null")
     for key in ("results", "rerender"):
         if plain[key] is not None:
             checks.path(key, plain[key], "a folder, or null")

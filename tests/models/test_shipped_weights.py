@@ -7,7 +7,9 @@ import pytest
 import yaml
 
 from dmftnet.data.exact_loops import ReferenceStore
+from dmftnet.evaluation.assessment import ensemble_record
 from dmftnet.models.solvers.network import NetworkSolver
+from dmftnet.models.training.checkpoint import read_record, shipped_record
 from dmftnet.physics.analysis.distances import kl_divergence
 from dmftnet.physics.dmft.loop import DMFTLoop
 from dmftnet.physics.dmft.mixing import LinearMixing
@@ -71,3 +73,23 @@ def test_default_mixing_settles_on_the_square_lattice(solver):
     problem = ImpurityProblem.on_grid(2.0, -0.6, solver.grid, begin)
     assert DMFTLoop(solver, lattice).run_one(problem).converged
     assert not DMFTLoop(solver, lattice, LinearMixing(0.7)).run_one(problem).converged
+
+
+def test_members_know_the_folder_that_ships_them():
+    members = [WEIGHTS / name for name in read_record(WEIGHTS)["members"]]
+    assert shipped_record(members) == read_record(WEIGHTS)
+    for others in (members[:2], members[::-1], [WEIGHTS], [*members, ROOT / "elsewhere"]):
+        assert shipped_record(others) is None
+
+
+def test_an_ensemble_has_the_limits_and_the_cost_of_its_folder():
+    whole = read_record(WEIGHTS)
+    members = [WEIGHTS / name for name in whole["members"]]
+    records = [read_record(member) for member in members]
+    record = ensemble_record(members, records, whole["ranges"])
+    for key in ("ranges", "filling", "limits", "calibration", "cost"):
+        assert record[key] == whole[key]
+    runs = [run for own in records for run in (own["training"], *own["training"]["earlier"])]
+    assert record["training"]["seconds"] == pytest.approx(sum(run["seconds"] for run in runs))
+    part = ensemble_record(members[:2], records[:2], whole["ranges"])
+    assert "limits" not in part and "cost" not in part and len(part["members"]) == 2

@@ -117,6 +117,7 @@ def test_the_text_is_written_again_from_its_numbers(tmp_path):
         (None, "cannot be read"),
         ("[1]", "is not what this version writes"),
         ('{"best": "net"}', "is not what this version writes"),
+        ('{"best": "net", "models": []}', "is not what this version writes"),
         ("{", "is not what this version writes"),
     ],
 )

@@ -194,6 +194,7 @@ def test_an_existing_report_is_not_overwritten(report, files, monkeypatch, capsy
         ("references=no/such.h5", "no/such.h5"),
         ("test_references=no/such.h5", "no/such.h5"),
         ("best=nobody", "best = 'nobody' is none of"),
+        ("best={a: 1}", "best = {'a': 1}: give"),
         ("rerender=no/such", "no/such/results.json' cannot be read"),
     ],
 )
