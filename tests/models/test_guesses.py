@@ -203,8 +203,8 @@ def test_names_that_make_no_guesses(names, words):
 
 def test_a_correction_needs_a_self_energy():
     with pytest.raises(SettingError, match="self-energy to correct"):
-        Film(GRID, RESOLUTION, guess_names=["hybridization"])
-    assert Film(GRID, RESOLUTION, guess_names=["hybridization"], log_residual=False)
+        Film(grid=GRID, resolution=RESOLUTION, guess_names=["hybridization"])
+    assert Film(grid=GRID, resolution=RESOLUTION, guess_names=["hybridization"], log_residual=False)
 
 
 def test_the_guesses_in_the_folder_are_found():
@@ -229,7 +229,7 @@ def test_a_new_guess_is_one_class(monkeypatch):
     """Known by its names, it is a feature, is mixed, and keeps the model symmetric."""
     known = known_guesses() | dict.fromkeys(("filled", "empty"), Atom)
     monkeypatch.setattr("dmftnet.models.networks.guesses.composed.known_guesses", lambda: known)
-    net = Film(GRID, RESOLUTION, guess_names=["filled", "ipt", "empty"], width=16)
+    net = Film(grid=GRID, resolution=RESOLUTION, guess_names=["filled", "ipt", "empty"], width=16)
     model = RotatedHead(net, GRID, [0.1]).eval()
     assert net.n_outputs == 8 and net.first_outputs[3:] == (2.0, 0.5, 0.0, 0.5, -3.0)
     hybridization, params = batch(dtype=torch.float32)
@@ -247,7 +247,7 @@ def model_mirror(params):
 
 def test_models_without_guesses_say_so(guesses):
     model = RotatedHead(
-        Film(GRID, RESOLUTION, guesses=False, log_residual=False), GRID, [0.1]
+        Film(grid=GRID, resolution=RESOLUTION, guesses=False, log_residual=False), GRID, [0.1]
     ).eval()
     assert model.guesses(*batch()) is None
     with pytest.raises(DmftnetError, match="has no guesses"):

@@ -11,7 +11,6 @@ alike.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -32,7 +31,7 @@ class EncoderDecoder(SpectralNetwork):
 
     Parameters
     ----------
-    grid, resolution, inputs : see `SpectralNetwork`
+    inputs : see `SpectralNetwork`
     width, n_heads : int
         Channels a token and attention heads.
     n_encoder, n_decoder : int
@@ -45,8 +44,6 @@ class EncoderDecoder(SpectralNetwork):
 
     def __init__(
         self,
-        grid: Mapping,
-        resolution: Sequence[float],
         width: int = 48,
         n_heads: int = 2,
         n_encoder: int = 2,
@@ -56,7 +53,7 @@ class EncoderDecoder(SpectralNetwork):
         dropout: float = 0.02,
         **inputs: Any,
     ):
-        super().__init__(grid, resolution, **inputs)
+        super().__init__(**inputs)
         for side, n in (("n_encoder", n_encoder), ("n_decoder", n_decoder)):
             checks.integer(f"model.{side}", n, at_least=1)
         sizes = {"width": width, "n_heads": n_heads, "n_tokens": n_tokens}
@@ -66,8 +63,8 @@ class EncoderDecoder(SpectralNetwork):
         self.hybridization_net = nn.Sequential(
             FAN(self.n_features, width, periodic), FAN(width, width, periodic)
         )
-        self.position = positional_encoding(grid, width)
-        self.queries = positional_encoding(grid, width)
+        self.position = positional_encoding(self.grid, width)
+        self.queries = positional_encoding(self.grid, width)
         self.encoder = nn.ModuleList(
             AttentionBlock(width, n_heads, dropout, "self", self.fused) for _ in range(n_encoder)
         )
