@@ -10,7 +10,7 @@ from dmftnet.models.networks.guesses.composed import GUESS_NAMES, Guesses, known
 from dmftnet.models.networks.guesses.guess import Guess, SelfEnergy
 from dmftnet.models.networks.guesses.ipt import MatrixDiagram, ModifiedIPT
 from dmftnet.models.networks.heads import RotatedHead
-from dmftnet.physics.analysis.self_energy import dyson_spectrum
+from dmftnet.physics.analysis.self_energy import dyson_spectrum, inverse_weights
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.grids.rotation import smoothing_kernel
 from dmftnet.physics.impurity.problem import ImpurityProblem
@@ -114,6 +114,18 @@ def test_diagram_by_matrices_is_that_by_fft():
     result = MatrixDiagram(FREQUENCIES).weights(poles).numpy()
     expected = SecondOrderDiagram(FREQUENCIES, MatrixDiagram.STEP).weights(poles.numpy())
     np.testing.assert_allclose(result, expected, rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_logarithms_do_on_the_networks_grid(name):
+    """Where cells are some per cent wide, they cancel by less than 1e-8."""
+    U, eps_d = PROBLEMS[name][:2]
+    real = FREQUENCIES.omega - bath(name) @ FREQUENCIES.hilbert.T - eps_d - U / 2
+    parts = real, np.pi * bath(name)
+    width = np.diff(FREQUENCIES.omega)
+    precise = inverse_weights(*parts, width)
+    short = inverse_weights(*map(torch.tensor, parts), torch.tensor(width), False, torch)
+    np.testing.assert_allclose(short.numpy(), precise, rtol=0, atol=1e-8)
 
 
 def test_self_energies_are_the_same_in_numpy_and_torch():
