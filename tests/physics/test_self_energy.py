@@ -10,10 +10,10 @@ from dmftnet.errors import InvalidProblemError
 from dmftnet.physics.analysis.observables import exact_moments
 from dmftnet.physics.analysis.self_energy import (
     SMALL,
-    _hat_integrals,
     causal,
     dyson_self_energy,
     dyson_spectrum,
+    hat_integrals,
     improved_self_energy,
 )
 from dmftnet.physics.bath.discretisation import StarBath
@@ -218,7 +218,7 @@ def test_series_and_logarithms_meet():
     phases = np.exp(1j * np.linspace(-3, 3, 7))
     for size in (1e-9, 0.5 * SMALL, 0.999 * SMALL, 1.001 * SMALL, 0.3):
         u = size * phases
-        falling, rising = _hat_integrals(u.copy())
+        falling, rising = hat_integrals(u.copy())
         kernel = weight / (1 + u[:, None] * t)
         np.testing.assert_allclose(falling, kernel @ (1 - t), rtol=1e-12)
         np.testing.assert_allclose(rising, kernel @ t, rtol=1e-12)
