@@ -48,7 +48,11 @@ DRIVEN = {f"sampler.{name}" for name in (
 )}  # fmt: skip
 DELIBERATE |= {("sampling/driven", key): "where networks go astray" for key in DRIVEN}
 
-TARGETLESS = {("train", "module"): "dmftnet.models.training.module.SpectralModule"}
+TARGETLESS = {
+    ("ship", "calibration"): "dmftnet.models.solvers.applicability.Promise",
+    ("ship", "sharpening"): "dmftnet.evaluation.evidence.SharpeningChoice",
+    ("train", "module"): "dmftnet.models.training.module.SpectralModule",
+}
 """Sections that hold arguments of a class without naming it."""
 
 FILES = sorted(
@@ -122,6 +126,12 @@ def test_a_default_in_code_is_that_of_the_config(name):
     different = differences(name)
     wanted = {key for file, key in DELIBERATE if file == name}
     assert different.keys() == wanted, different
+
+
+@pytest.mark.parametrize(("name", "key"), TARGETLESS)
+def test_a_section_without_a_target_has_arguments_of_its_class(name, key):
+    given = content(name)[key]
+    assert given.keys() <= inspect.signature(get_object(TARGETLESS[name, key])).parameters.keys()
 
 
 @pytest.mark.parametrize("name", [name for name in FILES if plain_file(name) is not None])

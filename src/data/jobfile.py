@@ -20,7 +20,6 @@ curves; attributes hold schema, version, the config and the provenance.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -128,7 +127,7 @@ def read_jobs(path: Path, schema: str, version: int, remedy: str) -> tuple[dict,
     return attributes | {"complete": bool(attributes.get("complete", False))}, columns
 
 
-def _read_column(columns: Columns, name: str, node, limit: float = np.inf) -> None:
+def _read_column(columns: Columns, name: str, node, limit: float) -> None:
     if isinstance(node, h5py.Dataset):
         if node.size * node.dtype.itemsize > limit:
             raise ValueError(f"{name} claims {node.size * node.dtype.itemsize} bytes")
@@ -147,19 +146,6 @@ def split_jobs(columns: Columns) -> dict[int, Columns]:
         for i, part in zip(ids, np.split(values, ends[:-1]), strict=True):
             jobs[int(i)][name] = part
     return jobs
-
-
-def content_hash(path: str | Path) -> str:
-    """SHA-256 over names, types, shapes and bytes of all columns, whatever the attributes say."""
-    digest = hashlib.sha256()
-    columns: Columns = {}
-    with h5py.File(path, "r") as file:
-        file.visititems(lambda name, node: _read_column(columns, name, node))
-    for name in sorted(columns):
-        values = np.ascontiguousarray(columns[name])
-        digest.update(f"{name} {values.dtype.str} {values.shape}".encode())
-        digest.update(values.tobytes())
-    return digest.hexdigest()
 
 
 class JobJournal:

@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 
+from dmftnet import checks
 from dmftnet.data.datamodule import BLOCKS, SpectralDataModule
 from dmftnet.data.labels import SpectralArrays
 from dmftnet.evaluation.closure import LoopSettings, close_loops
@@ -32,6 +33,7 @@ from dmftnet.models.networks.ensemble import disagreement
 from dmftnet.models.networks.spectral_model import SpectralModel
 from dmftnet.models.solvers.applicability import TrainingDistance
 from dmftnet.models.solvers.network import NetworkSolver
+from dmftnet.models.training.record import MAX_SHARPENING
 from dmftnet.models.training.scoring import answers, kl_summary, predict_members
 from dmftnet.physics.analysis.distances import kl_divergence
 from dmftnet.physics.analysis.resolution import sharpened
@@ -39,6 +41,34 @@ from dmftnet.physics.impurity.problem import ImpurityProblem
 
 BATCH = 64
 LOOP = LoopSettings(max_iterations=150)
+
+
+@dataclass(frozen=True)
+class SharpeningChoice:
+    """Steps of sharpening, or how many are tried.
+
+    Parameters
+    ----------
+    steps : int, optional
+        None: chosen by the rule of the module.
+    most : int
+        Largest number that is tried.
+
+    Raises
+    ------
+    SettingError
+        If one of them is out of its limits.
+    """
+
+    steps: int | None = None
+    most: int = 6
+
+    def __post_init__(self):
+        for name in ("most", "steps"):
+            value = getattr(self, name)
+            if name == "most" or value is not None:
+                limits = {"at_least": 0, "at_most": MAX_SHARPENING}
+                checks.integer(f"sharpening.{name}", value, **limits)
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +121,7 @@ def choose_sharpening(
     arrays: SpectralArrays,
     resolution: Sequence[float],
     references: str | Path,
-    most: int,
+    choice: SharpeningChoice,
 ) -> tuple[int, list[dict[str, Any]]]:
     """Steps of sharpening by the rule of the module.
 
@@ -101,20 +131,22 @@ def choose_sharpening(
         The validation split.
     references : path
         Exact loops for the choice.
-    most : int
-        Largest number of steps that is tried.
+    choice : SharpeningChoice
 
     Returns
     -------
     steps : int
     tried : list of dict
-        ``steps, score`` (geometric mean), ``right`` and ``loops``, ``loop_kl`` (geometric mean).
+        What was tried, if anything: ``steps, score`` (geometric mean), ``right`` and ``loops``,
+        ``loop_kl`` (geometric mean).
     """
+    if choice.steps is not None:
+        return choice.steps, []
     members = predict_members(model, arrays.hybridization, arrays.params)
     grid, exact = model.frequency_grid, np.float64(arrays.bare)
     known = load_references(references, grid, tuple(resolution), lattices=None)
     tried = []
-    for steps in range(most + 1):
+    for steps in range(choice.most + 1):
         score = kl_divergence(grid, exact, answers(members, grid, resolution[0], steps))
         solver = NetworkSolver.from_model(model, resolution, "candidate", sharpening=steps)
         closures = close_loops(solver, known, LOOP)

@@ -11,6 +11,7 @@ folder is not touched.
 from __future__ import annotations
 
 import shutil
+from dataclasses import asdict, fields
 from pathlib import Path
 
 import hydra
@@ -23,12 +24,22 @@ from dmftnet import checks
 from dmftnet.config import entry_point, instantiate, run, to_plain
 from dmftnet.data.datamodule import SpectralDataModule
 from dmftnet.errors import DmftnetError, StoreError
-from dmftnet.evaluation.evidence import choose_sharpening, cost, examine, interpolation
+from dmftnet.evaluation.evidence import (
+    SharpeningChoice,
+    choose_sharpening,
+    cost,
+    examine,
+    interpolation,
+)
 from dmftnet.models.shipping.card import front_matter, model_card
 from dmftnet.models.shipping.shipped import save_shipped
-from dmftnet.models.solvers.applicability import TrainingDistance, calibration_report, choose_limits
+from dmftnet.models.solvers.applicability import (
+    Promise,
+    TrainingDistance,
+    calibration_report,
+    choose_limits,
+)
 from dmftnet.models.training.checkpoint import load_ensemble, read_record
-from dmftnet.models.training.record import MAX_SHARPENING
 from dmftnet.models.training.scoring import hybridization_kl, kl_summary
 from dmftnet.places import CONF
 from dmftnet.provenance import provenance
@@ -55,21 +66,18 @@ def training_data(config, checkpoints: list[str], records: list[dict]) -> Spectr
 def evidence(config, model, data) -> tuple[dict, dict, TrainingDistance]:
     """(record of limits, calibration and cost; rows of the test table; training points)."""
     train, validation, test = (data.arrays(split) for split in ("train", "val", "test"))
-    eta, steps, tried = data.resolution[0], config.sharpening.steps, []
-    if steps is None:
-        steps, tried = choose_sharpening(
-            model, validation, data.resolution, config.references, config.sharpening.most
-        )
+    eta, choice = data.resolution[0], settings(to_plain(config), "sharpening", SharpeningChoice)
+    steps, tried = choose_sharpening(model, validation, data.resolution, config.references, choice)
     distance = TrainingDistance.fit(model.frequency_grid, train.hybridization, train.params)
-    settings = to_plain(config.calibration)
+    promise = settings(to_plain(config), "calibration", Promise)
     own = {
         name: examine(model, distance, arrays, eta, steps)
         for name, arrays in (("validation", validation), ("test", test))
     }
     chosen = own["validation"]
-    limits = choose_limits(chosen.network_error, chosen.indicators, **settings)
-    calibration = settings | {
-        name: calibration_report(found.network_error, found.indicators, limits, settings["kl"])
+    limits = choose_limits(chosen.network_error, chosen.indicators, promise)
+    calibration = asdict(promise) | {
+        name: calibration_report(found.network_error, found.indicators, limits, promise.kl)
         for name, found in own.items()
     }
     rows = {"this solver": kl_summary(own["test"].score)}
@@ -111,20 +119,19 @@ def folders(key: str, given: str | list[str]) -> list[str]:
     return list(map(str, checks.paths(key, given, "a run folder or a list of them")))
 
 
+def settings(plain: dict, key: str, kind: type):
+    """A section as what it sets, complete and checked."""
+    names = [field.name for field in fields(kind)]
+    return kind(**checks.mapping(key, plain[key], names, complete=True))
+
+
 def check(plain: dict) -> Path:
     """The keys that no class of the project checks; the folder that is to be made."""
     checks.seed("seed", plain["seed"])
     checks.threads("threads", plain["threads"])
     checks.number("max_size", plain["max_size"], above=0)
-    settings = checks.mapping("calibration", plain["calibration"], ("kl", "share"), complete=True)
-    checks.number("calibration.kl", settings["kl"], above=0)
-    checks.number("calibration.share", settings["share"], above=0, at_most=1)
-    names = ("steps", "most")
-    sharpening = checks.mapping("sharpening", plain["sharpening"], names, complete=True)
-    steps = {"at_least": 0, "at_most": MAX_SHARPENING}
-    checks.integer("sharpening.most", sharpening["most"], **steps)
-    if sharpening["steps"] is not None:
-        checks.integer("sharpening.steps", sharpening["steps"], **steps)
+    for key, kind in (("calibration", Promise), ("sharpening", SharpeningChoice)):
+        settings(plain, key, kind)
     checks.path("references", plain["references"])
     return checks.path("folder", plain["folder"], "a folder that does not exist yet")
 

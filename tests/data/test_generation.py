@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from content import content_hash
 from hydra import compose, initialize_config_dir
 from shell import python_path
 from toy_dataset import make_file
@@ -12,7 +13,6 @@ from toy_solver import ToySolver
 from dmftnet.config import instantiate
 from dmftnet.data import executors
 from dmftnet.data.generation import recipe_hash
-from dmftnet.data.jobfile import content_hash
 from dmftnet.data.keys import STATUS
 from dmftnet.data.plans.sampling import SPLITS, TrajectorySampler
 from dmftnet.data.plans.trajectories import TrajectoryPlan

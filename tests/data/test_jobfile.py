@@ -1,8 +1,9 @@
 import h5py
 import numpy as np
 import pytest
+from content import content_hash
 
-from dmftnet.data.jobfile import JobJournal, content_hash, read_jobs, split_jobs, write_jobs
+from dmftnet.data.jobfile import JobJournal, read_jobs, split_jobs, write_jobs
 from dmftnet.errors import StoreError
 
 OMEGA = np.linspace(-1, 1, 5)

@@ -8,6 +8,7 @@ from dmftnet.errors import DmftnetError
 from dmftnet.models.solvers.applicability import (
     MIN_ACCEPTED,
     Applicability,
+    Promise,
     TrainingDistance,
     calibration_report,
     choose_limits,
@@ -85,14 +86,14 @@ def test_limits_keep_their_promise_and_accept_the_most():
     errors = np.exp(rng.normal(-5, 2, 60))
     a, b = (errors * np.exp(rng.normal(0, 1, 60)) for _ in range(2))
     a[5] = a[6]  # equal scores stand or fall together
-    limits = choose_limits(errors, {"spread": a, "distance": b}, kl=1e-2, share=0.9)
+    limits = choose_limits(errors, {"spread": a, "distance": b}, Promise(share=0.9))
     accepted, share = acceptance(errors, a, b, limits, 1e-2)
     assert share >= 0.9
     for first in a:
         for second in b:
             n, kept = acceptance(errors, a, b, {"spread": first, "distance": second}, 1e-2)
             assert n <= accepted or kept < 0.9
-    alone = choose_limits(errors, {"distance": b}, kl=1e-2, share=0.9)
+    alone = choose_limits(errors, {"distance": b}, Promise(share=0.9))
     assert set(alone) == {"distance"}
     report = calibration_report(errors, {"spread": a, "distance": b}, limits, 1e-2)
     assert report["accepted"] * 60 == pytest.approx(accepted)
@@ -106,7 +107,7 @@ def test_a_promise_that_cannot_be_kept_is_refused():
     with pytest.raises(
         DmftnetError, match=rf"0 of 40 validation solves, fewer than {MIN_ACCEPTED}"
     ):
-        choose_limits(errors, {"distance": errors}, kl=1e-2, share=0.95)
+        choose_limits(errors, {"distance": errors}, Promise())
 
 
 def test_objections_have_figures():

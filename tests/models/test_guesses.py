@@ -10,7 +10,7 @@ from dmftnet.models.networks.guesses.composed import GUESS_NAMES, Guesses, known
 from dmftnet.models.networks.guesses.guess import Guess, SelfEnergy
 from dmftnet.models.networks.guesses.ipt import MatrixDiagram, ModifiedIPT
 from dmftnet.models.networks.heads import RotatedHead
-from dmftnet.physics.analysis.self_energy import dyson_spectrum
+from dmftnet.physics.analysis.self_energy import dyson_spectrum, inverse_weights
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.grids.rotation import smoothing_kernel
 from dmftnet.physics.impurity.problem import ImpurityProblem
@@ -116,6 +116,18 @@ def test_diagram_by_matrices_is_that_by_fft():
     np.testing.assert_allclose(result, expected, rtol=1e-4, atol=1e-7)
 
 
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_logarithms_do_on_the_networks_grid(name):
+    """Where cells are some per cent wide, they cancel by less than 1e-8."""
+    U, eps_d = PROBLEMS[name][:2]
+    real = FREQUENCIES.omega - bath(name) @ FREQUENCIES.hilbert.T - eps_d - U / 2
+    parts = real, np.pi * bath(name)
+    width = np.diff(FREQUENCIES.omega)
+    precise = inverse_weights(*parts, width)
+    short = inverse_weights(*map(torch.tensor, parts), torch.tensor(width), False, torch)
+    np.testing.assert_allclose(short.numpy(), precise, rtol=0, atol=1e-8)
+
+
 def test_self_energies_are_the_same_in_numpy_and_torch():
     """One implementation, two libraries: they differ by the float32 of the matrices."""
     hybridization, params = batch()
@@ -203,8 +215,8 @@ def test_names_that_make_no_guesses(names, words):
 
 def test_a_correction_needs_a_self_energy():
     with pytest.raises(SettingError, match="self-energy to correct"):
-        Film(GRID, RESOLUTION, guess_names=["hybridization"])
-    assert Film(GRID, RESOLUTION, guess_names=["hybridization"], log_residual=False)
+        Film(grid=GRID, resolution=RESOLUTION, guess_names=["hybridization"])
+    assert Film(grid=GRID, resolution=RESOLUTION, guess_names=["hybridization"], log_residual=False)
 
 
 def test_the_guesses_in_the_folder_are_found():
@@ -229,7 +241,7 @@ def test_a_new_guess_is_one_class(monkeypatch):
     """Known by its names, it is a feature, is mixed, and keeps the model symmetric."""
     known = known_guesses() | dict.fromkeys(("filled", "empty"), Atom)
     monkeypatch.setattr("dmftnet.models.networks.guesses.composed.known_guesses", lambda: known)
-    net = Film(GRID, RESOLUTION, guess_names=["filled", "ipt", "empty"], width=16)
+    net = Film(grid=GRID, resolution=RESOLUTION, guess_names=["filled", "ipt", "empty"], width=16)
     model = RotatedHead(net, GRID, [0.1]).eval()
     assert net.n_outputs == 8 and net.first_outputs[3:] == (2.0, 0.5, 0.0, 0.5, -3.0)
     hybridization, params = batch(dtype=torch.float32)
@@ -247,7 +259,7 @@ def model_mirror(params):
 
 def test_models_without_guesses_say_so(guesses):
     model = RotatedHead(
-        Film(GRID, RESOLUTION, guesses=False, log_residual=False), GRID, [0.1]
+        Film(grid=GRID, resolution=RESOLUTION, guesses=False, log_residual=False), GRID, [0.1]
     ).eval()
     assert model.guesses(*batch()) is None
     with pytest.raises(DmftnetError, match="has no guesses"):

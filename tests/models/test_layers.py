@@ -54,7 +54,7 @@ def test_parameter_input_is_odd_in_the_shift_from_half_filling():
 
 @pytest.mark.parametrize("pairs", [1, 2, 4])
 def test_a_film_token_speaks_for_its_own_frequencies(pairs):
-    net = Film(GRID, RESOLUTION, width=8, n_heads=2, n_blocks=1, pairs=pairs)
+    net = Film(grid=GRID, resolution=RESOLUTION, width=8, n_heads=2, n_blocks=1, pairs=pairs)
     embedding = torch.zeros(1, GRID["n_w"] // 2 // pairs, 8)
     before = net.project(embedding)
     embedding[0, 3] = torch.randn(8)
@@ -73,7 +73,7 @@ def test_a_film_token_speaks_for_its_own_frequencies(pairs):
         (lambda: ParameterInput(4), "n_params = 4"),
         (lambda: FAN(3, 8, periodic=0.5), "periodic = 0.5"),
         (lambda: Attention(10, 4), "width = 10"),
-        (lambda: Film(GRID, RESOLUTION, pairs=7), "pairs = 7"),
+        (lambda: Film(grid=GRID, resolution=RESOLUTION, pairs=7), "pairs = 7"),
         (lambda: ParameterInput(2)(torch.zeros(1, 3)), "takes 2 parameters, got 3"),
     ],
 )

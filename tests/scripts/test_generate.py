@@ -10,9 +10,9 @@ from pathlib import Path
 
 import h5py
 import pytest
+from content import content_hash
 from shell import environment, python_path
 
-from dmftnet.data.jobfile import content_hash
 from dmftnet.data.store import SpectralStore
 
 ROOT = Path(__file__).parents[2]

@@ -13,7 +13,6 @@ Cost: O(B n_w^2 width) per block.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any, ClassVar
 
@@ -34,7 +33,7 @@ class CrossAttention(SpectralNetwork):
 
     Parameters
     ----------
-    grid, resolution, inputs : see `SpectralNetwork`
+    inputs : see `SpectralNetwork`
     width, n_heads : int
         Features per token, and attention heads.
     n_blocks : int
@@ -53,8 +52,6 @@ class CrossAttention(SpectralNetwork):
 
     def __init__(
         self,
-        grid: Mapping,
-        resolution: Sequence[float],
         width: int = 48,
         n_heads: int = 2,
         n_blocks: int = 2,
@@ -62,13 +59,13 @@ class CrossAttention(SpectralNetwork):
         dropout: float = 0.02,
         **inputs: Any,
     ):
-        super().__init__(grid, resolution, **{**self.defaults, **inputs})
+        super().__init__(**{**self.defaults, **inputs})
         self.check_sizes(dropout, n_blocks, self.n_w, width=width, n_heads=n_heads)
         self.parameter_net = feed_forward(self.n_params, width, width, 5)
         sizes = [self.n_features] + [width] * 4
         self.hybridization_net = nn.Sequential(*(FAN(a, b, periodic) for a, b in pairwise(sizes)))
-        self.parameter_position = positional_encoding(grid, width)
-        self.hybridization_position = positional_encoding(grid, width)
+        self.parameter_position = positional_encoding(self.grid, width)
+        self.hybridization_position = positional_encoding(self.grid, width)
         self.blocks = nn.ModuleList(
             AttentionBlock(width, n_heads, dropout, "value", self.fused) for _ in range(n_blocks)
         )

@@ -8,7 +8,6 @@ Cost: O(B n_w^2 width) per block, about that of `crossattn` at equal width.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -29,7 +28,7 @@ class CrossQuery(SpectralNetwork):
 
     Parameters
     ----------
-    grid, resolution, inputs : see `SpectralNetwork`
+    inputs : see `SpectralNetwork`
     width, n_heads : int
         Features per token, and attention heads.
     n_blocks : int
@@ -42,8 +41,6 @@ class CrossQuery(SpectralNetwork):
 
     def __init__(
         self,
-        grid: Mapping,
-        resolution: Sequence[float],
         width: int = 48,
         n_heads: int = 2,
         n_blocks: int = 2,
@@ -52,7 +49,7 @@ class CrossQuery(SpectralNetwork):
         dropout: float = 0.02,
         **inputs: Any,
     ):
-        super().__init__(grid, resolution, **inputs)
+        super().__init__(**inputs)
         depth = 2 * checks.integer("model.n_blocks", n_blocks, at_least=1)
         sizes = {"width": width, "n_heads": n_heads, "n_tokens": n_tokens}
         self.check_sizes(dropout, depth, self.n_w, **sizes)
@@ -61,7 +58,7 @@ class CrossQuery(SpectralNetwork):
         self.hybridization_net = nn.Sequential(
             FAN(self.n_features, width, periodic), FAN(width, width, periodic)
         )
-        self.position = positional_encoding(grid, width)
+        self.position = positional_encoding(self.grid, width)
         self.mixing = nn.ModuleList(
             AttentionBlock(width, n_heads, dropout, "self", self.fused) for _ in range(n_blocks)
         )

@@ -10,7 +10,6 @@ and decoder.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -31,7 +30,7 @@ class EncoderDecoder(SpectralNetwork):
 
     Parameters
     ----------
-    grid, resolution, inputs : see `SpectralNetwork`
+    inputs : see `SpectralNetwork`
     width, n_heads : int
         Features per token, and attention heads.
     n_encoder, n_decoder : int
@@ -44,8 +43,6 @@ class EncoderDecoder(SpectralNetwork):
 
     def __init__(
         self,
-        grid: Mapping,
-        resolution: Sequence[float],
         width: int = 48,
         n_heads: int = 2,
         n_encoder: int = 2,
@@ -55,7 +52,7 @@ class EncoderDecoder(SpectralNetwork):
         dropout: float = 0.02,
         **inputs: Any,
     ):
-        super().__init__(grid, resolution, **inputs)
+        super().__init__(**inputs)
         for side, n in (("n_encoder", n_encoder), ("n_decoder", n_decoder)):
             checks.integer(f"model.{side}", n, at_least=1)
         sizes = {"width": width, "n_heads": n_heads, "n_tokens": n_tokens}
@@ -65,8 +62,8 @@ class EncoderDecoder(SpectralNetwork):
         self.hybridization_net = nn.Sequential(
             FAN(self.n_features, width, periodic), FAN(width, width, periodic)
         )
-        self.position = positional_encoding(grid, width)
-        self.queries = positional_encoding(grid, width)
+        self.position = positional_encoding(self.grid, width)
+        self.queries = positional_encoding(self.grid, width)
         self.encoder = nn.ModuleList(
             AttentionBlock(width, n_heads, dropout, "self", self.fused) for _ in range(n_encoder)
         )

@@ -78,39 +78,17 @@ class Ensemble(SpectralModel):
     def mirrored_guesses(self, guesses: torch.Tensor) -> torch.Tensor:
         return self.members[self.guessing].mirrored_guesses(guesses)
 
-    def predict(
-        self,
-        hybridization: torch.Tensor,
-        params: torch.Tensor,
-        guesses: torch.Tensor | None = None,
-    ) -> torch.Tensor:
-        return self._each(hybridization, params, *self._known(hybridization, params, guesses)).mean(
-            dim=0
-        )
+    def predict(self, hybridization, params, guesses=None) -> torch.Tensor:
+        known = self.known(hybridization, params, guesses)
+        return self._each(hybridization, params, *known).mean(dim=0)
 
-    def member_spectra(
-        self,
-        hybridization: torch.Tensor,
-        params: torch.Tensor,
-        guesses: torch.Tensor | None = None,
-    ) -> torch.Tensor:
+    def member_spectra(self, hybridization, params, guesses=None) -> torch.Tensor:
         """(B, n_w), (B, 2) -> (M, B, n_w) real-axis spectrum of each member, in 1/D."""
-        known = self._known(hybridization, params, guesses)
+        known = self.known(hybridization, params, guesses)
         return self.symmetric(self._each, hybridization, params, *known)
 
-    def real_axis(
-        self,
-        hybridization: torch.Tensor,
-        params: torch.Tensor,
-        guesses: torch.Tensor | None = None,
-    ) -> torch.Tensor:
+    def real_axis(self, hybridization, params, guesses=None) -> torch.Tensor:
         return self.member_spectra(hybridization, params, guesses).mean(dim=0)
-
-    def _known(self, hybridization, params, guesses) -> tuple[torch.Tensor, ...]:
-        """The guesses, computed once for all members, where any member wants them."""
-        if guesses is None:
-            guesses = self.guesses(hybridization, params)
-        return () if guesses is None else (guesses,)
 
     def _each(self, hybridization, params, *guesses) -> torch.Tensor:
         """(M, B, n_w) predictions of the members."""

@@ -11,7 +11,6 @@ Reference: E. Perez et al., AAAI 32 (2018). Cost: O(B T width (width + T)) per b
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -62,7 +61,7 @@ class Film(SpectralNetwork):
 
     Parameters
     ----------
-    grid, resolution, inputs : see `SpectralNetwork`
+    inputs : see `SpectralNetwork`
     width, n_heads : int
         Features per token, and attention heads.
     n_blocks : int
@@ -73,8 +72,6 @@ class Film(SpectralNetwork):
 
     def __init__(
         self,
-        grid: Mapping,
-        resolution: Sequence[float],
         width: int = 64,
         n_heads: int = 4,
         n_blocks: int = 3,
@@ -82,7 +79,7 @@ class Film(SpectralNetwork):
         dropout: float = 0.0,
         **inputs: Any,
     ):
-        super().__init__(grid, resolution, **inputs)
+        super().__init__(**inputs)
         half, pairs = self.n_w // 2, checks.integer("model.pairs", pairs)
         if pairs < 1 or half % pairs:
             raise DmftnetError(
@@ -93,7 +90,7 @@ class Film(SpectralNetwork):
         self.pairs = pairs
         self.parameter_net = feed_forward(self.n_params, width, width, 3)
         self.token_net = feed_forward(2 * pairs * self.n_features, width, width, 2)
-        position = positional_encoding(grid, width).data[half:]
+        position = positional_encoding(self.grid, width).data[half:]
         self.position = nn.Parameter(position.unflatten(0, (-1, pairs)).mean(dim=1))
         self.blocks = nn.ModuleList(
             FilmBlock(width, n_heads, dropout, self.fused) for _ in range(n_blocks)

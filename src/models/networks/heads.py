@@ -92,6 +92,8 @@ class Head(SpectralModel):
 
     def _curve(self, hybridization, params, guesses, rotate=None) -> torch.Tensor:
         """(B, n_w) positive curve; `rotate` takes real-axis spectra to the angles of `params`."""
+        if guesses is None:
+            guesses = self.guesses(hybridization, params)
         output = self.net(hybridization, params, guesses)
         if not self.net.log_residual:
             return nn.functional.softplus(output[..., 0, :]) ** self.power
@@ -143,14 +145,7 @@ class RotatedHead(Head):
         checks.number("head.slope", slope, at_least=0, at_most=100)
         self._constant("smoothing", smoothing_kernel(self.frequency_grid, eta, slope))
 
-    def predict(
-        self,
-        hybridization: torch.Tensor,
-        params: torch.Tensor,
-        guesses: torch.Tensor | None = None,
-    ) -> torch.Tensor:
-        if guesses is None:
-            guesses = self.guesses(hybridization, params)
+    def predict(self, hybridization, params, guesses=None) -> torch.Tensor:
         curve = self._curve(hybridization, params, guesses)
         if not self.net.log_residual:
             curve = self._smooth(curve)
@@ -170,27 +165,11 @@ class DirectHead(Head):
     n_params = 3
     angles_are_free = False
 
-    def predict(
-        self,
-        hybridization: torch.Tensor,
-        params: torch.Tensor,
-        guesses: torch.Tensor | None = None,
-    ) -> torch.Tensor:
-        if guesses is None:
-            guesses = self.guesses(hybridization, params)
+    def predict(self, hybridization, params, guesses=None) -> torch.Tensor:
         return self.normalise(self._curve(hybridization, self._complete(params), guesses))
 
-    def spectrum(
-        self,
-        hybridization: torch.Tensor,
-        params: torch.Tensor,
-        index: torch.Tensor | None = None,
-        guesses: torch.Tensor | None = None,
-        slopes: bool = True,
-    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+    def spectrum(self, hybridization, params, index=None, guesses=None, slopes=True):
         """See `SpectralModel.spectrum`; ``dA`` is the network's forward-mode derivative."""
-        if guesses is None:
-            guesses = self.guesses(hybridization, params)
         if index is None:
             index = torch.arange(len(self.angles), device=params.device).expand(len(params), -1)
         matrices = self.rotation[index].flatten(0, 1), self.rotation_derivative[index].flatten(0, 1)
@@ -227,6 +206,8 @@ class DirectHead(Head):
 
         `rotation` and `derivative` are the kernels there, ([B k,] n_w, n_w).
         """
+        if guesses is None:  # here, once for all angles
+            guesses = self.guesses(hybridization, params)
         k = angles.shape[1]
         repeated = hybridization.repeat_interleave(k, dim=0)  # (B k, n_w)
         fixed = params.repeat_interleave(k, dim=0)

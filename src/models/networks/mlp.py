@@ -6,7 +6,6 @@ magnitude below the attention networks.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -23,7 +22,7 @@ class MLP(SpectralNetwork):
 
     Parameters
     ----------
-    grid, resolution, inputs : see `SpectralNetwork`
+    inputs : see `SpectralNetwork`
     width : int
         Features per hidden layer.
     n_blocks : int
@@ -33,14 +32,12 @@ class MLP(SpectralNetwork):
 
     def __init__(
         self,
-        grid: Mapping,
-        resolution: Sequence[float],
         width: int = 256,
         n_blocks: int = 3,
         dropout: float = 0.02,
         **inputs: Any,
     ):
-        super().__init__(grid, resolution, **inputs)
+        super().__init__(**inputs)
         self.check_sizes(dropout, n_blocks, 1, width=width)
         n_in = self.n_features * self.n_w
         self.hybridization_net = nn.Linear(n_in, width)

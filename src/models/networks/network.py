@@ -137,13 +137,14 @@ class SpectralNetwork(nn.Module, ABC):
             inspect.signature(function).parameters
             for function in (cls.__init__, SpectralNetwork.__init__)
         )
-        together = [p for p in own.values() if p.kind is not p.VAR_KEYWORD]
-        together += [
+        together = {name: p for name, p in own.items() if p.kind is not p.VAR_KEYWORD}
+        together = dict(shared) | together
+        del together["self"]
+        parameters = [
             p.replace(kind=p.KEYWORD_ONLY, default=cls.defaults.get(name, p.default))
-            for name, p in shared.items()
-            if name not in own
+            for name, p in together.items()
         ]
-        cls.__signature__ = inspect.Signature(together[1:])  # without self
+        cls.__signature__ = inspect.Signature(parameters)
 
     def __init__(
         self,
@@ -158,7 +159,7 @@ class SpectralNetwork(nn.Module, ABC):
         super().__init__()
         checks.flag("model.guesses", guesses)
         checks.flag("model.log_residual", log_residual)
-        self.n_w = checks.integer("grid.n_w", grid["n_w"])
+        self.grid, self.n_w = grid, checks.integer("grid.n_w", grid["n_w"])
         self.n_params, self.max_memory = n_params, max_memory
         self.parameter_input = ParameterInput(n_params)
         self.hybridization_input = HybridizationInput(grid, self.logarithm)
@@ -264,27 +265,16 @@ class SpectralNetwork(nn.Module, ABC):
         """(B, n_w, d) -> (B, n_outputs, n_w); per token unless a subclass says otherwise."""
         return self.projection(embedding).mT
 
-    def forward(
-        self,
-        hybridization: torch.Tensor,
-        params: torch.Tensor,
-        guesses: torch.Tensor | None = None,
-    ) -> torch.Tensor:
+    def forward(self, hybridization, params, guesses=None) -> torch.Tensor:
         """(B, n_w) hybridization spectrum in D, (B, n_params) -> (B, n_outputs, n_w) raw output."""
-        guesses = self._guesses(hybridization, params, guesses)
-        return self.project(self.embed(hybridization, params, guesses))
+        return self.project(self._embedding(hybridization, params, guesses))
 
-    def latent(
-        self,
-        hybridization: torch.Tensor,
-        params: torch.Tensor,
-        guesses: torch.Tensor | None = None,
-    ) -> torch.Tensor:
+    def latent(self, hybridization, params, guesses=None) -> torch.Tensor:
         """(B, d') representation of a problem: the last hidden layer, tokens side by side."""
-        guesses = self._guesses(hybridization, params, guesses)
-        return self.embed(hybridization, params, guesses).flatten(1)
+        return self._embedding(hybridization, params, guesses).flatten(1)
 
-    def _guesses(self, hybridization, params, guesses) -> torch.Tensor | None:
-        if self.guesses is None or guesses is not None:
-            return guesses
-        return self.guesses(hybridization, params)
+    def _embedding(self, hybridization, params, guesses) -> torch.Tensor:
+        """`embed` with the guesses, computed where the network has some and the caller none."""
+        if guesses is None and self.guesses is not None:
+            guesses = self.guesses(hybridization, params)
+        return self.embed(hybridization, params, guesses)

@@ -100,6 +100,12 @@ class SpectralModel(nn.Module, ABC):
         """(B, n_guess, n_w) cheap spectra that the model corrects, to be computed once; or None."""
         return None
 
+    def known(self, hybridization, params, guesses=None) -> tuple[torch.Tensor, ...]:
+        """The guesses, computed where the caller has none; nothing where the model has none."""
+        if guesses is None:
+            guesses = self.guesses(hybridization, params)
+        return () if guesses is None else (guesses,)
+
     def mirrored_guesses(self, guesses: torch.Tensor) -> torch.Tensor:
         """(B, n_guess, n_w) guesses of the particle-hole mirrored problems."""
         raise DmftnetError(f"{type(self).__name__} has no guesses; call it without")
@@ -147,9 +153,7 @@ class SpectralModel(nn.Module, ABC):
         guesses: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """(B, n_w) hybridization spectrum, (B, 2) ``[U, eps_d]`` -> (B, n_w) spectrum in 1/D."""
-        if guesses is None:
-            guesses = self.guesses(hybridization, params)
-        known = () if guesses is None else (guesses,)
+        known = self.known(hybridization, params, guesses)
         if self.training:
             return self.predict(hybridization, params, *known)
         return self.symmetric(self.predict, hybridization, params, *known)

@@ -216,8 +216,33 @@ def load_applicability(
     return Applicability(record.get("ranges") or {}, limits, distance)
 
 
+@dataclass(frozen=True)
+class Promise:
+    """What limits promise of the solves that they accept.
+
+    Parameters
+    ----------
+    kl : float
+        An error up to this is good.
+    share : float
+        Of good ones among those accepted, in (0, 1].
+
+    Raises
+    ------
+    SettingError
+        If one of them is out of its limits.
+    """
+
+    kl: float = 1e-2
+    share: float = 0.95
+
+    def __post_init__(self):
+        checks.number("calibration.kl", self.kl, above=0)
+        checks.number("calibration.share", self.share, above=0, at_most=1)
+
+
 def choose_limits(
-    errors: np.ndarray, scores: Mapping[str, np.ndarray], kl: float, share: float
+    errors: np.ndarray, scores: Mapping[str, np.ndarray], promise: Promise
 ) -> dict[str, float]:
     """Limits of one or two scores from validation solves; see the module for the rule.
 
@@ -227,10 +252,7 @@ def choose_limits(
         True KL of each solve.
     scores : mapping of name to (n,)
         One or two.
-    kl : float
-        Errors up to this are good.
-    share : float
-        Of good solves among the accepted ones, in (0, 1].
+    promise : Promise
 
     Raises
     ------
@@ -238,8 +260,7 @@ def choose_limits(
         If no limits keep the promise.
     """
     (first, a), (second, b) = (*scores.items(), ("none", np.zeros(len(errors))))[:2]
-    kl = checks.number("calibration.kl", kl, above=0)
-    share = checks.number("calibration.share", share, above=0, at_most=1)
+    kl, share = promise.kl, promise.share
     good, best = np.asarray(errors) <= kl, (0, 0.0, 0.0)
     for limit in np.unique(a):
         inside = a <= limit
@@ -270,7 +291,9 @@ def calibration_report(
 
     Parameters
     ----------
-    errors, scores, kl : see `choose_limits`
+    errors, scores : see `choose_limits`
+    kl : float
+        An error up to this is good.
 
     Returns
     -------

@@ -103,13 +103,6 @@ def star_to_chain(bath: StarBath) -> ChainBath:
     return ChainBath(diagonal, off)
 
 
-def chain_to_star(chain: ChainBath) -> StarBath:
-    """The same bath as a star, by diagonalising the chain."""
-    h = np.diag(chain.onsite) + np.diag(chain.hoppings[1:], 1) + np.diag(chain.hoppings[1:], -1)
-    energies, vectors = eigh(h)
-    return StarBath(energies, np.abs(chain.hoppings[0] * vectors[0]))
-
-
 def _tridiagonalise(energies: np.ndarray, start: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Tridiagonal form of ``diag(energies)`` from a start vector: (diagonal, off-diagonal).
 

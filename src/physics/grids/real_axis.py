@@ -155,10 +155,6 @@ class FrequencyGrid:
         slope = (y[cell + 1] - y[cell]) / (x[cell + 1] - x[cell])
         return running[cell] + t * (y[cell] + 0.5 * slope * t)
 
-    def occupied_weights(self) -> np.ndarray:
-        """(n_w,) weights ``o`` with ``o @ f = integral_{-inf}^0 f``, the T = 0 occupied part."""
-        return np.array([self.cumulative(row, np.zeros(1))[0] for row in np.eye(self.n_w)])
-
     def interpolate(self, values: np.ndarray, at: np.ndarray) -> np.ndarray:
         """Piecewise-linear values elsewhere, zero outside the grid; ``(..., n_w) -> (..., n)``."""
         values = np.asarray(values)

@@ -57,13 +57,6 @@ def rotation_kernel_derivative(
     return _hat_integrals(source, angle, target or source)[1]
 
 
-def first_order_reconstruction(
-    spectrum: np.ndarray, derivative: np.ndarray, angle: float
-) -> np.ndarray:
-    """``A(w) ~ A(w, alpha) - alpha dA(w, alpha)/dalpha``, error O(alpha^2) away from band edges."""
-    return spectrum - angle * derivative
-
-
 def _hat_integrals(source: FrequencyGrid, angle: float, target: FrequencyGrid):
     """K and dK/dalpha acting on the values of the piecewise-linear source curve."""
     if not 0 <= angle < np.pi / 2:

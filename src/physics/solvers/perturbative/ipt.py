@@ -100,16 +100,16 @@ class IptSolver(Solver):
                 "with points on both sides of zero and none at it, e.g. FrequencyGrid.geometric"
             )
         reach = float(np.abs(omega).max())
-        checks.memory(  # ten arrays of three times the uniform grid, half of them complex
+        checks.memory(  # bytes a point of the uniform grid, most of them for the transforms
             f"solver.step = {self.step:g} on a grid that reaches {reach:g} D",
-            360.0 * reach / self.step,
+            460.0 * reach / self.step,
             self.max_memory,
             "solver.max_memory",
             "take a larger step",
         )
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=2)
 def _theory(grid: FrequencyGrid, step: float, tolerance: float) -> RealAxis:
     return RealAxis(grid, SecondOrderDiagram(grid, step), tolerance)
 

@@ -123,15 +123,16 @@ class SecondOrderTheory(ABC):
         if some:  # in an even problem there is nothing to dress
             b = dressing(sought, eps_0[uneven], n[uneven], n_0[uneven])
             density[uneven] = self.dressed(density[uneven], b)
-        scale = U**2 * (n * (1.0 - n) / (n_0 * (1.0 - n_0)))
-        return Answers(self.sigma(density * scale[:, None], U * n), n, n_0, eps_0)
+        return Answers(self.sigma(problems, density, n, n_0), n, n_0, eps_0)
 
     def prepared(self, problems: Problems) -> Problems:
         """With what the search wants to compute once."""
         return problems
 
-    def sigma(self, density, hartree):
-        """(B, n_w) ``-Im Sigma / pi`` and (B,) constant -> (B, n_w) complex128."""
+    def sigma(self, problems: Problems, density, n, n_0):
+        """(B, n_w) Sigma from the (B, n_w) spectrum of ``S2 / (1 - b S2) / U^2``, complex128."""
+        scale = problems.U**2 * (n * (1.0 - n) / (n_0 * (1.0 - n_0)))
+        density, hartree = density * scale[:, None], problems.U * n
         return density @ self.hilbert + hartree[:, None] - 1j * (math.pi * density)
 
     def poles(self, real, imag):
@@ -218,8 +219,7 @@ class RealAxis(SecondOrderTheory):
             eps_0 = self.reference_level(some, n)
             weights, n_0 = self.undressed(some, n, eps_0)
             density = self.dressed(weights / self.weights, dressing(some, eps_0, n, n_0))
-            scale = some.U**2 * n * (1.0 - n) / (n_0 * (1.0 - n_0))
-            return self.occupation(some, self.sigma(density * scale[:, None], some.U * n)) - n
+            return self.occupation(some, self.sigma(some, density, n, n_0)) - n
 
         every = np.arange(len(problems.U))
         ends = (surplus(np.full(every.size, n), every) for n in (0.0, 1.0))
