@@ -51,6 +51,9 @@ EQUAL = 1e-10
 SYMMETRIC, HERMITIAN = 1e-9, 1e-8
 """Share of the largest value up to which Re Delta, or ``Delta_ab - Delta_ba``, is none."""
 
+NOTHING = 1e-12
+"""Largest value of Delta, in D, that is rounding: the impurity is an atom."""
+
 MAX_POINTS = 400
 """Frequencies; more stand for one another."""
 
@@ -195,7 +198,7 @@ class MatsubaraFit:
             omega_n, values, weights, axis.w_max, moving * n_orb, zero * n_orb, paired,
             bool(skew > HERMITIAN * size),
         )  # fmt: skip
-        if size == 0:  # no bath at all: levels apart, so that nothing is degenerate
+        if size <= NOTHING:  # no bath at all: levels apart, so that nothing is degenerate
             energies = np.repeat(_spread(self.n_bath, 0.0, 1.0), n_orb)
             return _Fitted(energies, np.zeros((energies.size, n_orb)), 0.0, self.n_starts)
         fits = [
