@@ -11,10 +11,10 @@ Method
     from several starts: intervals as wide as the weight, and random levels; the couplings of a
     start are a linear least-squares fit. The best is kept.
 Range
-    Finite temperature, any number of orbitals that mix or do not; levels of one fit interact in
-    chi^2 with more and more minima, so more than some ten an orbital gain nothing.
+    Finite temperature, orbitals that mix or do not. Each level adds minima to chi^2: beyond some
+    ten an orbital, or three of orbitals that mix, more starts (``n_starts``) are needed.
 Cost
-    Tens of milliseconds an orbital.
+    Tens of milliseconds an orbital; orbitals that mix, about the third power of their number.
 Otherwise
     Spectra on the real axis: `dmftnet.physics.bath.intervals`, which needs many levels.
 
