@@ -161,6 +161,8 @@ def test_no_bath_at_all():
         np.testing.assert_array_equal(star.energies, -star.energies[::-1])
         assert np.diff(star.energies).min() > 0.1
     assert bath.diagnostics["fit_residual"] == 0 and "warning" not in bath.diagnostics
+    rounding = 1e-17 * (np.random.default_rng(0).normal(size=Z.size) - 1j)
+    assert np.all(MatsubaraFit(5).discretise(known(rounding)).levels.couplings == 0)
     one = MatsubaraFit(2).discretise(known(np.stack([np.zeros(Z.size), SEMICIRCLE])))
     assert np.all(one.star(0).couplings == 0) and np.all(one.star(1).couplings > 0.1)
 

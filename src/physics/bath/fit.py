@@ -11,10 +11,10 @@ Method
     from several starts: intervals as wide as the weight, and random levels; the couplings of a
     start are a linear least-squares fit. The best is kept.
 Range
-    Finite temperature, any number of orbitals that mix or do not; levels of one fit interact in
-    chi^2 with more and more minima, so more than some ten an orbital gain nothing.
+    Finite temperature, orbitals that mix or do not. Each level adds minima to chi^2: beyond some
+    ten an orbital, or three of orbitals that mix, more starts (``n_starts``) are needed.
 Cost
-    Tens of milliseconds an orbital.
+    Tens of milliseconds an orbital; orbitals that mix, about the third power of their number.
 Otherwise
     Spectra on the real axis: `dmftnet.physics.bath.intervals`, which needs many levels.
 
@@ -50,6 +50,9 @@ EQUAL = 1e-10
 
 SYMMETRIC, HERMITIAN = 1e-9, 1e-8
 """Share of the largest value up to which Re Delta, or ``Delta_ab - Delta_ba``, is none."""
+
+NOTHING = 1e-12
+"""Largest value of Delta, in D, that is rounding: the impurity is an atom."""
 
 MAX_POINTS = 400
 """Frequencies; more stand for one another."""
@@ -195,7 +198,7 @@ class MatsubaraFit:
             omega_n, values, weights, axis.w_max, moving * n_orb, zero * n_orb, paired,
             bool(skew > HERMITIAN * size),
         )  # fmt: skip
-        if size == 0:  # no bath at all: levels apart, so that nothing is degenerate
+        if size <= NOTHING:  # no bath at all: levels apart, so that nothing is degenerate
             energies = np.repeat(_spread(self.n_bath, 0.0, 1.0), n_orb)
             return _Fitted(energies, np.zeros((energies.size, n_orb)), 0.0, self.n_starts)
         fits = [

@@ -59,9 +59,9 @@ class ImaginaryAxis:
         """(n_tau,) sampling points inside (0, beta), rising."""
         return np.asarray(sparse_ir.TauSampling(self._basis).sampling_points)
 
-    @cached_property
+    @property
     def _frequencies(self) -> sparse_ir.MatsubaraSampling:
-        return sparse_ir.MatsubaraSampling(self._basis)
+        return _frequencies_of(self.beta, self.w_max, self.accuracy)
 
     @cached_property
     def indices(self) -> np.ndarray:
@@ -100,7 +100,7 @@ class ImaginaryAxis:
     def at_frequencies(self, coefficients: np.ndarray, indices: np.ndarray) -> np.ndarray:
         """(..., n) G(iw) at odd integers 2n + 1 of either sign.
 
-        Through poles, as accurate as the basis functions (1e-10) and a thousand times as fast.
+        Through poles: as accurate as the basis functions themselves (1e-10), and far faster.
         """
         lehmann = _lehmann_of(self.beta, self.w_max, self.accuracy)
         iw = 1j * np.asarray(indices) * np.pi / self.beta
@@ -111,6 +111,11 @@ class ImaginaryAxis:
 @lru_cache(maxsize=8)
 def _basis_of(beta: float, w_max: float, accuracy: float) -> sparse_ir.FiniteTempBasis:
     return sparse_ir.FiniteTempBasis("F", beta, w_max, eps=accuracy)
+
+
+@lru_cache(maxsize=8)
+def _frequencies_of(beta: float, w_max: float, accuracy: float) -> sparse_ir.MatsubaraSampling:
+    return sparse_ir.MatsubaraSampling(_basis_of(beta, w_max, accuracy))
 
 
 @lru_cache(maxsize=8)
