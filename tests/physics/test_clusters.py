@@ -128,8 +128,8 @@ def test_everything_against_the_whole_fock_space(
     assert weights.sum() == pytest.approx(1, abs=1e-12) and found.dropped < 1e-12
 
 
-def pyscf_energy(h, interaction, n_orb, electrons):
-    """Ground-state energy of one sector; both J terms on, or both off."""
+def pyscf_ground_state(h, interaction, n_orb, electrons):
+    """Energy, vector and integrals of one sector; both J terms on, or both off."""
     n, options = len(h), {"tol": 1e-14, "max_cycle": 1000, "max_space": 30, "lindep": 1e-20}
     U, J, U_prime = interaction.U, interaction.J, interaction.between_orbitals
     same, opposite = np.zeros((n,) * 4), np.zeros((n,) * 4)
@@ -143,8 +143,8 @@ def pyscf_energy(h, interaction, n_orb, electrons):
             else:
                 same[a, a, b, b] -= J
     if interaction.spin_flip:
-        return fci.direct_spin1.kernel(h, same, n, electrons, **options)[0]
-    return fci.direct_uhf.kernel((h, h), (same, opposite, same), n, electrons, **options)[0]
+        return *fci.direct_spin1.kernel(h, same, n, electrons, **options), same
+    return *fci.direct_uhf.kernel((h, h), (same, opposite, same), n, electrons, **options), same
 
 
 @pytest.mark.parametrize("name", ["Hund", "density", "no J"])
@@ -154,7 +154,35 @@ def test_energies_against_pyscf(name, electrons):
     h, interaction = random_one_body(6, 2, False, seed=4), INTERACTIONS[name]
     cluster = KanamoriCluster(h, interaction, 2)
     own = eigsh(cluster.hamiltonian(electrons), k=1, which="SA", tol=1e-13)[0][0]
-    assert own == pytest.approx(pyscf_energy(h, interaction, 2, electrons), abs=1e-10)
+    assert own == pytest.approx(pyscf_ground_state(h, interaction, 2, electrons)[0], abs=1e-10)
+
+
+@pytest.mark.parametrize("name", ["Hund", "no J"])
+@pytest.mark.parametrize("crystal_field", [0.0, 0.4])
+def test_moments_against_pyscf(name, crystal_field):
+    """Lesser moments of G, ``<d+_b d_a>`` and ``<d+_b [d_a, H]>``, and of F, from density matrices
+
+    of pyscf's ground state: all with off-diagonal elements, to 1e-8."""
+    h, interaction = random_one_body(6, 2, False, seed=7), INTERACTIONS[name]
+    h[0, 0] += crystal_field
+    cluster = KanamoriCluster(h, interaction, 2)
+    found = ensemble(cluster, np.inf)
+    assert [s.energies.size for s in found.states] == [1]
+    sector = found.states[0].sector
+    assert sector[0] == sector[1]  # a singlet, no other state beside it
+    energy, vector, eri = pyscf_ground_state(h, interaction, 2, sector)
+    assert found.energy == pytest.approx(energy, abs=1e-10)
+    rdm1, rdm2 = fci.direct_spin1.make_rdm12(vector, 6, sector)
+    density = 0.5 * rdm1[:2, :2].T
+    np.testing.assert_allclose(found.mean("density", cluster), density, rtol=0, atol=1e-8)
+    force = 0.5 * np.einsum("aqrs,bqrs->ab", eri[:2], rdm2[:2])  # <d+_b [d_a, H_int]> of a spin
+    first = 0.5 * np.einsum("aq,bq->ab", h[:2], rdm1[:2]) + force
+    energies, amplitudes = matrix_poles(cluster, found, n_lanczos=200)
+    d, q = np.moveaxis(amplitudes[energies < 0], 1, 0)
+    below = energies[energies < 0]
+    np.testing.assert_allclose(d.T @ d.conj(), density, rtol=0, atol=1e-8)
+    np.testing.assert_allclose((d * below[:, None]).T @ d.conj(), first, rtol=0, atol=1e-8)
+    np.testing.assert_allclose(q.T @ d.conj(), force, rtol=0, atol=1e-8)
 
 
 def test_degenerate_states_of_one_sector_are_all_found():

@@ -1,80 +1,21 @@
 """One contract for every impurity solver; the laws that only exact solvers owe come after.
 
-A new solver joins by one line in `SOLVERS`. The networks have random weights: what holds here holds
-by construction, whatever they have learned. The guarded solver takes part twice: as the network
-that it always trusts, and as the exact solver that it always falls back to.
+One orbital at T = 0 on the real axis, which every solver treats; wider problems are in
+`test_contract_wide`, the solvers in `contract`.
 """
 
 import numpy as np
 import pytest
-import torch
+from physics.contract import EXACT, GRID, LEARNED, SOLVERS, SYMMETRY, WITNESSES
 from physics.properties import assert_causal, assert_particle_hole, assert_sum_rule
-from synthetic import ANGLES, RESOLUTION
 
-from dmftnet.errors import InvalidProblemError
-from dmftnet.models.networks.ensemble import Ensemble
-from dmftnet.models.solvers.applicability import Applicability
-from dmftnet.models.solvers.guarded import GuardedSolver
-from dmftnet.models.solvers.network import NetworkSolver
-from dmftnet.models.training.checkpoint import build_model
 from dmftnet.physics.analysis.observables import exact_moments
 from dmftnet.physics.analysis.self_energy import dyson_spectrum
-from dmftnet.physics.bath.intervals import Intervals
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.problem import ImpurityProblem
 from dmftnet.physics.impurity.protocol import ImpuritySolution, ImpuritySolver
 from dmftnet.physics.lattices.bethe import semicircle
-from dmftnet.physics.solvers.krylov.ed import EdSolver
-from dmftnet.physics.solvers.krylov.ras import RasSolver
-from dmftnet.physics.solvers.perturbative.ipt import IptSolver
-from dmftnet.physics.solvers.tensor.mps import MpsSolver
 
-NETWORK_GRID = {"w_min": 5e-3, "w_max": 8.0, "n_w": 200}
-GRID = FrequencyGrid.geometric(**NETWORK_GRID)
-
-
-def tiny_model(model, head, seed=3):
-    """A network with random weights, on the grid of the problems."""
-    torch.manual_seed(seed)
-    node = {"_target_": f"dmftnet.models.networks.{model}", "width": 8, "n_heads": 2}
-    head = {"_target_": f"dmftnet.models.networks.heads.{head}"}
-    return build_model(node, head, NETWORK_GRID, ANGLES, RESOLUTION).eval()
-
-
-def tiny_network(model, head):
-    """The solver of one such network."""
-    return NetworkSolver.from_model(tiny_model(model, head), RESOLUTION)
-
-
-def tiny_ensemble(limit=1.0):
-    """The solver of two of them, trusted up to a limit of their spread."""
-    members = [tiny_model("crossquery.CrossQuery", "RotatedHead", seed) for seed in (3, 4)]
-    rules = Applicability({}, {"spread": limit})
-    return NetworkSolver.from_model(Ensemble(members).eval(), RESOLUTION, "two", rules)
-
-
-FEW = Intervals(3, stretch=2.0, window_quantile=0.99)
-# tight ground states: every law below then holds to the tolerance it states
-EXACT = {
-    "ras": lambda: RasSolver(depths=("all", 5, 2), bath=Intervals(13), ground_state_tolerance=1e-8),
-    "ed": lambda: EdSolver(bath=FEW),
-}
-SOLVERS = EXACT | {
-    # to a time at which every level of so short a bath is told from the next
-    "mps": lambda: MpsSolver(
-        bath=Intervals(3), t_max=40.0, dt=1.0, truncation=1e-12, ground_truncation=1e-16
-    ),
-    "ipt": IptSolver,
-    "network, film": lambda: tiny_network("film.Film", "RotatedHead"),
-    "network, rotated head": lambda: tiny_network("crossquery.CrossQuery", "RotatedHead"),
-    "network, direct head": lambda: tiny_network("crossattn.CrossAttention", "DirectHead"),
-    "network, ensemble": tiny_ensemble,
-    "guarded, network trusted": lambda: GuardedSolver(tiny_ensemble(), EXACT["ed"]()),
-    "guarded, falling back": lambda: GuardedSolver(tiny_ensemble(-1.0), EXACT["ed"]()),
-}
-WITNESSES = EXACT | {"mps": SOLVERS["mps"]}  # two exact ones, and one that fits poles to signals
-LEARNED = ("network", "guarded")  # computed in float32
-SYMMETRY = {"network": 2e-5, "guarded": 2e-5, "mps": 1e-5}  # where it is not 1e-6, see the tests
 PROBLEMS = {
     "metal": (1.0, -0.5, 0.0),
     "doped": (2.0, -0.4, 0.2),
@@ -161,15 +102,6 @@ def test_batches_equal_single_solves(solver):
     for one, other in zip(map(solver.solve, problems), together, strict=True):
         tolerance = 0 if solver.name not in LEARNED else 1e-5
         np.testing.assert_allclose(one.spectrum(), other.spectrum(), rtol=0, atol=tolerance)
-
-
-@pytest.mark.parametrize("name", sorted(SOLVERS.keys() - {"mps"}))  # which treats several
-def test_two_orbitals_are_refused_in_one_line(name):
-    solver = SOLVERS[name]()
-    two = ImpurityProblem.on_grid(1.0, [-0.5, -0.5], GRID, np.full((2, GRID.n_w), 0.05))
-    with pytest.raises(InvalidProblemError, match=f"'{solver.name}' treats one orbital") as caught:
-        solver.solve(two)
-    assert "\n" not in str(caught.value)
 
 
 # --- exact solvers --------------------------------------------------------------------------------

@@ -72,6 +72,12 @@ class Interaction:
         """Whether the interaction is a function of the occupations."""
         return self.J == 0 or not (self.spin_flip or self.pair_hopping)
 
+    @property
+    def is_rotationally_invariant(self) -> bool:
+        """``U' = U - 2J`` with both J terms, or no J at all."""
+        complete = self.J == 0 or (self.spin_flip and self.pair_hopping)
+        return complete and abs(self.between_orbitals - (self.U - 2 * self.J)) <= 1e-12
+
     def opposite_spins(self, n_orb: int) -> np.ndarray:
         """(n_orb, n_orb) repulsion of n_a,up and n_b,dn: U on the diagonal, U' beside it."""
         U_prime = self.between_orbitals

@@ -93,6 +93,9 @@ class Capabilities:
         Whether bath levels can be given as they are.
     off_diagonal : bool
         Orbitals that mix, by their levels or by their bath.
+    any_interaction : bool
+        Several orbitals whose interaction is not the rotationally invariant one: U' other than
+        ``U - 2J``, or without spin flip or pair hopping.
     """
 
     orbitals: int = 1
@@ -101,6 +104,7 @@ class Capabilities:
     axes: tuple[str, ...] = (REAL,)
     poles: bool = False
     off_diagonal: bool = False
+    any_interaction: bool = False
 
     def objection(self, problem: ImpurityProblem) -> str:
         """What of a problem is beyond the solver, and the remedy; empty if nothing is."""
@@ -115,6 +119,12 @@ class Capabilities:
             return f"works at T = 0, the problem has beta = {problem.beta:g}; use solver=ed"
         if problem.has_off_diagonal and not self.off_diagonal:
             return "takes orbitals that do not mix; use solver=ed, or diagonalise the levels"
+        if problem.n_orb > 1 and not self.any_interaction:
+            if not problem.interaction.is_rotationally_invariant:
+                return (
+                    "takes the rotationally invariant interaction, U' = U - 2J with spin flip and "
+                    "pair hopping; use solver=ed"
+                )
         kind = type(problem.hybridization)
         if kind is SpectralHybridization and REAL not in self.axes:
             return "works on the imaginary axis; give the hybridization at Matsubara frequencies"

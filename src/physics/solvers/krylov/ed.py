@@ -109,6 +109,7 @@ class EdSolver(Solver):
         axes=(REAL, IMAGINARY),
         poles=True,
         off_diagonal=True,
+        any_interaction=True,
     )
 
     def __post_init__(self):

@@ -27,6 +27,7 @@ Otherwise
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 
@@ -99,7 +100,7 @@ class RasSolver(Solver):
     with_self_energy: bool = True
     max_memory: float = checks.MAX_MEMORY
     max_determinants: int = 5_000_000
-    name: str = "ras"
+    name: ClassVar[str] = "ras"
 
     def __post_init__(self):
         check_restricted(self)

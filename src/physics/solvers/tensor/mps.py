@@ -29,6 +29,7 @@ Otherwise
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from dmftnet import checks
 from dmftnet.errors import InvalidProblemError
@@ -39,10 +40,12 @@ from dmftnet.physics.grids.time_contour import MAX_ORDER, TimeContour
 from dmftnet.physics.impurity.pole_solutions import PoleSolution
 from dmftnet.physics.impurity.poles import ResponsePoles
 from dmftnet.physics.impurity.problem import ImpurityProblem
-from dmftnet.physics.impurity.protocol import Solver
+from dmftnet.physics.impurity.protocol import Capabilities, Solver
 from dmftnet.physics.solvers.arguments import check_bath, settle
 from dmftnet.physics.solvers.tensor.impurity import PreparedImpurity
 from dmftnet.physics.solvers.tensor.layout import GEOMETRIES
+
+MAX_ORBITALS = 4
 
 
 @dataclass(frozen=True)
@@ -119,7 +122,8 @@ class MpsSolver(Solver):
     checkpoint_every: float = 60.0
     progress: bool = False
     max_memory: float = 8.0
-    name: str = "mps"
+    name: ClassVar[str] = "mps"
+    capabilities: ClassVar[Capabilities] = Capabilities(orbitals=MAX_ORBITALS)
 
     def __post_init__(self):
         self._check_types()
@@ -181,6 +185,7 @@ class MpsSolver(Solver):
 
     def solve(self, problem: ImpurityProblem) -> PoleSolution:
         """Solve one problem; see `ImpuritySolver`."""
+        self.require(problem)
         bath = self.bath.discretise(problem.hybridization)
         baths = [bath.star(orbital) for orbital in range(problem.n_orb)]
         state = self.solve_star(

@@ -1,0 +1,69 @@
+"""Every impurity solver, small enough to be tried on everything that it says it can solve.
+
+A new solver joins by one line in `SOLVERS`. The networks have random weights: what holds for them
+holds by construction, whatever they have learned. The guarded solver takes part twice: as the
+network that it always trusts, and as the exact solver that it always falls back to.
+"""
+
+import torch
+from synthetic import ANGLES, RESOLUTION
+
+from dmftnet.models.networks.ensemble import Ensemble
+from dmftnet.models.solvers.applicability import Applicability
+from dmftnet.models.solvers.guarded import GuardedSolver
+from dmftnet.models.solvers.network import NetworkSolver
+from dmftnet.models.training.checkpoint import build_model
+from dmftnet.physics.bath.fit import MatsubaraFit
+from dmftnet.physics.bath.intervals import Intervals
+from dmftnet.physics.grids.real_axis import FrequencyGrid
+from dmftnet.physics.solvers.krylov.ed import EdSolver
+from dmftnet.physics.solvers.krylov.ras import RasSolver
+from dmftnet.physics.solvers.perturbative.ipt import IptSolver
+from dmftnet.physics.solvers.tensor.mps import MpsSolver
+
+NETWORK_GRID = {"w_min": 5e-3, "w_max": 8.0, "n_w": 200}
+GRID = FrequencyGrid.geometric(**NETWORK_GRID)
+
+
+def tiny_model(model, head, seed=3):
+    """A network with random weights, on the grid of the problems."""
+    torch.manual_seed(seed)
+    node = {"_target_": f"dmftnet.models.networks.{model}", "width": 8, "n_heads": 2}
+    head = {"_target_": f"dmftnet.models.networks.heads.{head}"}
+    return build_model(node, head, NETWORK_GRID, ANGLES, RESOLUTION).eval()
+
+
+def tiny_network(model, head):
+    """The solver of one such network."""
+    return NetworkSolver.from_model(tiny_model(model, head), RESOLUTION)
+
+
+def tiny_ensemble(limit=1.0):
+    """The solver of two of them, trusted up to a limit of their spread."""
+    members = [tiny_model("crossquery.CrossQuery", "RotatedHead", seed) for seed in (3, 4)]
+    rules = Applicability({}, {"spread": limit})
+    return NetworkSolver.from_model(Ensemble(members).eval(), RESOLUTION, "two", rules)
+
+
+FEW = Intervals(3, stretch=2.0, window_quantile=0.99)
+# tight ground states: every law below then holds to the tolerance it states
+EXACT = {
+    "ras": lambda: RasSolver(depths=("all", 5, 2), bath=Intervals(13), ground_state_tolerance=1e-8),
+    "ed": lambda: EdSolver(bath=FEW, fit=MatsubaraFit(2)),
+}
+SOLVERS = EXACT | {
+    # to a time at which every level of so short a bath is told from the next
+    "mps": lambda: MpsSolver(
+        bath=Intervals(3), t_max=40.0, dt=1.0, truncation=1e-12, ground_truncation=1e-16
+    ),
+    "ipt": IptSolver,
+    "network, film": lambda: tiny_network("film.Film", "RotatedHead"),
+    "network, rotated head": lambda: tiny_network("crossquery.CrossQuery", "RotatedHead"),
+    "network, direct head": lambda: tiny_network("crossattn.CrossAttention", "DirectHead"),
+    "network, ensemble": tiny_ensemble,
+    "guarded, network trusted": lambda: GuardedSolver(tiny_ensemble(), EXACT["ed"]()),
+    "guarded, falling back": lambda: GuardedSolver(tiny_ensemble(-1.0), EXACT["ed"]()),
+}
+WITNESSES = EXACT | {"mps": SOLVERS["mps"]}  # two exact ones, and one that fits poles to signals
+LEARNED = ("network", "guarded")  # computed in float32
+SYMMETRY = {"network": 2e-5, "guarded": 2e-5, "mps": 1e-5}  # where it is not 1e-6, see the tests
