@@ -124,8 +124,19 @@ def show(console: Console, summary: dict) -> None:
     """The summary as a table."""
     table = Table(show_header=False)
     for key, value in summary.items():
-        table.add_row(key, f"{value:.6g}" if isinstance(value, float) else str(value))
+        table.add_row(key, in_short(value))
     console.print(table)
+
+
+def in_short(value) -> str:
+    """A value as a table shows it: numbers with six digits, in lists too."""
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(in_short, value)) + "]"
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {in_short(item)}" for key, item in value.items())
+    return str(value)
 
 
 @hydra.main(version_base="1.3", config_path=CONF, config_name="dmft")

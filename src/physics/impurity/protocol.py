@@ -110,8 +110,8 @@ class Capabilities:
         """What of a problem is beyond the solver, and the remedy; empty if nothing is."""
         if problem.n_orb > self.orbitals:
             return (
-                f"treats {_count(self.orbitals)}, the problem has {problem.n_orb}; use a "
-                "multi-orbital solver, solver=ed for one"
+                f"treats {_count(self.orbitals)}, the problem has {problem.n_orb}; solver=ed and "
+                "solver=mps treat several"
             )
         if np.isinf(problem.beta) and not self.zero_temperature:
             return "works at finite temperature; give problem.beta, 1/T in 1/D"
@@ -127,11 +127,14 @@ class Capabilities:
                 )
         kind = type(problem.hybridization)
         if kind is SpectralHybridization and REAL not in self.axes:
-            return "works on the imaginary axis; give the hybridization at Matsubara frequencies"
+            return (
+                "works at Matsubara frequencies, and the hybridization is a spectrum; set "
+                "axis=imaginary"
+            )
         if kind is MatsubaraHybridization and IMAGINARY not in self.axes:
             return (
-                "works on the real axis; give the hybridization as a spectrum, or use solver=ed, "
-                "which fits bath levels"
+                "works on the real axis, and the hybridization is given at Matsubara frequencies; "
+                "set axis=real, or use solver=ed"
             )
         if kind not in (SpectralHybridization, MatsubaraHybridization) and not self.poles:
             return "takes a hybridization as a curve, not as bath levels; use solver=ed"

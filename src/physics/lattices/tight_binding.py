@@ -125,8 +125,8 @@ class TightBinding:
         n = self.hamiltonians.shape[1]
         z = 1j * np.array([0.1, 0.3, 1.0])
         levels = np.concatenate([np.diag(self.local_levels(i)) for i in range(self.n_sites)])
-        G = self._local(z * np.eye(n)[:, :, None])
-        return not levels.any() and bool(np.abs(np.einsum("aaw->aw", G).real).max() < 1e-10)
+        G = np.einsum("aaw->aw", self._local(z * np.eye(n)[:, :, None]))
+        return bool(max(np.abs(levels).max(), np.abs(G.real).max()) < 1e-10)
 
     def update(
         self, problems: Sequence[ImpurityProblem], solutions: Sequence[ImpuritySolution]

@@ -5,7 +5,8 @@
   for the lowest state alone.
 * `response_poles`: block Lanczos from ``(d+|gs>, q+|gs>)``. The block-tridiagonal matrix's
   eigenvectors give poles and amplitudes of G, F and I at once (docs/physics, self-energy). No
-  reorthogonalisation: copies of converged poles share their weight and change no spectrum.
+  reorthogonalisation: copies of converged poles share their weight and change no spectrum. It needs
+  a `BlockSpace` alone, so that vectors may be anything; `ARRAYS` are columns of a matrix.
 
 Cost: one product with H and four passes over the vectors a step.
 """
@@ -18,7 +19,7 @@ import numpy as np
 from scipy.linalg import eig_banded, eigh_tridiagonal
 
 from dmftnet.errors import ConvergenceError
-from dmftnet.physics.solvers.compiled import compiled
+from dmftnet.physics.solvers.krylov.blocks import ARRAYS, Block, BlockSpace
 
 N_STORED = 60  # Lanczos vectors kept between restarts of the ground-state search
 
@@ -94,10 +95,11 @@ def _lanczos_sweep(apply, vector: np.ndarray, basis: np.ndarray, tolerance: floa
 
 
 def response_poles(
-    apply: Callable[[np.ndarray], np.ndarray],
-    start: np.ndarray,
+    apply: Callable[[Block], Block],
+    start: Block,
     n_steps: int,
     deflation: float = 1e-10,
+    space: BlockSpace = ARRAYS,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Ritz values and start-vector amplitudes of a block Lanczos run.
 
@@ -105,12 +107,14 @@ def response_poles(
     ----------
     apply : callable
         ``X (n, k) -> H X (n, k)``.
-    start : (n, m) float64 or complex128
+    start : (n, m) float64 or complex128, or a block of `space`
         The vectors whose mutual response is wanted; not necessarily independent.
     n_steps : int
         Block steps; the run ends earlier where the Krylov space is exhausted.
     deflation : float
         Directions of a new block shorter than this fraction of the largest seen are dropped.
+    space : BlockSpace
+        Where the vectors live.
 
     Returns
     -------
@@ -119,23 +123,24 @@ def response_poles(
         ``a_ni = <n|start_i>``: ``sum_n conj(a_ni) a_nj f(E_n)`` approximates
         ``<start_i| f(H) |start_j>``, and is exact for polynomials up to degree ``2 n_steps - 1``.
     """
-    gram = start.conj().T @ start
-    block, overlap = _orthonormalise(start, gram, np.linalg.norm(start), deflation)
-    if block.shape[1] == 0:
-        return np.empty(0), np.empty((0, start.shape[1]), dtype=start.dtype)
-    previous, back = np.zeros_like(block), np.zeros((block.shape[1],) * 2, dtype=block.dtype)
+    gram = space.overlap(start, start)
+    n_start = gram.shape[0]
+    scale = float(np.sqrt(np.trace(gram).real))
+    block, overlap = _orthonormalise(space, start, gram, scale, deflation)
+    if block is None:
+        return np.empty(0), np.empty((0, n_start), dtype=gram.dtype)
+    previous, back = None, np.zeros((overlap.shape[0],) * 2, dtype=gram.dtype)
     diagonals, couplings, scale = [], [], 0.0
     for step in range(n_steps):
         image = apply(block)
-        alpha = block.conj().T @ image
+        alpha = space.overlap(block, image)
         diagonals.append(0.5 * (alpha + alpha.conj().T))
         if step == n_steps - 1:
             break
-        back = np.ascontiguousarray(back.conj().T)
-        gram = _SUBTRACT[_is_small(image)](image, block, alpha, previous, back)
+        image, gram = space.subtract(image, block, alpha, previous, back.conj().T)
         scale = max(scale, np.linalg.norm(alpha), np.sqrt(np.trace(gram).real))
-        new, beta = _orthonormalise(image, gram, scale, deflation, (block, previous))
-        if new.shape[1] == 0:
+        new, beta = _orthonormalise(space, image, gram, scale, deflation, (block, previous))
+        if new is None:
             break
         couplings.append(beta)
         previous, back, block = block, beta, new
@@ -143,108 +148,37 @@ def response_poles(
     return energies, vectors[: overlap.shape[0]].conj().T @ overlap
 
 
-def _is_small(block: np.ndarray) -> bool:
-    """Real and of one or two columns, as with one orbital: there a general product is overhead."""
-    return block.dtype == np.float64 and block.shape[1] <= 2
-
-
-def _subtract_general(image, block, alpha, previous, back):
-    """`_subtract` for blocks of any width and complex numbers."""
-    image -= block @ alpha
-    image -= previous @ back
-    return image.conj().T @ image
-
-
-@compiled
-def _subtract(image, block, alpha, previous, back):
-    """``image -= block alpha + previous back`` in place; returns ``image^T image``."""
-    k, m, p = image.shape[1], block.shape[1], previous.shape[1]
-    gram = np.zeros((k, k))
-    if k == 2 and m == 2 and p == 2:
-        for i in range(image.shape[0]):
-            x, y, u, v = block[i, 0], block[i, 1], previous[i, 0], previous[i, 1]
-            a = image[i, 0] - x * alpha[0, 0] - y * alpha[1, 0] - u * back[0, 0] - v * back[1, 0]
-            b = image[i, 1] - x * alpha[0, 1] - y * alpha[1, 1] - u * back[0, 1] - v * back[1, 1]
-            image[i, 0], image[i, 1] = a, b
-            gram[0, 0] += a * a
-            gram[0, 1] += a * b
-            gram[1, 1] += b * b
-        gram[1, 0] = gram[0, 1]
-        return gram
-    if k == 1 and m == 1 and p == 1:
-        for i in range(image.shape[0]):
-            a = image[i, 0] - block[i, 0] * alpha[0, 0] - previous[i, 0] * back[0, 0]
-            image[i, 0] = a
-            gram[0, 0] += a * a
-        return gram
-    for i in range(image.shape[0]):
-        for j in range(k):
-            for n in range(m):
-                image[i, j] -= block[i, n] * alpha[n, j]
-            for n in range(p):
-                image[i, j] -= previous[i, n] * back[n, j]
-        for j in range(k):
-            for n in range(k):
-                gram[j, n] += image[i, j] * image[i, n]
-    return gram
-
-
 def _orthonormalise(
-    block: np.ndarray,
+    space: BlockSpace,
+    block: Block,
     gram: np.ndarray,
     scale: float,
     deflation: float,
-    neighbours: tuple[np.ndarray, ...] = (),
-) -> tuple[np.ndarray, np.ndarray]:
-    """``block = Q R``, directions shorter than `deflation` of `scale` dropped; Q (n, r), R (r, k).
+    neighbours: tuple[Block | None, ...] = (),
+) -> tuple[Block | None, np.ndarray]:
+    """``block = Q R``, directions shorter than `deflation` of `scale` dropped; Q, R (r, k).
 
     From the small Gram matrix; a second sweep where a direction is short, because then one leaves
     Q less than orthonormal. That sweep also removes what rounding left of the two blocks before:
     divided by a short length it would be rounding no more, and the recursion needs its neighbours
-    orthogonal (it can do without the rest).
+    orthogonal (it can do without the rest). Q is None where nothing is left.
     """
     values, vectors = np.linalg.eigh(gram)  # far less overhead than scipy's at this size
     keep = values > max((deflation * scale) ** 2, 1e-15 * values[-1], 1e-300)
     if not keep.any():
-        return block[:, :0], np.zeros((0, block.shape[1]))
+        return None, np.zeros((0, gram.shape[0]))
     length = np.sqrt(values[keep])
     R = length[:, None] * vectors[:, keep].conj().T
-    times = _times if _is_small(block) else np.matmul
-    Q = times(block, vectors[:, keep] / length)
+    Q = space.combine(block, vectors[:, keep] / length)
     if length[0] < 1e-3 * scale:
         for other in neighbours:
-            Q -= other @ (other.conj().T @ Q)
-        correction, vectors = np.linalg.eigh(Q.conj().T @ Q)
+            if other is not None:
+                Q = space.without(Q, other, space.overlap(other, Q))
+        correction, vectors = np.linalg.eigh(space.overlap(Q, Q))
         length = np.sqrt(correction)
-        Q = times(Q, vectors / length)
+        Q = space.combine(Q, vectors / length)
         R = (length[:, None] * vectors.conj().T) @ R
     return Q, R
-
-
-@compiled
-def _times(block, matrix):
-    """``block @ matrix`` for a tall block, without the overhead of a general product."""
-    out = np.empty((block.shape[0], matrix.shape[1]))
-    if matrix.shape == (1, 1):
-        for i in range(block.shape[0]):
-            out[i, 0] = block[i, 0] * matrix[0, 0]
-        return out
-    if matrix.shape == (2, 2):
-        for i in range(block.shape[0]):
-            x, y = block[i, 0], block[i, 1]
-            out[i, 0] = x * matrix[0, 0] + y * matrix[1, 0]
-            out[i, 1] = x * matrix[0, 1] + y * matrix[1, 1]
-        return out
-    for i in range(block.shape[0]):
-        for j in range(matrix.shape[1]):
-            total = 0.0
-            for n in range(block.shape[1]):
-                total += block[i, n] * matrix[n, j]
-            out[i, j] = total
-    return out
-
-
-_SUBTRACT = {True: _subtract, False: _subtract_general}
 
 
 def _block_tridiagonal_eigh(diagonals, couplings):
