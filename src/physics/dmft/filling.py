@@ -67,8 +67,8 @@ def solve_filling(
             "tolerance > 0 and max_loops >= 2"
         )
     template = problem.replace(filling=filling)  # checks the target
-    level = problem.interaction.half_filling(problem.n_orb)
-    half = template.replace(eps_d=np.full(problem.n_orb, level), filling=None)
+    centred = np.mean(problem.eps_d) - problem.interaction.half_filling(problem.n_orb)
+    half = template.replace(eps_d=problem.eps_d - centred, filling=None)
     if (
         filling == problem.n_orb
         and loop.lattice.particle_hole_symmetric

@@ -1,0 +1,164 @@
+"""dmft.py with several orbitals or sites, at finite temperature: files, summaries, restarts."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from shell import environment
+
+from dmftnet.physics.dmft.files import load_solution
+from dmftnet.physics.dmft.summary import SUMMARY_KEYS
+from dmftnet.physics.impurity.matsubara_hybridization import MatsubaraHybridization
+
+ROOT = Path(__file__).resolve().parents[2]
+ED = ("solver=ed", "grid.n_w=80", "solver.bath.n_bath=2", "solver.fit.n_bath=2", "problem.U=2.0")
+LOOSE = ("loop.tolerance=1.0e-3", "loop.zero_tolerance=0.05", "loop.max_iterations=30")
+TWO = ("problem=kanamori", "problem.J=0.3", "problem.crystal_field=[-0.1,0.1]", *LOOSE)
+THERMAL = ("problem.beta=10", "loop.tolerance=1.0e-6")
+CHAIN = ("lattice=tight_binding", "lattice.hoppings=[[[1],0,1,-0.4],[[0],0,1,-0.3]]")
+
+
+def dmft(folder, *arguments):
+    """Run the script; (exit status, stderr)."""
+    command = [sys.executable, str(ROOT / "dmft.py"), *ED, *arguments, f"hydra.run.dir={folder}"]
+    run = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True)
+    return run.returncode, run.stderr
+
+
+def summary_of(folder):
+    return json.loads((folder / "summary.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def two_orbitals(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("two")
+    status, err = dmft(folder, *TWO)
+    assert status == 0, err
+    return folder
+
+
+@pytest.fixture(scope="module")
+def thermal(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("thermal")
+    status, err = dmft(folder, *THERMAL)
+    assert status == 0, err
+    return folder
+
+
+def test_several_orbitals_have_lists(two_orbitals):
+    """Levels apart by the crystal field, searched for half filling."""
+    summary = summary_of(two_orbitals)
+    assert tuple(summary)[: len(SUMMARY_KEYS)] == SUMMARY_KEYS
+    assert summary["n_orb"] == 2 and summary["J"] == 0.3 and "beta" not in summary
+    assert np.diff(summary["eps_d"])[0] == pytest.approx(0.2)
+    lower, upper = summary["occupations"]
+    assert lower > upper and lower + upper == pytest.approx(2, abs=2e-3)
+    assert summary["filling"] == pytest.approx(lower + upper, abs=1e-9)
+    doubles = np.array(summary["double_occupancies"])
+    assert np.diag(doubles).mean() == pytest.approx(summary["double_occupancy"], abs=1e-9)
+    for key in ("Z", "A0", "gap"):
+        assert len(summary[key]) == 2
+    stored = load_solution(two_orbitals / "solution.h5")
+    assert stored.spectrum.shape == stored.hybridization.shape == (2, 80)
+    with h5py.File(two_orbitals / "solution.h5") as file:
+        assert np.trace(file["density_matrix"][:]).real * 2 == pytest.approx(summary["filling"])
+        assert file["double_occupancies"].shape == (2, 2) and file.attrs["beta"] == np.inf
+
+
+def test_several_orbitals_start_from_an_earlier_solution(two_orbitals, tmp_path):
+    eps_d = np.mean(summary_of(two_orbitals)["eps_d"])
+    start = f"start={two_orbitals / 'solution.h5'}"
+    status, err = dmft(tmp_path / "again", *TWO, f"problem.eps_d={eps_d}", start)
+    assert status == 0, err
+    assert summary_of(tmp_path / "again")["iterations"] <= 6
+    status, err = dmft(tmp_path / "other", start)
+    assert status == 2 and "holds 2 orbitals, one is needed" in err
+
+
+def test_the_imaginary_axis_has_files_of_its_own(thermal):
+    summary = summary_of(thermal)
+    assert tuple(summary)[: len(SUMMARY_KEYS)] == SUMMARY_KEYS
+    assert summary["beta"] == 10 and summary["kl_last"] is None and summary["A0"] is None
+    assert summary["change_last"] <= 1e-6 and 0 < summary["Z_matsubara"] < 1
+    assert summary["filling"] == pytest.approx(1, abs=1e-9)
+    with h5py.File(thermal / "solution.h5") as file:
+        n = file["matsubara/omega_n"].size
+        assert file["matsubara/omega_n"][0] == pytest.approx(np.pi / 10)
+        for name in ("greens", "self_energy", "hybridization"):
+            assert file[f"matsubara/{name}"].shape == (1, n)
+        tau, G = file["tau/tau"][:], file["tau/greens"][:]
+        assert tau[0] == 0 and tau[-1] == 10 and G.shape == (1, tau.size)
+        assert G[0, 0] + G[0, -1] == pytest.approx(-1, abs=1e-10)
+        # the loop is closed: Delta = G/4
+        gap = file["matsubara/hybridization"][:] - file["matsubara/greens"][:] / 4
+        assert np.abs(gap).max() < 1e-6
+        assert "spectrum" not in file and file.attrs["beta"] == 10
+    bath = load_solution(thermal / "solution.h5").bath
+    assert isinstance(bath, MatsubaraHybridization) and bath.axis.beta == 10
+
+
+def test_a_loop_on_the_imaginary_axis_starts_from_an_earlier_solution(thermal, tmp_path):
+    start = f"start={thermal / 'solution.h5'}"
+    status, err = dmft(tmp_path / "again", *THERMAL, start)
+    assert status == 0, err
+    assert summary_of(tmp_path / "again")["iterations"] == 2
+    status, err = dmft(tmp_path / "real", start)
+    assert status == 2 and "does not start a loop on the real axis" in err
+    status, err = dmft(tmp_path / "cold", "problem.beta=20", start)
+    assert status == 2 and "known at Matsubara frequencies alone" in err
+
+
+def test_sites_stand_side_by_side(tmp_path):
+    """Equal sites of one chain: the same answer twice."""
+    status, err = dmft(tmp_path / "run", *CHAIN, *THERMAL)
+    assert status == 0, err
+    summary = summary_of(tmp_path / "run")
+    first, second = summary["sites"]
+    assert first["double_occupancy"] == pytest.approx(second["double_occupancy"], abs=1e-9)
+    with h5py.File(tmp_path / "run" / "solution.h5") as file:
+        np.testing.assert_allclose(
+            file["matsubara/greens"][:], file["sites/1/matsubara/greens"][:], rtol=0, atol=1e-9
+        )
+
+
+def test_orbitals_that_mix_are_matrices(tmp_path):
+    """The chain's cell as one site of two orbitals."""
+    two = ("problem=kanamori", "problem.J=0.3", "lattice.sites=[[0,1]]", "problem.beta=10")
+    status, err = dmft(tmp_path / "run", *CHAIN, *two, "loop.tolerance=0.1", "solver.fit.n_starts=1")
+    assert status == 0, err
+    with h5py.File(tmp_path / "run" / "solution.h5") as file:
+        G = file["matrix/matsubara/greens"][:]
+        assert G.shape[:2] == (2, 2) and np.abs(G[0, 1]).max() > 0.05
+        assert file["matrix/tau/greens"].shape[:2] == (2, 2)
+    bath = load_solution(tmp_path / "run" / "solution.h5").bath
+    assert not bath.is_diagonal and bath.n_orb == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("solver=ras", "problem.beta=20"), "solver 'ras' works at T = 0"),
+        (("solver=network", *TWO), "solver 'network' treats one orbital, the problem has 2"),
+        (("axis=both",), "axis = 'both' is unknown; use one of real, imaginary"),
+        (("problem.beta=-1",), "beta = -1: give a number > 0"),
+        ((*TWO, "problem.J=2.0"), "Hund's coupling needs 0 <= J <= U/3"),
+        ((*TWO, "problem.crystal_field=[0.1]"), "give one level an orbital, 2"),
+        ((*TWO, "problem.n_orb=9"), "problem.n_orb = 9: give an integer"),
+        ((*TWO, "solver.bath.n_bath=7"), "more than solver.max_determinants"),
+        ((*CHAIN, "problem.filling=0.9", *THERMAL), "2 inequivalent sites"),
+        (("lattice=tight_binding", "lattice.hoppings=[]"), "lattice.hoppings is empty"),
+    ],
+)
+def test_bad_input_is_one_line(arguments, words, tmp_path):
+    kept = [a for a in ED if not (a.startswith("solver") and arguments[0].startswith("solver="))]
+    command = [sys.executable, str(ROOT / "dmft.py"), *kept, *arguments]
+    run = subprocess.run(
+        [*command, f"hydra.run.dir={tmp_path / 'run'}"],
+        cwd=ROOT, env=environment(), capture_output=True, text=True,
+    )  # fmt: skip
+    lines = run.stderr.strip().splitlines()
+    assert run.returncode == 2 and len(lines) == 1 and words in lines[0], run.stderr
