@@ -74,7 +74,8 @@ def ground_state(
 
 def _lanczos_sweep(apply, vector: np.ndarray, basis: np.ndarray, tolerance: float) -> np.ndarray:
     """Lowest Ritz vector of one Lanczos run; ends at the tolerance or when `basis` is full."""
-    alphas, betas = [], []
+    alphas: list[float] = []
+    betas: list[float] = []
     basis[0] = vector
     for k in range(len(basis)):
         image = apply(basis[k])
@@ -82,7 +83,7 @@ def _lanczos_sweep(apply, vector: np.ndarray, basis: np.ndarray, tolerance: floa
         image -= alphas[-1] * basis[k]
         if k:
             image -= betas[-1] * basis[k - 1]
-        beta = np.linalg.norm(image)
+        beta = float(np.linalg.norm(image))
         full = k + 1 == len(basis) or beta <= 1e-3 * tolerance
         if full or k % 5 == 4:
             _, ritz = eigh_tridiagonal(alphas, betas, select="i", select_range=(0, 0))
@@ -120,7 +121,7 @@ def response_poles(
         ``<start_i| f(H) |start_j>``, and is exact for polynomials up to degree ``2 n_steps - 1``.
     """
     gram = start.conj().T @ start
-    block, overlap = _orthonormalise(start, gram, np.linalg.norm(start), deflation)
+    block, overlap = _orthonormalise(start, gram, float(np.linalg.norm(start)), deflation)
     if block.shape[1] == 0:
         return np.empty(0), np.empty((0, start.shape[1]), dtype=start.dtype)
     previous, back = np.zeros_like(block), np.zeros((block.shape[1],) * 2, dtype=block.dtype)
