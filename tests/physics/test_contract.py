@@ -163,7 +163,7 @@ def test_batches_equal_single_solves(solver):
         np.testing.assert_allclose(one.spectrum(), other.spectrum(), rtol=0, atol=tolerance)
 
 
-@pytest.mark.parametrize("name", sorted(SOLVERS.keys() - {"mps"}))  # which treats several
+@pytest.mark.parametrize("name", sorted(SOLVERS.keys() - {"ed", "mps"}))  # which treat several
 def test_two_orbitals_are_refused_in_one_line(name):
     solver = SOLVERS[name]()
     two = ImpurityProblem.on_grid(1.0, [-0.5, -0.5], GRID, np.full((2, GRID.n_w), 0.05))
