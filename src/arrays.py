@@ -47,6 +47,14 @@ class ArrayKey(str):
 
     __slots__ = ("dtype", "limits", "meaning", "nan", "optional", "shape", "unit")
 
+    dtype: str
+    limits: tuple[int, int] | None
+    meaning: str
+    nan: bool
+    optional: bool
+    shape: tuple[int | str, ...]
+    unit: str
+
     def __new__(
         cls,
         name: str,
@@ -84,7 +92,9 @@ class ArrayKey(str):
 
     def sized(self, sizes: Mapping[str, int]) -> tuple[int | str, ...]:
         """The shape with the symbols of known size as numbers."""
-        return tuple(sizes.get(axis, axis) for axis in self.shape)
+        return tuple(
+            sizes.get(axis, axis) if isinstance(axis, str) else axis for axis in self.shape
+        )
 
     def objection(self, values: np.ndarray, sizes: Mapping[str, int], strict: bool = False) -> str:
         """What is wrong with the values; empty if nothing is.

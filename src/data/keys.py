@@ -205,7 +205,7 @@ def arrays_of(*groups: type) -> tuple[ArrayKey, ...]:
 LABELS = tuple(key for key in arrays_of(Batch) if key != Batch.GUESSES)
 """What the data module makes; a training adds the guesses."""
 
-OFFSETS = {Samples.N_POLES: Samples.POLE_OFFSETS}
+OFFSETS: dict[str, str] = {Samples.N_POLES: Samples.POLE_OFFSETS}
 """Arrays of counts, and those of the offsets into the flat arrays that follow from them."""
 
 SCHEMAS = {

@@ -16,6 +16,7 @@ from dmftnet.physics.dmft.loop import DMFTLoop
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.problem import ImpurityProblem
 from dmftnet.physics.lattices.bethe import Bethe
+from dmftnet.physics.lattices.tight_binding import TightBinding
 from dmftnet.physics.solvers.krylov.ed import EdSolver
 from dmftnet.physics.solvers.krylov.ras import RasSolver
 
@@ -66,6 +67,14 @@ def test_series_become_jobs():
 def test_series_that_say_too_little_or_too_much_are_refused(part, message):
     with pytest.raises(InvalidProblemError, match=message):
         ReferencePlan([part])
+
+
+def test_a_lattice_without_density_of_states_is_refused():
+    """Metal and insulator are told apart by it."""
+    chain = TightBinding([[[1], 0, 0, -0.5]], n_k=8)
+    plan = ReferencePlan([{"U": [1.0], "shift": [0.0], "start": "metal"}])
+    with pytest.raises(InvalidProblemError, match="'tight_binding' has no density of states"):
+        plan.run(0, ToySolver(n_bath=5), chain, FrequencyGrid.geometric(1e-2, 6.0, 100))
 
 
 def test_converged_loops_without_correlation_are_semicircles(path):

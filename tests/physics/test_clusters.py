@@ -9,7 +9,7 @@ from pyscf import fci
 from scipy.sparse.linalg import eigsh
 
 from dmftnet.errors import InvalidProblemError
-from dmftnet.physics.fermions.kanamori import KanamoriCluster
+from dmftnet.physics.fermions.kanamori import UP, KanamoriCluster
 from dmftnet.physics.fermions.strings import Strings
 from dmftnet.physics.impurity.interaction import Interaction
 from dmftnet.physics.solvers.krylov.ensemble import ensemble
@@ -126,6 +126,14 @@ def test_everything_against_the_whole_fock_space(
     np.testing.assert_allclose(own, exact.response(Z), atol=1e-10)
     weights = np.concatenate(list(found.weights))
     assert weights.sum() == pytest.approx(1, abs=1e-12) and found.dropped < 1e-12
+
+
+@pytest.mark.parametrize(("sector", "side"), [((2, 0), 1), ((0, 0), -1)])
+def test_excitations_out_of_a_full_or_an_empty_spin_are_refused(sector, side):
+    cluster = KanamoriCluster(np.diag([-1.0, 0.0]), Interaction(2.0), 1)
+    assert cluster.target(sector, UP, side) is None
+    with pytest.raises(InvalidProblemError, match="has no neighbour with one electron"):
+        cluster.excitations(sector, UP, side, np.ones((1, 1)))
 
 
 def pyscf_ground_state(h, interaction, n_orb, electrons):

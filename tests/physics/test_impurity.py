@@ -1,5 +1,7 @@
 """The impurity problem: checked where it enters, each error one line with value and remedy."""
 
+from dataclasses import MISSING, fields
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,8 +9,10 @@ from hypothesis import strategies as st
 
 from dmftnet.errors import DmftnetError, InvalidProblemError
 from dmftnet.physics.grids.real_axis import FrequencyGrid
+from dmftnet.physics.impurity.pole_solutions import MatrixPoleSolution, PoleSolution
 from dmftnet.physics.impurity.problem import ImpurityProblem
 from dmftnet.physics.impurity.protocol import Capabilities
+from dmftnet.physics.impurity.solutions import CurveSolution, MatsubaraSolution, SelfEnergySolution
 from dmftnet.physics.lattices.bethe import semicircle
 
 GRID = FrequencyGrid.geometric(1e-2, 8.0, 60)
@@ -102,3 +106,22 @@ def test_hybridization_function_is_the_kramers_kronig_partner():
     inside = np.abs(GRID.omega) < 0.5
     # Re Delta = w/2 inside the band; 12 % cells and the sharp edge leave 0.02
     np.testing.assert_allclose(delta.real[0, inside], GRID.omega[inside] / 2, rtol=0, atol=0.02)
+
+
+@pytest.mark.parametrize(
+    ("kind", "required"),
+    [
+        (CurveSolution, ["problem", "curve"]),
+        (SelfEnergySolution, ["problem", "sigma"]),
+        (MatsubaraSolution, ["problem", "axis", "values", "double_occupancy"]),
+        (PoleSolution, ["problem", "greens", "filling", "double_occupancy", "broadening"]),
+        (
+            MatrixPoleSolution,
+            ["problem", "poles", "filling", "double_occupancy", "broadening", "density", "doubles"],
+        ),
+    ],
+)
+def test_what_a_solution_must_know_has_no_default(kind, required):
+    """A property that it inherits would be taken for one."""
+    found = [f.name for f in fields(kind) if f.default is f.default_factory is MISSING]
+    assert found == required

@@ -4,9 +4,12 @@ import pytest
 from dmftnet.errors import InvalidProblemError
 from dmftnet.physics.analysis.resolution import FiniteResolution, at_resolution, sharpened
 from dmftnet.physics.analysis.self_energy import dyson_spectrum
+from dmftnet.physics.grids.matsubara import ImaginaryAxis
 from dmftnet.physics.grids.real_axis import FrequencyGrid
+from dmftnet.physics.impurity.interaction import Interaction
 from dmftnet.physics.impurity.problem import ImpurityProblem
-from dmftnet.physics.impurity.solutions import CurveSolution
+from dmftnet.physics.impurity.solutions import CurveSolution, MatsubaraSolution
+from dmftnet.physics.impurity.spectral_hybridization import SpectralHybridization
 from dmftnet.physics.lattices.bethe import Bethe, semicircle
 
 GRID = FrequencyGrid.geometric(1e-3, 8.0, 600)
@@ -65,6 +68,18 @@ def test_a_lattice_at_finite_resolution_smooths_every_hybridization():
     expected = at_resolution(GRID, new.spectrum, RESOLUTION)
     (found,) = smooth.update([problem], [solution])
     np.testing.assert_array_equal(found.spectrum, expected)
+
+
+def test_a_resolution_refuses_values_on_the_imaginary_axis():
+    """Which a lattice gives where the problem lives there."""
+    axis = ImaginaryAxis(20.0)
+    curve = SpectralHybridization(GRID, Bethe().bare_hybridization(GRID)).at_axis(axis)
+    problem = ImpurityProblem([0.0], Interaction(0.0), curve, beta=20.0)
+    solution = MatsubaraSolution(problem, axis, 4 * curve.values, 0.25)
+    (new,) = Bethe().update([problem], [solution])
+    np.testing.assert_allclose(new.values, curve.values, atol=1e-14)
+    with pytest.raises(InvalidProblemError, match="not a MatsubaraHybridization; give the"):
+        FiniteResolution(Bethe(), RESOLUTION).update([problem], [solution])
 
 
 @pytest.mark.parametrize("resolution", [(0.0, 0.06), (-0.1, 0.1), (0.01, -0.1)])

@@ -128,7 +128,9 @@ def test_sites_stand_side_by_side(tmp_path):
 def test_orbitals_that_mix_are_matrices(tmp_path):
     """The chain's cell as one site of two orbitals."""
     two = ("problem=kanamori", "problem.J=0.3", "lattice.sites=[[0,1]]", "problem.beta=10")
-    status, err = dmft(tmp_path / "run", *CHAIN, *two, "loop.tolerance=0.1", "solver.fit.n_starts=1")
+    status, err = dmft(
+        tmp_path / "run", *CHAIN, *two, "loop.tolerance=0.1", "solver.fit.n_starts=1"
+    )
     assert status == 0, err
     with h5py.File(tmp_path / "run" / "solution.h5") as file:
         G = file["matrix/matsubara/greens"][:]

@@ -40,7 +40,7 @@ from dmftnet.physics.dmft.starts import starting_hybridization
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.problem import ImpurityProblem
 from dmftnet.physics.impurity.protocol import ImpuritySolver
-from dmftnet.physics.lattices.protocol import Lattice
+from dmftnet.physics.lattices.protocol import Lattice, LocalLattice
 from dmftnet.physics.solvers.krylov.ras import RasSolver
 
 KEYS = {"U", "path", "shift", "filling", "start", "lattice", "settings"}
@@ -124,6 +124,11 @@ class ReferencePlan:
         task = self.jobs[job]
         if task.lattice is not None:
             lattice = lattice_named(task.lattice)
+        if not isinstance(lattice, LocalLattice):
+            raise InvalidProblemError(
+                f"lattice '{lattice.name}' has no density of states, which tells metal from "
+                "insulator; use bethe, square, cubic or dos"
+            )
         loop = self.loop(solver, lattice, **task.settings)
         U, eps_d = task.U[0], -task.U[0] / 2 + task.shift
         start = starting_hybridization(lattice, grid, U, eps_d, task.start)
@@ -199,7 +204,7 @@ def _jobs(part: Mapping[str, Any], number: int) -> list[ReferenceJob]:
     return jobs
 
 
-def _branch_lost(lattice: Lattice, branch: str) -> Callable[[DMFTResult], bool]:
+def _branch_lost(lattice: LocalLattice, branch: str) -> Callable[[DMFTResult], bool]:
     """Whether a half-filled solution is no longer on the branch that its path follows.
 
     A loop that stays on the branch without converging is marked, and its path continues.
@@ -211,7 +216,7 @@ def _branch_lost(lattice: Lattice, branch: str) -> Callable[[DMFTResult], bool]:
     return lost
 
 
-def _row(task: ReferenceJob, lattice: Lattice, result: DMFTResult) -> dict[str, Any]:
+def _row(task: ReferenceJob, lattice: LocalLattice, result: DMFTResult) -> dict[str, Any]:
     problem, solution = result.problem, result.solution
     grid, A, sigma = problem.grid, solution.spectrum()[0], solution.self_energy()[0]
     converged, reason = _judged(lattice, result)
@@ -238,7 +243,7 @@ def _row(task: ReferenceJob, lattice: Lattice, result: DMFTResult) -> dict[str, 
     }
 
 
-def _judged(lattice: Lattice, result: DMFTResult) -> tuple[bool, str]:
+def _judged(lattice: LocalLattice, result: DMFTResult) -> tuple[bool, str]:
     """Whether the loop converged, to a metal or an insulator."""
     if not result.converged or phase_of_solution(result.solution, lattice) != "neither":
         return result.converged, result.reason

@@ -53,7 +53,7 @@ def matrix_spectrum(problem: ImpurityProblem, sigma: np.ndarray) -> np.ndarray:
     (n_orb, n_orb, n_w) complex128, in 1/D, Hermitian
     """
     grid, one = problem.grid, np.eye(problem.n_orb)
-    delta = problem.hybridization.retarded()
+    delta = problem.retarded_hybridization()
     if delta.ndim == 2:
         delta = one[:, :, None] * delta
     free = grid.omega * one[:, :, None] - problem.one_body[:, :, None] - delta - sigma

@@ -16,13 +16,14 @@ from functools import lru_cache
 import numpy as np
 
 from dmftnet import checks
+from dmftnet.errors import InvalidProblemError
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.grids.rotation import smoothing_kernel
 from dmftnet.physics.impurity.hybridization import Hybridization
 from dmftnet.physics.impurity.problem import ImpurityProblem
 from dmftnet.physics.impurity.protocol import ImpuritySolution
 from dmftnet.physics.impurity.spectral_hybridization import SpectralHybridization
-from dmftnet.physics.lattices.protocol import LocalLattice
+from dmftnet.physics.lattices.protocol import Lattice
 
 
 @lru_cache(maxsize=4)
@@ -94,7 +95,7 @@ class FiniteResolution:
         ``eta > 0``, ``slope >= 0``.
     """
 
-    def __init__(self, lattice: LocalLattice, resolution: tuple[float, float]):
+    def __init__(self, lattice: Lattice, resolution: tuple[float, float]):
         self.lattice, self.resolution = lattice, checks.resolution("resolution", resolution)
         self.name, self.n_sites = lattice.name, lattice.n_sites
         self.self_consistent = lattice.self_consistent
@@ -103,21 +104,22 @@ class FiniteResolution:
     def update(
         self, problems: Sequence[ImpurityProblem], solutions: Sequence[ImpuritySolution]
     ) -> list[Hybridization]:
-        """See `LocalLattice`; smoothed, for hybridizations on the real axis."""
-        new = self.lattice.update(problems, solutions)
-        return [
-            SpectralHybridization(h.grid, at_resolution(h.grid, h.spectrum, self.resolution))
-            for h in new
-        ]
+        """See `Lattice`; smoothed, for hybridizations on the real axis."""
+        return [self._smoothed(new) for new in self.lattice.update(problems, solutions)]
+
+    def _smoothed(self, new: Hybridization) -> SpectralHybridization:
+        if not isinstance(new, SpectralHybridization):
+            raise InvalidProblemError(
+                f"a resolution smooths spectra on the real axis, not a {type(new).__name__}; give "
+                "the hybridization as a spectrum, or leave the resolution out"
+            )
+        grid = new.grid
+        return SpectralHybridization(grid, at_resolution(grid, new.spectrum, self.resolution))
 
     def bare_hybridization(self, grid: FrequencyGrid, site: int = 0) -> np.ndarray:
-        """See `LocalLattice`; smoothed."""
+        """See `Lattice`; smoothed."""
         return at_resolution(grid, self.lattice.bare_hybridization(grid, site), self.resolution)
 
-    def local_levels(self, site: int = 0) -> float:
-        """See `LocalLattice`."""
+    def local_levels(self, site: int = 0) -> np.ndarray | float:
+        """See `Lattice`."""
         return self.lattice.local_levels(site)
-
-    def density_of_states(self) -> tuple[np.ndarray, np.ndarray]:
-        """See `LocalLattice`."""
-        return self.lattice.density_of_states()

@@ -88,7 +88,7 @@ def dyson_spectrum(problem: ImpurityProblem, sigma: np.ndarray) -> np.ndarray:
             f"Im Sigma of orbital {orb} is {worst:.3g} > 0 at omega = {problem.grid.omega[i]:.4g}: "
             "no causal self-energy (check the sign convention, or clip it by `causal`)"
         )
-    free = problem.grid.omega - problem.eps_d[:, None] - problem.hybridization.retarded()
+    free = problem.grid.omega - problem.eps_d[:, None] - problem.retarded_hybridization()
     return inverse_spectrum(problem.grid, free - sigma)
 
 
@@ -188,5 +188,5 @@ def dyson_self_energy(problem: ImpurityProblem, spectrum: np.ndarray) -> tuple[n
         ``w - eps_d - Delta - 1/G``.
     """
     G = problem.grid.greens_function(spectrum)
-    delta = problem.hybridization.retarded()
+    delta = problem.retarded_hybridization()
     return causal(problem.grid, problem.grid.omega - problem.eps_d[:, None] - delta - 1 / G)

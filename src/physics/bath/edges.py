@@ -79,7 +79,7 @@ def weight_window(
     Between the points of the grid too: edges that snap to them make a step of every small change,
     and a DMFT loop may cycle over it.
     """
-    tail = 0.5 * (1 - quantile) * grid.integrate(hybridization)
+    tail = 0.5 * (1 - quantile) * float(grid.integrate(hybridization))
     low = _quantile(grid, hybridization, tail)
     mirror = FrequencyGrid(-grid.omega[::-1])
     high = -_quantile(mirror, hybridization[::-1], tail)  # the same from the right: keeps symmetry

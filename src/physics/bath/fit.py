@@ -25,6 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.optimize import OptimizeResult, least_squares, nnls
@@ -126,6 +127,19 @@ class MatsubaraFit:
         for name, value in values.items():
             object.__setattr__(self, name, value)
 
+    @property
+    def sites(self) -> int:
+        """`n_bath` where it is needed.
+
+        Raises
+        ------
+        SettingError
+            If it is left open.
+        """
+        if self.n_bath is None:
+            raise SettingError("solver.fit.n_bath = None: give an integer >= 1")
+        return self.n_bath
+
     def discretise(self, hybridization: Hybridization) -> DiscreteBath:
         """See `Discretisation`; values at Matsubara frequencies alone.
 
@@ -136,8 +150,6 @@ class MatsubaraFit:
             the largest value of Delta; ``fit_starts``, how many starts found the best fit;
             ``warning``, where the residual is above 5 %. Of orbitals fitted apart the worst.
         """
-        if self.n_bath is None:
-            raise SettingError("solver.fit.n_bath = None: give an integer >= 1")
         if not isinstance(hybridization, MatsubaraHybridization):
             raise InvalidProblemError(
                 f"bath levels are fitted to values at Matsubara frequencies, not to a "
@@ -168,7 +180,7 @@ class MatsubaraFit:
 
     def _frequencies(self, beta: float) -> tuple[np.ndarray, np.ndarray]:
         """(n,) Matsubara frequencies below w_cut, in D, and how many each stands for."""
-        number = max(int((self.w_cut * beta / np.pi + 1) / 2), 4 * self.n_bath)
+        number = max(int((self.w_cut * beta / np.pi + 1) / 2), 4 * self.sites)
         if number <= MAX_POINTS:
             n = np.arange(number)
         else:
@@ -178,7 +190,8 @@ class MatsubaraFit:
 
     def _diagnostics(self, fits: list[_Fitted]) -> dict:
         residual = max(fit.residual for fit in fits)
-        found = {"fit_residual": residual, "fit_starts": min(fit.agreeing for fit in fits)}
+        starts = min(fit.agreeing for fit in fits)
+        found: dict[str, Any] = {"fit_residual": residual, "fit_starts": starts}
         if residual > WARNED:
             found["warning"] = (
                 f"the fit of {self.n_bath} bath levels misses the hybridization by "
@@ -193,13 +206,13 @@ class MatsubaraFit:
         size, n_orb = np.abs(values).max(), len(values)
         paired = self.symmetric and bool(np.abs(values.real).max() <= SYMMETRIC * size)
         skew = np.abs(values - values.swapaxes(0, 1)).max()
-        moving, zero = divmod(self.n_bath, 2) if paired else (self.n_bath, 0)
+        moving, zero = divmod(self.sites, 2) if paired else (self.sites, 0)
         problem = LevelFit(
             omega_n, values, weights, axis.w_max, moving * n_orb, zero * n_orb, paired,
             bool(skew > HERMITIAN * size),
         )  # fmt: skip
         if size <= NOTHING:  # no bath at all: levels apart, so that nothing is degenerate
-            energies = np.repeat(_spread(self.n_bath, 0.0, 1.0), n_orb)
+            energies = np.repeat(_spread(self.sites, 0.0, 1.0), n_orb)
             return _Fitted(energies, np.zeros((energies.size, n_orb)), 0.0, self.n_starts)
         fits = [
             _search(problem, start, self.max_evaluations)
@@ -231,14 +244,14 @@ class MatsubaraFit:
         for start in range(self.n_starts):
             rng = np.random.default_rng([self.seed, start])
             if start == 0:
-                spread = _spread(self.n_bath, centre, 2 * half)
+                spread = _spread(self.sites, centre, 2 * half)
                 spread = spread[spread > 1e-12 * half] if problem.paired else spread
                 moving = np.repeat(spread, n_orb)
                 frames = np.tile(np.eye(n_orb), (problem.n_unknown // n_orb, 1))
             else:
-                ends = np.log([min(lowest, 0.1 * half), 3 * half])
+                low, high = np.log([min(lowest, 0.1 * half), 3 * half])
                 signs = 1.0 if problem.paired else rng.choice([-1.0, 1.0], problem.n_moving)
-                moving = centre + signs * np.exp(rng.uniform(*ends, problem.n_moving))
+                moving = centre + signs * np.exp(rng.uniform(low, high, problem.n_moving))
                 frames = rng.normal(size=(problem.n_unknown, n_orb))
                 if problem.is_complex:
                     frames = frames + 1j * rng.normal(size=frames.shape)

@@ -91,6 +91,19 @@ class Intervals:
         """The same intervals, their edges moved outward by a further fraction of one, modulo 1."""
         return replace(self, shift=(self.shift + shift) % 1.0)
 
+    @property
+    def sites(self) -> int:
+        """`n_bath` where it is needed.
+
+        Raises
+        ------
+        SettingError
+            If it is left open.
+        """
+        if self.n_bath is None:
+            raise SettingError("solver.bath.n_bath = None: give an integer >= 2")
+        return self.n_bath
+
     def edges(self, grid: FrequencyGrid, spectrum: np.ndarray) -> np.ndarray:
         """(n_bath + 1,) edges for a spectrum, in D.
 
@@ -101,15 +114,14 @@ class Intervals:
         SettingError
             If the number of intervals is left open.
         """
-        if self.n_bath is None:
-            raise SettingError("solver.bath.n_bath = None: give an integer >= 2")
+        n_bath = self.sites
         if grid.integrate(spectrum) <= 0:
             raise InvalidProblemError(
                 "the hybridization spectrum vanishes everywhere; an isolated atom has no bath to "
                 "discretise (use solver=hubbard1 or a small finite hybridization)"
             )
         window = weight_window(grid, spectrum, self.window_quantile)
-        return interval_edges(self.n_bath, window, self.spacing, self.stretch, self.shift)
+        return interval_edges(n_bath, window, self.spacing, self.stretch, self.shift)
 
     def star(self, grid: FrequencyGrid, spectrum: np.ndarray) -> StarBath:
         """The bath of one orbital.

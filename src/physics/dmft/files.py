@@ -25,11 +25,13 @@ from dmftnet.errors import InvalidProblemError, StoreError
 from dmftnet.physics.dmft.loop import DMFTResult
 from dmftnet.physics.grids.matsubara import ImaginaryAxis
 from dmftnet.physics.grids.real_axis import FrequencyGrid
-from dmftnet.physics.impurity.hybridization import Hybridization
 from dmftnet.physics.impurity.matsubara_hybridization import MatsubaraHybridization
 from dmftnet.physics.impurity.problem import ImpurityProblem
 from dmftnet.physics.impurity.protocol import ImpuritySolution
-from dmftnet.physics.impurity.spectral_hybridization import SpectralHybridization
+from dmftnet.physics.impurity.spectral_hybridization import (
+    CurveHybridization,
+    SpectralHybridization,
+)
 
 SCHEMA, SCHEMA_VERSION = "dmftnet-solution", 1
 REMEDY = "write it again with dmft.py"
@@ -89,7 +91,7 @@ class StoredSolution:
     eps_d : (n_orb,) float64, in D
     spectrum, self_energy, hybridization : arrays as of `SOLUTION`, optional
     summary : dict
-    bath : Hybridization
+    bath : CurveHybridization
         That of the last impurity problem.
     """
 
@@ -100,7 +102,7 @@ class StoredSolution:
     self_energy: np.ndarray | None
     hybridization: np.ndarray | None
     summary: dict[str, Any]
-    bath: Hybridization
+    bath: CurveHybridization
 
 
 def save_solution(
@@ -198,12 +200,13 @@ def _of_orbital(key: ArrayKey, orb: int) -> str:
 
 def _check(where: str, file: h5py.File, n_orb: int, strict: bool = False) -> dict[str, np.ndarray]:
     """The arrays of a file, which are as `SOLUTION` says; raises StoreError if they are not."""
-    arrays = {key: file[key][()] for key in SOLUTION if key in file}
+    arrays: dict[str, np.ndarray] = {key: file[key][()] for key in SOLUTION if key in file}
     check_arrays(where, arrays, SOLUTION, {"n_orb": n_orb}, REMEDY, strict)
     for orb in range(n_orb):
         names = {key: _of_orbital(key, orb) for key in (ENERGIES, AMPLITUDES)}
-        poles = {key: file[name][()] for key, name in names.items() if name in file}
-        check_arrays(f"{where}: poles of orbital {orb}", poles, (*poles,), {}, REMEDY, strict)
+        there = [key for key, name in names.items() if name in file]
+        poles: dict[str, np.ndarray] = {key: file[names[key]][()] for key in there}
+        check_arrays(f"{where}: poles of orbital {orb}", poles, there, {}, REMEDY, strict)
     return arrays
 
 
@@ -251,13 +254,13 @@ def _either(arrays: Mapping[str, np.ndarray], key: ArrayKey) -> np.ndarray | Non
     return arrays.get(key, arrays.get(MATRIX[key]))
 
 
-def _bath(arrays: Mapping[str, np.ndarray], axis: str | None, path: Path) -> Hybridization:
+def _bath(arrays: Mapping[str, np.ndarray], axis: str | None, path: Path) -> CurveHybridization:
     """The hybridization; all curves of its axis must be there with it."""
     frequencies, curves = (OMEGA, REAL) if axis is None else (OMEGA_N, MATSUBARA)
     for key in (frequencies, *curves):
         if key not in arrays and MATRIX.get(key) not in arrays:
             raise StoreError(f"solution {path} lacks the column {key}; {REMEDY}")
-    values = _either(arrays, curves[-1])
+    values = arrays[curves[-1] if curves[-1] in arrays else MATRIX[curves[-1]]]
     if axis is None:
         return SpectralHybridization(FrequencyGrid(arrays[OMEGA]), values)
     return MatsubaraHybridization(ImaginaryAxis(**json.loads(axis)), values)

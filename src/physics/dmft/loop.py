@@ -215,7 +215,8 @@ class DMFTLoop:
             for run in active:
                 self._advance(run, tuple(islice(solutions, len(run.problems))))
             active = [run for run in active if run.result is None]
-        warned = [run.result.warning for run in runs if run.result.warning]
+        results = [run.result for run in runs if run.result is not None]  # which now all have
+        warned = [result.warning for result in results if result.warning]
         if warned:
             text = (
                 warned[-1]
@@ -223,7 +224,7 @@ class DMFTLoop:
                 else f"{len(warned)} of {len(runs)} loops; {warned[-1]}"
             )
             warnings.warn(text, DmftnetWarning, stacklevel=2)
-        return [run.result for run in runs]
+        return results
 
     def run_one(self, problem: ImpurityProblem | Sequence[ImpurityProblem]) -> DMFTResult:
         """The loop for a single problem, or for the sites of a single lattice."""

@@ -17,11 +17,13 @@ from dmftnet.physics.dmft.files import load_solution
 from dmftnet.physics.grids.curve_file import read_curve
 from dmftnet.physics.grids.matsubara import ImaginaryAxis
 from dmftnet.physics.grids.real_axis import FrequencyGrid
-from dmftnet.physics.impurity.hybridization import Hybridization
 from dmftnet.physics.impurity.interaction import Interaction
 from dmftnet.physics.impurity.matsubara_hybridization import MatsubaraHybridization
 from dmftnet.physics.impurity.problem import ImpurityProblem
-from dmftnet.physics.impurity.spectral_hybridization import SpectralHybridization
+from dmftnet.physics.impurity.spectral_hybridization import (
+    CurveHybridization,
+    SpectralHybridization,
+)
 from dmftnet.physics.lattices.bethe import semicircle
 from dmftnet.physics.lattices.protocol import Lattice
 
@@ -133,7 +135,7 @@ def starting_bath(
     n_orb: int = 1,
     axis: ImaginaryAxis | None = None,
     site: int = 0,
-) -> Hybridization:
+) -> CurveHybridization:
     """First hybridization of a loop, the same for all orbitals; see `starting_hybridization`.
 
     Parameters
@@ -144,7 +146,7 @@ def starting_bath(
         Where it is wanted; on `grid` without.
     """
     if str(start) in ("metal", "insulator"):
-        curve = starting_hybridization(lattice, grid, gap, lower, start, site)
+        curve = starting_hybridization(lattice, grid, gap, lower, str(start), site)
         return _on(axis, _spectral(grid, curve, n_orb))
     return _from_solution(start, grid, "start", n_orb, axis)
 
@@ -174,7 +176,7 @@ def starting_hybridization(
     bare = lattice.bare_hybridization(grid, site)
     if str(start) == "metal":
         return bare
-    weight = 0.5 * grid.integrate(bare)
+    weight = 0.5 * float(grid.integrate(bare))
     lower, upper = max(-eps_d, 0.5), max(eps_d + U, 0.5)
     return semicircle(grid, -lower, min(1.0, 0.8 * lower), weight) + semicircle(
         grid, upper, min(1.0, 0.8 * upper), weight
@@ -188,14 +190,24 @@ def named_hybridization(lattice: Lattice, grid: FrequencyGrid, name: str | Path)
     if str(name) == "semicircle":
         return lattice.bare_hybridization(grid)
     if Path(name).suffix in (".h5", ".hdf5"):
-        return _from_solution(name, grid, key, 1, None).spectrum[0]
+        return _on_grid(_earlier(name, key, 1), grid, f"{key} = {name}").spectrum[0]
     energies, values = read_curve(name, ("energies", "values"), key)
     return FrequencyGrid(energies).interpolate(values, grid.omega)
 
 
 def _from_solution(
     path: str | Path, grid: FrequencyGrid, key: str, n_orb: int, axis: ImaginaryAxis | None
-) -> Hybridization:
+) -> CurveHybridization:
+    earlier = _earlier(path, key, n_orb)
+    if axis is None or isinstance(earlier, SpectralHybridization):
+        return _on(axis, _on_grid(earlier, grid, f"{key} = {path}"))
+    if earlier.axis == axis:
+        return earlier
+    return MatsubaraHybridization(axis, earlier.at(1j * axis.omega_n))
+
+
+def _earlier(path: str | Path, key: str, n_orb: int) -> CurveHybridization:
+    """That of a solution file, which must have the orbitals."""
     checks.path(key, path, "metal, insulator or a solution.h5")
     if not Path(path).is_file():
         words = "metal, insulator" if key == "start" else "semicircle, a two-column file"
@@ -206,24 +218,23 @@ def _from_solution(
         raise InvalidProblemError(
             f"{key} = {path}: holds {earlier.n_orb} orbitals, {needed} needed"
         )
-    if isinstance(earlier, SpectralHybridization):
-        moved = earlier.grid.interpolate(earlier.spectrum, grid.omega)
-        return _on(axis, SpectralHybridization(grid, moved))
-    if axis is None or not isinstance(earlier, MatsubaraHybridization):
+    return earlier
+
+
+def _on_grid(earlier: CurveHybridization, grid: FrequencyGrid, where: str) -> SpectralHybridization:
+    if not isinstance(earlier, SpectralHybridization):
         raise InvalidProblemError(
-            f"{key} = {path}: a solution on the imaginary axis does not start a loop on the real "
-            "axis; use metal or insulator"
+            f"{where}: a solution on the imaginary axis does not start a loop on the real axis; "
+            "use metal or insulator"
         )
-    if earlier.axis == axis:
-        return earlier
-    return MatsubaraHybridization(axis, earlier.at(1j * axis.omega_n))
+    return SpectralHybridization(grid, earlier.grid.interpolate(earlier.spectrum, grid.omega))
 
 
 def _spectral(grid: FrequencyGrid, curve: np.ndarray, n_orb: int) -> SpectralHybridization:
     return SpectralHybridization(grid, np.tile(curve, (n_orb, 1)))
 
 
-def _on(axis: ImaginaryAxis | None, bath: SpectralHybridization) -> Hybridization:
+def _on(axis: ImaginaryAxis | None, bath: SpectralHybridization) -> CurveHybridization:
     return bath if axis is None else bath.at_axis(axis)
 
 

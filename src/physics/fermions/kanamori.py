@@ -17,6 +17,7 @@ from math import comb
 import numpy as np
 import scipy.sparse as sp
 
+from dmftnet.errors import InvalidProblemError
 from dmftnet.physics.fermions.strings import Strings
 from dmftnet.physics.impurity.interaction import Interaction
 
@@ -130,8 +131,13 @@ class KanamoriCluster:
         (n_target, 2, n_orb, n_states)
             With ``q_a = [d_a, H_int]``; d first.
         """
-        before = self.interaction_part(sector)
-        after = self.interaction_part(self.target(sector, spin, side))
+        target = self.target(sector, spin, side)
+        if target is None:
+            raise InvalidProblemError(
+                f"sector {sector} of {self.n_sites} sites has no neighbour with one "
+                f"electron {'more' if side > 0 else 'fewer'} of spin {spin}; ask `target` first"
+            )
+        before, after = self.interaction_part(sector), self.interaction_part(target)
         pairs = []
         for orbital in range(self.n_orb):
             step = self.ladder(sector, orbital, spin, side)

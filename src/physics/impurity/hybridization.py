@@ -14,7 +14,7 @@ brings what a DMFT loop needs of it: a vector to be mixed, and a measure of its 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
 
@@ -29,16 +29,21 @@ class Hybridization(ABC):
 
     Attributes
     ----------
-    n_orb : int
-    is_diagonal : bool
-        Whether arrays have one orbital axis instead of two.
     measure : str
         What `change` is called in messages.
     """
 
-    n_orb: int
-    is_diagonal: bool
     measure: ClassVar[str] = "change"
+
+    @property
+    @abstractmethod
+    def n_orb(self) -> int:
+        """Number of orbitals."""
+
+    @property
+    @abstractmethod
+    def is_diagonal(self) -> bool:
+        """Whether arrays have one orbital axis instead of two."""
 
     @abstractmethod
     def at(self, z: np.ndarray) -> np.ndarray:
@@ -53,19 +58,19 @@ class Hybridization(ABC):
         """(n,) float64; its Euclidean length is that of Delta as an integral or a sum."""
 
     @abstractmethod
-    def with_vector(self, vector: np.ndarray) -> Hybridization:
+    def with_vector(self, vector: np.ndarray) -> Self:
         """The same kind with the values that a vector holds, made positive where they are not."""
 
     @abstractmethod
-    def change(self, new: Hybridization) -> float:
+    def change(self, new: Self) -> float:
         """Distance of a new hybridization of the same kind, by which convergence is judged."""
 
     @abstractmethod
-    def drift(self, new: Hybridization) -> float:
+    def drift(self, new: Self) -> float:
         """Change at low energy alone, over the largest value: too small to show in `change`."""
 
     @abstractmethod
-    def particle_hole(self) -> Hybridization:
+    def particle_hole(self) -> Self:
         """``Delta_ab(z) -> -Delta_ba(-z)``, that of the mirrored problem."""
 
     @abstractmethod
@@ -73,7 +78,7 @@ class Hybridization(ABC):
         """Whether `particle_hole` changes nothing, to a tolerance in D or of the largest value."""
 
     @abstractmethod
-    def averaged(self, other: Hybridization) -> Hybridization:
+    def averaged(self, other: Self) -> Self:
         """Mean with another one of the same kind."""
 
     def matrix_at(self, z: np.ndarray) -> np.ndarray:

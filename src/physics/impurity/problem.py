@@ -137,6 +137,10 @@ class ImpurityProblem:
         """(n_orb, n_w) float64, or a matrix: the hybridization's spectrum, in D; see `grid`."""
         return self._spectral().spectrum
 
+    def retarded_hybridization(self) -> np.ndarray:
+        """(n_orb, n_w) complex128 Delta(w + i0) on the grid, or a matrix, in D; see `grid`."""
+        return self._spectral().retarded()
+
     @property
     def has_off_diagonal(self) -> bool:
         """Whether orbitals mix, by their levels or by their bath."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -47,13 +47,26 @@ class ImpuritySolution(Protocol):
         What a user should know: sizes, residuals, clipped weight, spread, warnings.
     """
 
-    problem: ImpurityProblem
-    greens: tuple[ResponsePoles, ...] | None
-    filling: float
-    double_occupancy: float
-    resolution: tuple[float, float] | None
-    knows_densities: bool
-    diagnostics: dict[str, Any]
+    @property
+    def problem(self) -> ImpurityProblem: ...
+
+    @property
+    def greens(self) -> tuple[ResponsePoles, ...] | None: ...
+
+    @property
+    def filling(self) -> float: ...
+
+    @property
+    def double_occupancy(self) -> float: ...
+
+    @property
+    def resolution(self) -> tuple[float, float] | None: ...
+
+    @property
+    def knows_densities(self) -> bool: ...
+
+    @property
+    def diagnostics(self) -> dict[str, Any]: ...
 
     def self_energy(self, grid: FrequencyGrid | None = None) -> np.ndarray:
         """(n_orb, n_w) complex128 retarded self-energy, in D, on the problem's grid by default."""
@@ -153,9 +166,14 @@ class ImpuritySolver(Protocol):
     capabilities : Capabilities
     """
 
-    name: str
-    grid: FrequencyGrid | None
-    capabilities: Capabilities
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def grid(self) -> FrequencyGrid | None: ...
+
+    @property
+    def capabilities(self) -> Capabilities: ...
 
     def solve(self, problem: ImpurityProblem) -> ImpuritySolution:
         """Solve one problem."""
@@ -170,13 +188,18 @@ class ImpuritySolver(Protocol):
         """Complete what the solver keeps (files, processes); `failed` after an error."""
 
 
-class Solver(ABC):
+if TYPE_CHECKING:  # at run time a dataclass would take the protocol's properties for defaults
+    _Contract = ImpuritySolver
+else:
+    _Contract = ABC
+
+
+class Solver(_Contract):
     """Base of solvers: all of `ImpuritySolver` but `name` and `solve`, for one that keeps nothing.
 
     As a context manager it closes itself.
     """
 
-    name: str
     grid: FrequencyGrid | None = None
     capabilities: ClassVar[Capabilities] = Capabilities()
 

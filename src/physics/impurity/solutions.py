@@ -6,7 +6,7 @@ Solutions known as poles: `dmftnet.physics.impurity.pole_solutions`.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 import numpy as np
 
@@ -16,22 +16,20 @@ from dmftnet.physics.analysis.self_energy import dyson_self_energy, dyson_spectr
 from dmftnet.physics.grids.matsubara import ImaginaryAxis
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.grids.rotation import rotation_kernel
-from dmftnet.physics.impurity.poles import ResponsePoles
 from dmftnet.physics.impurity.problem import ImpurityProblem
 
+if TYPE_CHECKING:  # at run time a dataclass would take the protocol's properties for defaults
+    from dmftnet.physics.impurity.protocol import ImpuritySolution as _Contract
+else:
+    _Contract = object
 
-class Solution:
+
+class Solution(_Contract):
     """What solutions have in common; each kind says the rest.
 
     On the imaginary axis a kind gives what follows exactly from what it knows. A quantity that it
     does not know raises InvalidProblemError, one line.
     """
-
-    problem: ImpurityProblem
-    filling: float
-    double_occupancy: float
-    greens: tuple[ResponsePoles, ...] | None
-    resolution: tuple[float, float] | None
 
     def spectrum(self, grid: FrequencyGrid | None = None, angle: float = 0.0) -> np.ndarray:
         self._unknown("spectrum on the real axis", "continue G(iw) analytically, or use solver=ed")

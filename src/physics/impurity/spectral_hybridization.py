@@ -107,17 +107,18 @@ class SpectralHybridization(Hybridization):
 
     def change(self, new: SpectralHybridization) -> float:
         """Largest ``KL(new || self)`` over orbitals, of the diagonals normalised to one."""
-        old, new = (diagonal(h.spectrum).real for h in (self, new))
-        norms = self.grid.integrate(new)[:, None], self.grid.integrate(old)[:, None]
+        before, after = (diagonal(h.spectrum).real for h in (self, new))
+        norms = self.grid.integrate(after)[:, None], self.grid.integrate(before)[:, None]
         if np.any(norms[0] <= 0) or np.any(norms[1] <= 0):
-            return 0.0 if np.array_equal(new, old) else np.inf  # no bath at all: the atomic limit
-        return float(np.max(kl_divergence(self.grid, new / norms[0], old / norms[1])))
+            equal = np.array_equal(after, before)
+            return 0.0 if equal else np.inf  # no bath at all: the atomic limit
+        return float(np.max(kl_divergence(self.grid, after / norms[0], before / norms[1])))
 
     def drift(self, new: SpectralHybridization) -> float:
         """Largest ``|new(0) - old(0)| / max(old)`` over orbitals, of the diagonals."""
-        old, new = (diagonal(h.spectrum).real for h in (self, new))
-        change = np.abs(self.grid.at_zero(new) - self.grid.at_zero(old))
-        peak = old.max(axis=-1)
+        before, after = (diagonal(h.spectrum).real for h in (self, new))
+        change = np.abs(self.grid.at_zero(after) - self.grid.at_zero(before))
+        peak = before.max(axis=-1)
         return float(np.max(np.where(change > 0, change / np.where(peak > 0, peak, 1e-300), 0.0)))
 
     def particle_hole(self) -> SpectralHybridization:
@@ -150,3 +151,7 @@ class SpectralHybridization(Hybridization):
     def at_axis(self, axis: ImaginaryAxis) -> MatsubaraHybridization:
         """Its values at Matsubara frequencies."""
         return MatsubaraHybridization(axis, self.at(1j * axis.omega_n))
+
+
+CurveHybridization = SpectralHybridization | MatsubaraHybridization
+"""What a DMFT loop iterates: values on an axis, which may be written with two orbital axes."""

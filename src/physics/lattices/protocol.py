@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
@@ -27,6 +27,8 @@ from dmftnet.physics.impurity.matsubara_hybridization import MatsubaraHybridizat
 from dmftnet.physics.impurity.problem import ImpurityProblem
 from dmftnet.physics.impurity.protocol import ImpuritySolution
 from dmftnet.physics.impurity.spectral_hybridization import SpectralHybridization
+
+T = TypeVar("T")
 
 _IMAG_FLOOR = 1e-12  # keeps a logarithm at a band edge finite and on its branch, in D
 
@@ -46,10 +48,17 @@ class Lattice(Protocol):
         Whether ``rho(-e) = rho(e)``, so that ``eps_d = -U/2`` is half filling.
     """
 
-    name: str
-    n_sites: int
-    self_consistent: bool
-    particle_hole_symmetric: bool
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def n_sites(self) -> int: ...
+
+    @property
+    def self_consistent(self) -> bool: ...
+
+    @property
+    def particle_hole_symmetric(self) -> bool: ...
 
     def update(
         self, problems: Sequence[ImpurityProblem], solutions: Sequence[ImpuritySolution]
@@ -69,8 +78,14 @@ class LocalLattice(ABC):
     Several sites in one loop are then independent lattices that are solved together.
     """
 
+    name: str
     n_sites = 1
     self_consistent = True
+
+    @property
+    @abstractmethod
+    def particle_hole_symmetric(self) -> bool:
+        """See `Lattice`."""
 
     def update(
         self, problems: Sequence[ImpurityProblem], solutions: Sequence[ImpuritySolution]
@@ -113,11 +128,11 @@ def site_argument(problem: ImpurityProblem, solution: ImpuritySolution) -> np.nd
     (n_orb, n) or, where orbitals mix, (n_orb, n_orb, n) complex128
     """
 
-    def real() -> np.ndarray:
+    def real(grid: FrequencyGrid) -> np.ndarray:
         sigma = solution.self_energy()
         if sigma.ndim == 2:
-            return lattice_argument(problem.grid, problem.eps_d, sigma)
-        return _free(problem, problem.grid.omega + 1j * _IMAG_FLOOR, sigma)
+            return lattice_argument(grid, problem.eps_d, sigma)
+        return _free(problem, grid.omega + 1j * _IMAG_FLOOR, sigma)
 
     def imaginary(axis: ImaginaryAxis) -> np.ndarray:
         return _free(problem, 1j * axis.omega_n, solution.matsubara_self_energy(axis))
@@ -133,12 +148,12 @@ def _free(problem: ImpurityProblem, z: np.ndarray, sigma: np.ndarray) -> np.ndar
 
 def on_axis(
     hybridization: Hybridization,
-    real: Callable[[], np.ndarray],
-    imaginary: Callable[[ImaginaryAxis], np.ndarray],
-) -> np.ndarray:
-    """Values where a hybridization lives: on the real axis, or at its Matsubara frequencies."""
+    real: Callable[[FrequencyGrid], T],
+    imaginary: Callable[[ImaginaryAxis], T],
+) -> T:
+    """What holds where a hybridization lives: on its real-frequency grid, or on its axis."""
     if isinstance(hybridization, SpectralHybridization):
-        return real()
+        return real(hybridization.grid)
     if isinstance(hybridization, MatsubaraHybridization):
         return imaginary(hybridization.axis)
     raise InvalidProblemError(
@@ -153,7 +168,8 @@ def same_kind(
     matsubara: Callable[[ImaginaryAxis], np.ndarray],
 ) -> Hybridization:
     """A hybridization of the same kind, of a new spectrum or of new values, whichever it needs."""
-    values = on_axis(hybridization, spectrum, matsubara)
-    if isinstance(hybridization, SpectralHybridization):
-        return SpectralHybridization(hybridization.grid, values)
-    return MatsubaraHybridization(hybridization.axis, values)
+    return on_axis(
+        hybridization,
+        lambda grid: SpectralHybridization(grid, spectrum()),
+        lambda axis: MatsubaraHybridization(axis, matsubara(axis)),
+    )

@@ -116,7 +116,8 @@ class TightBinding:
         """H(k) without the local levels."""
         H = self.hamiltonians.copy()
         for i, orbitals in enumerate(self.sites):
-            H[:, *np.ix_(orbitals, orbitals)] -= self.local_levels(i)
+            rows, columns = np.ix_(orbitals, orbitals)
+            H[:, rows, columns] -= self.local_levels(i)
         return H
 
     @cached_property
@@ -133,7 +134,9 @@ class TightBinding:
     ) -> list[Hybridization]:
         """See `Lattice`."""
         self._check(problems)
-        shift = on_axis(problems[0].hybridization, lambda: 1j * self.broadening, lambda axis: 0.0)
+        shift = on_axis(
+            problems[0].hybridization, lambda grid: 1j * self.broadening, lambda axis: 0.0
+        )
         arguments = [
             _as_matrix(site_argument(p, s)) + shift * np.eye(p.n_orb)[:, :, None]
             for p, s in zip(problems, solutions, strict=True)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import ParamSpec, TypeVar
 
 import numba
 
+P = ParamSpec("P")
+R = TypeVar("R")
 
-def compiled(function: Callable) -> Callable:
+
+def compiled(function: Callable[P, R]) -> Callable[P, R]:
     """``numba.njit``, its result kept for the next process.
 
     Numba refuses where neither the package nor the user's cache can be written, as in a container

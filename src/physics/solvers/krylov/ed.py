@@ -152,23 +152,32 @@ class EdSolver(Solver):
         states = ensemble(cluster, problem.beta, self.dense, self.smallest_weight, self.max_states)
         poles = MatrixPoles(*matrix_poles(cluster, states, self.n_lanczos, self.dense))
         density, doubles = states.mean("density", cluster), states.mean("double", cluster)
-        common = {
-            "problem": problem,
-            "filling": float(2 * np.trace(density).real),
-            "double_occupancy": float(np.mean(np.diag(doubles))),
-            "broadening": self.broadening,
-            "density": density,
-            "doubles": doubles,
-            "diagnostics": self._diagnostics(states, bath),
-        }
+        filling = float(2 * np.trace(density).real)
+        double_occupancy = float(np.mean(np.diag(doubles)))
+        diagnostics = self._diagnostics(states, bath)
         if problem.has_off_diagonal:
-            return MatrixPoleSolution(poles=poles, **common)
+            return MatrixPoleSolution(
+                problem=problem,
+                poles=poles,
+                filling=filling,
+                double_occupancy=double_occupancy,
+                broadening=self.broadening,
+                density=density,
+                doubles=doubles,
+                diagnostics=diagnostics,
+            )
         orbitals = range(problem.n_orb)
         return PoleSolution(
+            problem=problem,
             greens=tuple(poles.orbital(a) for a in orbitals),
+            filling=filling,
+            double_occupancy=double_occupancy,
+            broadening=self.broadening,
             estimator=self.estimator,
             baths=tuple((bath.star(a),) for a in orbitals) if self.estimator == "dyson" else (),
-            **common,
+            diagnostics=diagnostics,
+            density=density,
+            doubles=doubles,
         )
 
     def _bath(self, problem: ImpurityProblem) -> DiscreteBath:
@@ -180,7 +189,7 @@ class EdSolver(Solver):
         if recipe.n_bath is None:
             usual = FITTED_LEVELS if on_axis else LEVELS
             recipe = replace(recipe, n_bath=usual[problem.n_orb])
-        check_sectors(problem.n_orb * (1 + recipe.n_bath), self.max_determinants)
+        check_sectors(problem.n_orb * (1 + recipe.sites), self.max_determinants)
         return recipe.discretise(hybridization)
 
     def _diagnostics(self, states: Ensemble, bath: DiscreteBath) -> dict:

@@ -104,7 +104,7 @@ class Ensemble:
             ``<d+_bs d_as>`` of one spin, mean of both (so ``rho_ab``); or ``<n_a,up n_b,dn>``,
             symmetrised.
         """
-        total = 0.0
+        total = np.zeros((cluster.n_orb,) * 2)
         for states, weights in self:
             total = total + _MEANS[name](cluster, states, weights)
         return total
@@ -147,24 +147,24 @@ def ensemble(
         near = [s for s in found if found[s].energies[0] <= lowest + window + MARGIN]
         beside = {other for s in near for other in _neighbours(cluster, s)}
         waiting = [s for s in waiting if s not in beside] + sorted(beside - found.keys())
-    found = list(found.values())
+    every = list(found.values())
     factors = [
         (s.energies < lowest + DEGENERACY).astype(float)
         if np.isinf(beta)
         else np.exp(-beta * (s.energies - lowest))
-        for s in found
+        for s in every
     ]
     factors = [np.where(f >= smallest_weight, f, 0.0) for f in factors]
-    partition = sum(s.copies * f.sum() for s, f in zip(found, factors, strict=True))
+    partition = sum(s.copies * f.sum() for s, f in zip(every, factors, strict=True))
     missing = 0.0
     if not np.isinf(beta):
-        missing = sum(s.copies * _missing(cluster, s, beta, lowest) for s in found)
+        missing = sum(s.copies * _missing(cluster, s, beta, lowest) for s in every)
     kept = [
         (_first(s, int((f > 0).sum())), s.copies * f[f > 0] / partition)
-        for s, f in zip(found, factors, strict=True)
+        for s, f in zip(every, factors, strict=True)
         if (f > 0).any()
     ]
-    spectra = {s.sector: (s.energies, s.vectors) for s in found if s.complete}
+    spectra = {s.sector: (s.energies, s.vectors) for s in every if s.complete}
     return Ensemble(
         lowest,
         [s for s, _ in kept],
@@ -188,7 +188,7 @@ def _neighbours(cluster: KanamoriCluster, sector: Sector) -> list[Sector]:
     """Sectors with one electron more or less, or one spin flipped; ``n_up >= n_dn``."""
     up, down = sector
     steps = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, -1), (-1, 1))
-    around = {tuple(sorted((up + a, down + b), reverse=True)) for a, b in steps}
+    around = {(max(up + a, down + b), min(up + a, down + b)) for a, b in steps}
     return [s for s in around if 0 <= s[1] and s[0] <= cluster.n_sites]
 
 
@@ -254,7 +254,9 @@ def _missing(cluster: KanamoriCluster, states: States, beta: float, lowest: floa
     v = np.random.default_rng(1).normal(size=n).astype(H.dtype)
     v -= states.vectors @ (states.vectors.conj().T @ v)
     square = float(np.vdot(v, v).real)
-    diagonal, off, previous, v = [], [], np.zeros_like(v), v / np.sqrt(square)
+    diagonal: list[float] = []
+    off: list[float] = []
+    previous, v = np.zeros_like(v), v / np.sqrt(square)
     for _ in range(min(N_RANDOM, n - states.energies.size)):
         image = H @ v
         image -= states.vectors @ (states.vectors.conj().T @ image)

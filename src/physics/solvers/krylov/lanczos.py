@@ -75,7 +75,8 @@ def ground_state(
 
 def _lanczos_sweep(apply, vector: np.ndarray, basis: np.ndarray, tolerance: float) -> np.ndarray:
     """Lowest Ritz vector of one Lanczos run; ends at the tolerance or when `basis` is full."""
-    alphas, betas = [], []
+    alphas: list[float] = []
+    betas: list[float] = []
     basis[0] = vector
     for k in range(len(basis)):
         image = apply(basis[k])
@@ -83,7 +84,7 @@ def _lanczos_sweep(apply, vector: np.ndarray, basis: np.ndarray, tolerance: floa
         image -= alphas[-1] * basis[k]
         if k:
             image -= betas[-1] * basis[k - 1]
-        beta = np.linalg.norm(image)
+        beta = float(np.linalg.norm(image))
         full = k + 1 == len(basis) or beta <= 1e-3 * tolerance
         if full or k % 5 == 4:
             _, ritz = eigh_tridiagonal(alphas, betas, select="i", select_range=(0, 0))

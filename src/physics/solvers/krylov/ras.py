@@ -26,8 +26,9 @@ Otherwise
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -113,7 +114,7 @@ class RasSolver(Solver):
         SpaceTooLargeError
             If that is more than the solver's limits.
         """
-        cost = Cost.of(self.depths, self.bath.n_bath, self.n_lanczos, self.n_shifts)
+        cost = Cost.of(self.depths, self.bath.sites, self.n_lanczos, self.n_shifts)
         check_memory(cost.determinants, self.max_memory)
         if cost.determinants > self.max_determinants:
             raise SpaceTooLargeError(
@@ -194,17 +195,17 @@ class RasSolver(Solver):
         )
         filling, double_occupancy = occupations(space, vector)
         spins = ("up",) if n_up == n_down else ("up", "down")
-        sides = {1: [], -1: []}
+        sides: dict[int, list[tuple[np.ndarray, np.ndarray]]] = {1: [], -1: []}
         for spin in spins:
             for side in (1,) if symmetric else (1, -1):
                 start, apply = sector.excitation(space, vector, spin, side, self.with_self_energy)
-                ritz, amplitudes = response_poles(apply, start, self.n_lanczos)
-                sides[side].append((side * (ritz - energy), amplitudes / np.sqrt(len(spins))))
+                ritz, found = response_poles(apply, start, self.n_lanczos)
+                sides[side].append((side * (ritz - energy), found / np.sqrt(len(spins))))
         if symmetric:
             sides[-1] = [mirrored(*sides[1][0], sector.U)]
         energies = {side: np.concatenate([e for e, _ in runs]) for side, runs in sides.items()}
         amplitudes = {side: np.concatenate([a for _, a in runs]) for side, runs in sides.items()}
-        wrong = tuple(
+        addition, removal = (
             float((amplitudes[side][side * energies[side] < -SECTOR_TOLERANCE, 0] ** 2).sum())
             for side in (1, -1)
         )
@@ -221,7 +222,9 @@ class RasSolver(Solver):
             "residual": residual,
             "norm": float(poles.G.weights.sum()),
         }
-        return ImpurityState(total, filling, double_occupancy, poles, wrong, diagnostics)
+        return ImpurityState(
+            total, filling, double_occupancy, poles, (addition, removal), diagnostics
+        )
 
 
 def _mean_diagnostics(each: list[dict]) -> dict:
@@ -229,7 +232,9 @@ def _mean_diagnostics(each: list[dict]) -> dict:
     if len(each) == 1:
         return each[0]
     columns = {name: [diagnostics[name] for diagnostics in each] for name in each[0]}
-    combine = {"determinants": sum, "sectors_tried": sum, "residual": max, "sector_verified": all}
+    combine: dict[str, Callable[[list], Any]] = {
+        "determinants": sum, "sectors_tried": sum, "residual": max, "sector_verified": all
+    }  # fmt: skip
     return {name: combine.get(name, np.mean)(values) for name, values in columns.items()}
 
 

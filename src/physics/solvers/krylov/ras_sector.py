@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -12,6 +13,7 @@ from dmftnet.physics.impurity.poles import ResponsePoles
 from dmftnet.physics.solvers.krylov.lanczos import ground_state
 from dmftnet.physics.solvers.krylov.ras_space import (
     DeterminantSpace,
+    SparseHamiltonian,
     determinant_space,
     hamiltonian,
 )
@@ -55,9 +57,11 @@ class Sector:
         self.bath, self.depths, self.eps_d, self.U = bath, depths, eps_d, float(U)
         self.max_memory = max_memory
         self.reference_energy = float(2 * bath.valence.sum())
-        self._strings, self._one_body, self._hamiltonians = {}, {}, {}
+        self._strings: dict[int, SpinStrings] = {}
+        self._one_body: dict[SpinStrings, Hops] = {}
+        self._hamiltonians: dict[tuple[int, int], SparseHamiltonian] = {}
 
-    def strings(self, n_electrons: int):
+    def strings(self, n_electrons: int) -> SpinStrings:
         """Strings of one spin, made once."""
         if n_electrons not in self._strings:
             self._strings[n_electrons] = spin_strings(
@@ -69,7 +73,7 @@ class Sector:
         """Determinants with the given particle numbers."""
         return determinant_space(self.strings(n_up), self.strings(n_down))
 
-    def hamiltonian(self, space: DeterminantSpace):
+    def hamiltonian(self, space: DeterminantSpace) -> SparseHamiltonian:
         """Sparse Hamiltonian in the natural-orbital basis."""
         hops = self._hops(space.up), self._hops(space.down)
         return hamiltonian(space, *hops, self.U, self.max_memory)
@@ -80,7 +84,9 @@ class Sector:
             self._one_body[strings] = one_body_hops(strings, self.bath, self.eps_d)
         return self._one_body[strings]
 
-    def ground_state(self, n_up: int, n_down: int, tolerance: float):
+    def ground_state(
+        self, n_up: int, n_down: int, tolerance: float
+    ) -> tuple[DeterminantSpace, float, np.ndarray, float]:
         """(space, energy, vector, residual) of the lowest state, a singlet where n_up = n_down."""
         space = self.space(n_up, n_down)
         H = self.hamiltonian(space)
@@ -107,7 +113,7 @@ class Sector:
 
     def excitation(
         self, space: DeterminantSpace, vector: np.ndarray, spin: str, side: int, with_q: bool
-    ):
+    ) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]:
         """Start block ``(d+|gs>, q+|gs>)`` (side 1) or ``(d|gs>, q|gs>)`` (side -1), and H."""
         mine, other = (space.up, space.down) if spin == "up" else (space.down, space.up)
         n_mine = self._n_electrons(mine) + side
@@ -158,7 +164,9 @@ def occupations(space: DeterminantSpace, vector: np.ndarray) -> tuple[float, flo
     return float(probability @ (n_up + n_down)), float(probability @ (n_up * n_down))
 
 
-def mirrored(energies: np.ndarray, amplitudes: np.ndarray, U: float):
+def mirrored(
+    energies: np.ndarray, amplitudes: np.ndarray, U: float
+) -> tuple[np.ndarray, np.ndarray]:
     """Removal side of a particle-hole symmetric problem: ``d -> d+``, ``q -> U d+ - q+``."""
     if amplitudes.shape[1] == 0:
         return -energies, amplitudes

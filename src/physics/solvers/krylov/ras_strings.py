@@ -116,9 +116,9 @@ def _extend(
     codes: np.ndarray, j: int, depth: int, n_v: int, n_c: int, max_memory: float
 ) -> np.ndarray:
     """Append a j-th excitation, no deeper than `depth` and below the last one, in every way."""
-    candidates = [2 * k for k in range(1, min(depth, n_v) + 1)]
-    candidates += [2 * k + 1 for k in range(1, min(depth, n_c) + 1)]
-    candidates = np.sort(np.array(candidates, dtype=np.int64))
+    holes = 2 * np.arange(1, min(depth, n_v) + 1, dtype=np.int64)
+    particles = 2 * np.arange(1, min(depth, n_c) + 1, dtype=np.int64) + 1
+    candidates = np.sort(np.concatenate([holes, particles]))
     last = codes[:, j - 1] if j else np.full(len(codes), np.iinfo(np.int64).max)
     n_children = np.searchsorted(candidates, last)
     # ten arrays like the codes: the strings, their classes and hops, and copies on the way

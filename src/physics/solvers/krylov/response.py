@@ -37,19 +37,18 @@ def matrix_poles(
         d (dimensionless) and q (in D): ``G_ab(z) = sum_p a_pa conj(a_pb) / (z - E_p)``.
     """
     spectra = dict(ensemble.spectra)
-    energies, amplitudes = [], []
+    found: list[tuple[np.ndarray, np.ndarray]] = []
     for states, weights in ensemble:
         for spin in (UP, DOWN):
             for side in (1, -1):
                 target = cluster.target(states.sector, spin, side)
                 if target is None:
                     continue
-                found = _from_states(
+                poles = _from_states(
                     cluster, states, weights, spin, side, target, spectra, n_lanczos, dense
                 )
-                energies.append(found[0])
-                amplitudes.append(found[1])
-    energies, amplitudes = np.concatenate(energies), np.concatenate(amplitudes)
+                found.append(poles)
+    energies, amplitudes = (np.concatenate(part) for part in zip(*found, strict=True))
     square = np.abs(amplitudes) ** 2
     keep = np.any(square > smallest * square.sum(axis=0), axis=(1, 2))
     return energies[keep], amplitudes[keep]

@@ -35,6 +35,10 @@ SHARPNESS = 4  # of the change from points to cells in the dressed diagram
 SPREAD = 0.01  # share of the broad part in taking up weight that the grid lost
 
 
+Array = Any
+"""Of numpy, or of a library that has its names."""
+
+
 class Problems(NamedTuple):
     """One-orbital problems on one grid.
 
@@ -42,26 +46,27 @@ class Problems(NamedTuple):
     parts of ``w - Delta``; further arrays (B, ...) that a way of searching keeps.
     """
 
-    U: Any
-    eps_d: Any
-    bath: Any
-    real: Any
-    imag: Any
+    U: Array
+    eps_d: Array
+    bath: Array
+    real: Array
+    imag: Array
     kept: tuple = ()
 
     def select(self, chosen) -> Problems:
         """Those of a mask or of indices."""
-        kept = tuple(values[chosen] for values in self.kept)
-        return Problems(*(values[chosen] for values in self[:5]), kept)
+        U, eps_d, bath, real, imag, kept = self
+        kept = tuple(values[chosen] for values in kept)
+        return Problems(U[chosen], eps_d[chosen], bath[chosen], real[chosen], imag[chosen], kept)
 
 
 class Answers(NamedTuple):
     """``sigma`` (B, n_w) complex128, ``n`` and ``n_0``, ``eps_0`` (B,) of `SecondOrderTheory`."""
 
-    sigma: Any
-    n: Any
-    n_0: Any
-    eps_0: Any
+    sigma: Array
+    n: Array
+    n_0: Array
+    eps_0: Array
 
 
 class SecondOrderTheory(ABC):
@@ -76,6 +81,10 @@ class SecondOrderTheory(ABC):
 
     xp: ModuleType = np
     precise = True  # see `inverse_weights`
+    omega: Array  # (n_w,), in D, as all of the grid
+    weights: Array  # (n_w,)
+    width: Array  # (n_w - 1,)
+    hilbert: Array  # (n_w, n_w), transposed
 
     def __init__(self, grid: FrequencyGrid, diagram):
         self.diagram = diagram
@@ -247,6 +256,11 @@ class ImaginaryAxis(SecondOrderTheory):
     SLOPES = (-6.0, -1.0)  # in which a secant's is believed
     OFFSETS = np.geomspace(1e-4, 6.0, 32)  # D, tabulated reference levels, about that at w = 0
     MATSUBARA = np.geomspace(1e-4, 1e3, 40)  # D, quadrature points
+    offsets: Array  # (n_level,), in D
+    y: Array  # (n_y,), in D
+    quadrature: Array  # (n_y,)
+    continuation_real: Array  # (n_w, n_y), in 1/D
+    continuation_imag: Array
 
     def __init__(self, grid: FrequencyGrid, diagram):
         super().__init__(grid, diagram)
@@ -324,7 +338,7 @@ class ImaginaryAxis(SecondOrderTheory):
 
 def _falling_roots(
     function: Callable,
-    interval: Sequence[float],
+    interval: Sequence[float] | np.ndarray,
     at_ends: Iterable[np.ndarray],
     tolerance: float,
 ) -> np.ndarray:
