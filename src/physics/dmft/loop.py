@@ -252,12 +252,14 @@ class DMFTLoop:
         if self.on_iteration is not None:
             self.on_iteration(Iteration(run.index, len(run.kl), kl, problems, solutions))
         if new is not None:
-            x, fx = (np.concatenate([h.vector() for h in each]) for each in (old, new))
+            before, after = ([h.vector() for h in each] for each in (old, new))
+            x, fx = np.concatenate(before), np.concatenate(after)
             run.eigenvalue = _eigenvalue(run.last, (x, fx - x))
             run.last = x, fx - x
         ended = self._verdict(run, new is not None)
         if ended is None:
-            run.problems = _moved(problems, run.mixer.step(x, fx))
+            ends = np.cumsum([part.size for part in before])[:-1]
+            run.problems = _moved(problems, np.split(run.mixer.step(x, fx), ends))
             return
         converged, reason = ended
         run.result = DMFTResult(
@@ -320,11 +322,9 @@ def _eigenvalue(before: tuple[np.ndarray, np.ndarray] | None, now) -> float:
 
 
 def _moved(
-    problems: tuple[ImpurityProblem, ...], vector: np.ndarray
+    problems: tuple[ImpurityProblem, ...], parts: list[np.ndarray]
 ) -> tuple[ImpurityProblem, ...]:
-    """The problems with the hybridizations that one vector of all of them holds."""
-    lengths = [problem.hybridization.vector().size for problem in problems]
-    parts = np.split(vector, np.cumsum(lengths)[:-1])
+    """The problems with the hybridizations that vectors hold."""
     return tuple(
         problem.replace(hybridization=problem.hybridization.with_vector(part))
         for problem, part in zip(problems, parts, strict=True)

@@ -119,7 +119,7 @@ class FrequencyGrid:
     def __hash__(self):
         return hash(self.omega.tobytes())
 
-    @property
+    @cached_property
     def is_symmetric(self) -> bool:
         """Whether the grid maps onto itself under ``omega -> -omega``."""
         return bool(np.allclose(self.omega, -self.omega[::-1], rtol=1e-10, atol=0))

@@ -63,7 +63,17 @@ class SpectralHybridization(Hybridization):
         spectrum.setflags(write=False)
         object.__setattr__(self, "spectrum", spectrum)
 
+    def _derived(self, spectrum: np.ndarray) -> SpectralHybridization:
+        """With another spectrum that needs no check: made of checked ones."""
+        made = object.__new__(SpectralHybridization)
+        spectrum.setflags(write=False)
+        object.__setattr__(made, "grid", self.grid)
+        object.__setattr__(made, "spectrum", spectrum)
+        return made
+
     def _require_positive(self, values: np.ndarray) -> None:
+        if values.min() >= 0:
+            return
         worst = np.unravel_index(np.argmin(values), values.shape)
         # a diagonal spectrum that comes out of a clip is positive to the last bit
         allowed = -NEGATIVE * values.max() if self.spectrum_is_matrix else 0.0
@@ -127,9 +137,7 @@ class SpectralHybridization(Hybridization):
                 "particle-hole mirroring needs a grid symmetric about zero frequency"
             )
         mirrored = self.spectrum[..., ::-1]
-        return SpectralHybridization(
-            self.grid, mirrored if self.is_diagonal else mirrored.swapaxes(0, 1)
-        )
+        return self._derived(mirrored if self.is_diagonal else mirrored.swapaxes(0, 1))
 
     def is_particle_hole_symmetric(self, tolerance: float = 1e-9) -> bool:
         if not self.grid.is_symmetric:
@@ -146,7 +154,7 @@ class SpectralHybridization(Hybridization):
         )
 
     def averaged(self, other: SpectralHybridization) -> SpectralHybridization:
-        return SpectralHybridization(self.grid, 0.5 * (self.spectrum + other.spectrum))
+        return self._derived(0.5 * (self.spectrum + other.spectrum))
 
     def at_axis(self, axis: ImaginaryAxis) -> MatsubaraHybridization:
         """Its values at Matsubara frequencies."""

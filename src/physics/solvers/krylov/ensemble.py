@@ -31,8 +31,8 @@ from dmftnet.physics.fermions.kanamori import KanamoriCluster, Sector
 DEGENERACY = 1e-9
 """States this close in energy, in D, share the ground state."""
 
-SCANNED = 60_000
-"""Determinants in all up to which every sector is looked at: eight sites and a bit."""
+SCANNED = 5_000
+"""Determinants in all up to which every sector is looked at: seven spatial orbitals."""
 
 MARGIN = 0.05
 """Neighbours of a sector that lies this close to those that count, in D, are looked at too."""

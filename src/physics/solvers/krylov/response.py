@@ -39,14 +39,17 @@ def matrix_poles(
     spectra = dict(ensemble.spectra)
     found: list[tuple[np.ndarray, np.ndarray]] = []
     for states, weights in ensemble:
-        for spin in (UP, DOWN):
+        # of as many electrons of either spin the two answers are mirror images, and equal
+        spins = (UP,) if states.sector[UP] == states.sector[DOWN] else (UP, DOWN)
+        for spin in spins:
             for side in (1, -1):
                 target = cluster.target(states.sector, spin, side)
                 if target is None:
                     continue
                 poles = _from_states(
-                    cluster, states, weights, spin, side, target, spectra, n_lanczos, dense
-                )
+                    cluster, states, weights / len(spins), spin, side, target, spectra,
+                    n_lanczos, dense,
+                )  # fmt: skip
                 found.append(poles)
     energies, amplitudes = (np.concatenate(part) for part in zip(*found, strict=True))
     square = np.abs(amplitudes) ** 2
@@ -66,7 +69,7 @@ def _from_states(
     dense: int,
 ) -> tuple[np.ndarray, np.ndarray]:
     start = cluster.excitations(states.sector, spin, side, states.vectors)
-    start = start * np.sqrt(0.5 * weights)
+    start = start * np.sqrt(weights)
     n, _, n_orb, n_states = start.shape
     if n <= dense:
         levels, vectors = _spectrum(cluster, target, spectra)
