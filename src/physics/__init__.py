@@ -1,1 +1,1 @@
-"""Quantum impurities and their DMFT loop in numpy; knows no torch."""
+"""Quantum impurities and their DMFT loop, in numpy and without torch."""

@@ -65,9 +65,10 @@ def refitted(
 
 
 def frame_of(total: np.ndarray) -> np.ndarray:
-    """Matrix B with ``B B^T`` the sum rule: in that frame what is done to weights does not depend
+    """Matrix B with ``B B^T`` the sum rule.
 
-    on which combinations of the operators were chosen, nor on particles being called holes."""
+    In that frame operations on weights depend neither on the choice of combinations of the
+    operators nor on which excitations count as particles."""
     lower = np.linalg.cholesky(_regular(total))
     root = np.sqrt(np.maximum(total.diagonal(), 0.0))
     if np.any(lower.diagonal() < 1e-3 * root) or np.any(root == 0):  # operators nearly parallel

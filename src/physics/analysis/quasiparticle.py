@@ -142,8 +142,8 @@ def has_pole_at_zero(grid: FrequencyGrid, sigma: np.ndarray) -> bool:
     """Whether an (n_w,) Sigma has a pole at low energy, the sign of a Mott insulator.
 
     In a Fermi liquid ``|Sigma - Sigma(0)|`` grows away from zero; at a pole it grows towards it, to
-    values far above `POLE` (a pole of weight w^2 gives ``w^2 / |omega|``). The flat self-energy of
-    a weakly interacting metal grows nowhere, up to noise.
+    values far above `POLE` (a pole of weight w^2 gives ``w^2 / |omega|``). The self-energy
+    of a weakly interacting metal is flat, up to noise.
     """
     magnitude = np.abs(sigma - np.median(sigma.real))
     w = np.abs(grid.omega)

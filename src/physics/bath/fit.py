@@ -31,9 +31,9 @@ import numpy as np
 from scipy.optimize import OptimizeResult, least_squares, nnls
 
 from dmftnet import checks
-from dmftnet.errors import InvalidProblemError, SettingError
+from dmftnet.errors import InvalidProblemError
 from dmftnet.physics.bath.levels import LevelFit
-from dmftnet.physics.bath.protocol import DiscreteBath, phased
+from dmftnet.physics.bath.protocol import DiscreteBath, phased, required
 from dmftnet.physics.bath.star import StarBath
 from dmftnet.physics.grids.matsubara import ImaginaryAxis
 from dmftnet.physics.impurity.hybridization import Hybridization
@@ -41,7 +41,7 @@ from dmftnet.physics.impurity.matsubara_hybridization import MatsubaraHybridizat
 from dmftnet.physics.impurity.pole_hybridization import PoleHybridization
 
 WARNED = 0.05
-"""Residual from which a bath is told to be a bad one."""
+"""Residual above which a warning is issued."""
 
 AGREEING = 1e-3
 """Starts that end within this share of the best residual have found the same."""
@@ -129,16 +129,8 @@ class MatsubaraFit:
 
     @property
     def sites(self) -> int:
-        """`n_bath` where it is needed.
-
-        Raises
-        ------
-        SettingError
-            If it is left open.
-        """
-        if self.n_bath is None:
-            raise SettingError("solver.fit.n_bath = None: give an integer >= 1")
-        return self.n_bath
+        """`n_bath`, a SettingError if it is left open."""
+        return required("solver.fit.n_bath", self.n_bath, at_least=1)
 
     def discretise(self, hybridization: Hybridization) -> DiscreteBath:
         """See `Discretisation`; values at Matsubara frequencies alone.

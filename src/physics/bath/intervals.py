@@ -19,7 +19,7 @@ import numpy as np
 from dmftnet import checks
 from dmftnet.errors import InvalidProblemError, SettingError
 from dmftnet.physics.bath.edges import SPACINGS, interval_edges, interval_integrals, weight_window
-from dmftnet.physics.bath.protocol import DiscreteBath, phased
+from dmftnet.physics.bath.protocol import DiscreteBath, phased, required
 from dmftnet.physics.bath.star import SPECTATOR_COUPLING, StarBath
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.hybridization import Hybridization
@@ -93,16 +93,8 @@ class Intervals:
 
     @property
     def sites(self) -> int:
-        """`n_bath` where it is needed.
-
-        Raises
-        ------
-        SettingError
-            If it is left open.
-        """
-        if self.n_bath is None:
-            raise SettingError("solver.bath.n_bath = None: give an integer >= 2")
-        return self.n_bath
+        """`n_bath`, a SettingError if it is left open."""
+        return required("solver.bath.n_bath", self.n_bath, at_least=2)
 
     def edges(self, grid: FrequencyGrid, spectrum: np.ndarray) -> np.ndarray:
         """(n_bath + 1,) edges for a spectrum, in D.

@@ -8,7 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from dmftnet.errors import InvalidProblemError
+from dmftnet.errors import InvalidProblemError, SettingError
 from dmftnet.physics.bath.star import SPECTATOR_COUPLING, StarBath
 from dmftnet.physics.impurity.hybridization import Hybridization
 from dmftnet.physics.impurity.pole_hybridization import PoleHybridization
@@ -106,3 +106,10 @@ def phased(couplings: np.ndarray) -> np.ndarray:
     pivot = np.take_along_axis(couplings, largest, axis=1)
     size = np.abs(pivot)
     return couplings * np.where(size > 0, pivot.conj() / np.where(size > 0, size, 1.0), 1.0)
+
+
+def required(key: str, n_bath: int | None, at_least: int) -> int:
+    """A number of levels that a solver does not decide by itself."""
+    if n_bath is None:
+        raise SettingError(f"{key} = None: give an integer >= {at_least}")
+    return n_bath

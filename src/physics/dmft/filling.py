@@ -28,7 +28,7 @@ from dmftnet.physics.impurity.problem import ImpurityProblem
 from dmftnet.physics.impurity.spectral_hybridization import SpectralHybridization
 
 CURVE_ERROR = 0.05
-"""Error of n up to which a gapped curve counts as the integer that it must be; noted where it
+"""Error of n up to which a gapped curve counts as the integer required by the gap; noted where it
 exceeds the tolerance. Beyond, the search goes on and reports that it failed."""
 
 
@@ -216,7 +216,7 @@ class _Search:
 
 
 def _filling(result: DMFTResult) -> float:
-    """Occupation; the integer that it must be inside a gap where the curve is off by little."""
+    """Occupation, rounded to an integer inside a gap if the curve is off by little."""
     n = result.solution.filling
     if abs(n - round(n)) <= CURVE_ERROR and _gap(result) is not None:
         return float(round(n))

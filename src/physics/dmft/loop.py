@@ -45,11 +45,28 @@ EIGENVALUE = 0.95
 the way left to go is then at most 20 residuals."""
 
 NOISE = 1e-3
-"""KL, in tolerances, below which a step may be rounding and its eigenvalue is not asked for."""
+"""KL, in tolerances, below which a step may be rounding and its eigenvalue is ignored."""
+
+
+class _Sites:
+    """What has ``problems`` and ``solutions``, one a site, and often a single one."""
+
+    problems: tuple[ImpurityProblem, ...]
+    solutions: tuple[ImpuritySolution, ...]
+
+    @property
+    def problem(self) -> ImpurityProblem:
+        """That of the first site."""
+        return self.problems[0]
+
+    @property
+    def solution(self) -> ImpuritySolution:
+        """That of the first site."""
+        return self.solutions[0]
 
 
 @dataclass(frozen=True, eq=False)
-class DMFTResult:
+class DMFTResult(_Sites):
     """The end of one loop, converged or not.
 
     Parameters
@@ -83,16 +100,6 @@ class DMFTResult:
     note: str = ""
 
     @property
-    def problem(self) -> ImpurityProblem:
-        """That of the first site."""
-        return self.problems[0]
-
-    @property
-    def solution(self) -> ImpuritySolution:
-        """That of the first site."""
-        return self.solutions[0]
-
-    @property
     def warning(self) -> str:
         """The note, and what the solver warned of on the way, in one line; empty if nothing."""
         said = [step["warning"] for step in self.diagnostics if step.get("warning")]
@@ -104,7 +111,7 @@ class DMFTResult:
 
 
 @dataclass(frozen=True, eq=False)
-class Iteration:
+class Iteration(_Sites):
     """What a progress report sees after each solve: ``index`` counts loops of the batch."""
 
     index: int
@@ -112,16 +119,6 @@ class Iteration:
     kl: float
     problems: tuple[ImpurityProblem, ...]
     solutions: tuple[ImpuritySolution, ...]
-
-    @property
-    def problem(self) -> ImpurityProblem:
-        """That of the first site."""
-        return self.problems[0]
-
-    @property
-    def solution(self) -> ImpuritySolution:
-        """That of the first site."""
-        return self.solutions[0]
 
 
 @dataclass

@@ -1,7 +1,7 @@
 """Mixing of a fixed-point iteration ``x = f(x)`` in ask-and-tell form.
 
 The DMFT loop drives many problems at once through one batched solver, so it cannot hand control to
-a root finder; a mixer is told the input and the output of each iteration and asked for the next
+a root finder; a mixer takes the input and the output of each iteration and returns the next
 input.
 
 * `LinearMixing`: a fixed fraction of the new. It cycles where the iteration overshoots by much (the

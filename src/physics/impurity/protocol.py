@@ -1,6 +1,6 @@
 """What stands between the DMFT loop and every solver, exact or learned.
 
-A problem goes in, a solution comes out, and the loop never knows who solved it. A solver keeps to
+A problem goes in, a solution comes out; the loop is the same for every solver. A solver keeps to
 `ImpuritySolver`, most easily as a subclass of `Solver`; what it returns is a `Solution`
 (`dmftnet.physics.impurity.solutions`). What a solver takes, it says in its `Capabilities`.
 """

@@ -7,7 +7,7 @@ factor counts. Sectors with ``n_up < n_dn`` are mirror images in spin and only d
 Sectors of up to `dense` determinants are diagonalised in full. Beyond, the lowest states come from
 ARPACK, as many as count; what it may miss, a second copy of a degenerate level, is looked for in
 the complement of what was found. The weight of states that are not kept is estimated with a random
-vector of the complement (finite-temperature Lanczos) and told.
+vector of the complement (finite-temperature Lanczos) and reported.
 
 A small cluster is searched through all its sectors. A large one is walked: from the mean field's
 sector to every neighbour (one electron more or less, one spin flipped) of a sector that counts,

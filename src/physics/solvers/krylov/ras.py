@@ -21,7 +21,7 @@ Cost
     ``("all", 8, 6, 1)`` and 59 sites: a second a half-filled solve, twice that a doped one;
     benchmarks/ras.py prints the table.
 Otherwise
-    Several orbitals or a second witness: ``mps``. A few bath sites: ``ed``.
+    Several orbitals: ``ed``, ``mps``. An independent check: ``mps``. Finite temperature: ``ed``.
 """
 
 from __future__ import annotations

@@ -93,7 +93,7 @@ class Cost:
     def of(
         cls, depths: Sequence[int | str], n_bath: int, n_lanczos: int, n_shifts: int = 1
     ) -> Cost:
-        """Of a bath with as many sites below zero as above, none of them empty: the dearest."""
+        """Of a bath with as many sites below zero as above, none empty: the most expensive."""
         sites = max(n_bath - 1, 1)
         chains = sites // 2, sites - sites // 2
         reach = tuple(max(chains) if d == "all" else min(int(d), max(chains)) for d in depths)
