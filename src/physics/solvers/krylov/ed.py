@@ -12,7 +12,8 @@ Range
     orbitals in all, the impurity's and the bath's. The full spectrum up to 7; beyond it thermal
     Lanczos, which tells the weight of the states that it leaves out (``dropped_weight``).
 Cost
-    One orbital with 7 levels, T = 0: half a second. 12 spatial orbitals: minutes a solve.
+    A fifth of a second for one orbital with seven levels at T = 0, seconds at finite temperature,
+    minutes for 12 spatial orbitals; benchmarks/ed.py prints the table.
 Otherwise
     One orbital at T = 0 on the real axis: ``ras``, which resolves the Kondo scale.
 """
