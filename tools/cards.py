@@ -17,6 +17,7 @@ from dmftnet.data.store import SCHEMA as SPECTRA
 from dmftnet.data.store import SpectralStore
 from dmftnet.models.shipping.card import front_matter, model_card
 from dmftnet.models.training.checkpoint import read_record
+from dmftnet.moved import flat_baths
 from dmftnet.provenance import sha256
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -148,7 +149,7 @@ def _ranges(store: SpectralStore | ReferenceStore) -> list[str]:
 
 def _origin(store: SpectralStore | ReferenceStore) -> list[str]:
     """Command, solver, bath sites and commit on record."""
-    solver = yaml.safe_load(store.attributes["config"])["solver"]
+    solver = flat_baths(yaml.safe_load(store.attributes["config"])["solver"])
     commit = yaml.safe_load(store.attributes["provenance"])["commit"]
     name = solver["_target_"].rpartition(".")[2].removesuffix("Solver").lower()
     return [f"`{store.attributes['command']}`", name, str(solver["n_bath"]), commit[:12]]

@@ -21,7 +21,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = (
-    "solver.n_bath=11", "solver.depths=[all,4,1]", "solver.n_lanczos=25", "grid.n_w=200",
+    "solver.bath.n_bath=11", "solver.depths=[all,4,1]", "solver.n_lanczos=25", "grid.n_w=200",
     "executor.n_workers=1",
 )  # fmt: skip
 NETWORK = (
