@@ -13,7 +13,7 @@ Range
     Lanczos, which tells the weight of the states that it leaves out (``dropped_weight``).
 Cost
     A fifth of a second for one orbital with seven levels at T = 0, seconds at finite temperature,
-    minutes for 12 spatial orbitals; benchmarks/ed.py prints the table.
+    half a minute for 12 spatial orbitals at T = 0; benchmarks/ed.py prints the table.
 Otherwise
     One orbital at T = 0 on the real axis: ``ras``, which resolves the Kondo scale.
 """
