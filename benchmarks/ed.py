@@ -1,6 +1,6 @@
 """What exact diagonalisation costs, against orbitals, levels and temperature.
 
-    OMP_NUM_THREADS=1 python benchmarks/ed.py [largest number of spatial orbitals]      default: 10
+OMP_NUM_THREADS=1 python benchmarks/ed.py [largest number of spatial orbitals]      default: 10
 """
 
 from __future__ import annotations

@@ -11,7 +11,11 @@ from scipy.sparse.linalg import eigsh
 from dmftnet.errors import InvalidProblemError
 from dmftnet.physics.fermions.kanamori import UP, KanamoriCluster
 from dmftnet.physics.fermions.strings import Strings
+from dmftnet.physics.grids.matsubara import ImaginaryAxis
 from dmftnet.physics.impurity.interaction import Interaction
+from dmftnet.physics.impurity.pole_hybridization import PoleHybridization
+from dmftnet.physics.impurity.problem import ImpurityProblem
+from dmftnet.physics.solvers.krylov.ed import EdSolver
 from dmftnet.physics.solvers.krylov.ensemble import ensemble
 from dmftnet.physics.solvers.krylov.response import matrix_poles
 
@@ -231,3 +235,39 @@ def test_strings_obey_the_algebra():
 def test_an_attractive_interaction_is_refused(wrong):
     with pytest.raises(InvalidProblemError, match=r"J = |U = "):
         Interaction(**{"U": 2.0, **wrong})
+
+
+@pytest.mark.parametrize("beta", [5.0, 40.0])
+@pytest.mark.parametrize(
+    ("levels", "couplings"),
+    [
+        ([[-0.8]], [[0.4], [0.3]]),
+        ([[-1.3, 0.1j], [-0.1j, -0.9]], [[0.4, 0.2j], [0.1, -0.35]]),
+    ],
+    ids=["one orbital", "two that mix"],
+)
+def test_imaginary_time_and_frequency_of_the_solver(levels, couplings, beta):
+    """`ed` on given bath levels: G(tau), G(iw), Sigma(iw), densities by brute-force sums, 1e-10."""
+    levels, couplings = np.array(levels), np.array(couplings)
+    n_orb, interaction = len(levels), INTERACTIONS["Hund"]
+    bath = PoleHybridization(np.array([-0.5, 0.6]), couplings)
+    exact = FockSpace(bath.one_body(levels), interaction, n_orb, beta)
+    solution = EdSolver().solve(ImpurityProblem(levels, interaction, bath, beta))
+    axis = ImaginaryAxis(beta)
+    z, tau = 1j * axis.omega_n, np.linspace(0, beta, 9)
+    response = exact.response(z)
+    G, F = response[:n_orb, :n_orb], response[n_orb:, :n_orb]
+    by_ratio = np.einsum("abw,bcw->acw", F, _inverse(G))
+    found = solution.matsubara_greens(axis), solution.matsubara_self_energy(axis)
+    times = solution.greens_tau(tau)
+    if n_orb == 1:
+        found, times = [x[None] for x in found], times[None]
+    np.testing.assert_allclose(found[0], G, rtol=0, atol=1e-10)
+    np.testing.assert_allclose(found[1], by_ratio, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(times, exact.greens_tau(tau), rtol=0, atol=1e-10)
+    np.testing.assert_allclose(solution.density_matrix(), exact.density, rtol=0, atol=1e-10)
+    np.testing.assert_allclose(solution.double_occupancies(), exact.double, rtol=0, atol=1e-10)
+
+
+def _inverse(values):
+    return np.moveaxis(np.linalg.inv(np.moveaxis(values, -1, 0)), 0, -1)
