@@ -44,3 +44,8 @@ def assert_particle_hole(solver, problem, tolerance):
     assert abs(solution.filling + mirror.filling - 2) <= tolerance
     expected = solution.double_occupancy + 1 - solution.filling
     assert solution.greens is None or abs(mirror.double_occupancy - expected) <= tolerance
+
+
+def exact_moments(U: float, eps_d: float, filling: float) -> np.ndarray:
+    """First two moments of A from the commutators: 1 and ``eps_d + U n/2`` (n both spins)."""
+    return np.array([1.0, eps_d + U * filling / 2])

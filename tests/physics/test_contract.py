@@ -7,9 +7,13 @@ One orbital at T = 0 on the real axis, which every solver treats; wider problems
 import numpy as np
 import pytest
 from physics.contract import EXACT, GRID, LEARNED, SOLVERS, SYMMETRY, WITNESSES
-from physics.properties import assert_causal, assert_particle_hole, assert_sum_rule
+from physics.properties import (
+    assert_causal,
+    assert_particle_hole,
+    assert_sum_rule,
+    exact_moments,
+)
 
-from dmftnet.physics.analysis.observables import exact_moments
 from dmftnet.physics.analysis.self_energy import dyson_spectrum
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.problem import ImpurityProblem

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from dmftnet.physics.analysis.distances import kl_divergence
 from dmftnet.physics.analysis.observables import (
     double_occupancy_from_curves,
-    exact_moments,
     filling_from_spectrum,
     gap,
     gap_edges,
@@ -102,8 +101,3 @@ def test_gap():
     assert gap(GRID, semicircle(GRID, 0.0, 1.0, 1.0)) == 0
     assert gap_edges(GRID, semicircle(GRID, 0.0, 1.0, 1.0)) is None
     assert gap(GRID, np.zeros(GRID.n_w)) == 16
-
-
-def test_exact_moments():
-    np.testing.assert_array_equal(exact_moments(2.0, -1.0, 1.0), [1.0, 0.0])
-    np.testing.assert_array_equal(exact_moments(0.0, 0.3, 0.7), [1.0, 0.3])

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from physics.brute_force import BruteForce
+from physics.properties import exact_moments
 
 from dmftnet.errors import InvalidProblemError
-from dmftnet.physics.analysis.observables import exact_moments
 from dmftnet.physics.analysis.self_energy import (
     SMALL,
     causal,

@@ -1,4 +1,4 @@
-"""Numbers that physicists read off a solution: filling, double occupancy, gap, moments, KL."""
+"""Numbers that physicists read off a solution: filling, double occupancy, gap."""
 
 from __future__ import annotations
 
@@ -49,8 +49,3 @@ def gap(grid: FrequencyGrid, spectrum: np.ndarray, threshold: float = 0.01) -> f
     """Width in D of the interval that `gap_edges` finds; 0 for a metal."""
     edges = gap_edges(grid, spectrum, threshold)
     return 0.0 if edges is None else edges[1] - edges[0]
-
-
-def exact_moments(U: float, eps_d: float, filling: float) -> np.ndarray:
-    """First two moments of A from the commutators: 1 and ``eps_d + U n/2`` (n both spins)."""
-    return np.array([1.0, eps_d + U * filling / 2])
