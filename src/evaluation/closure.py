@@ -277,7 +277,7 @@ def closure_of(
         self_energy=sigma,
         reason=result.reason,
         branch=phase_of_solution(result.solution, lattice),
-        clipped=float(result.solution.diagnostics.get("clipped_self_energy", 0.0)),
+        clipped=result.solution.clipped_self_energy,
         grid=reference.grid,
     )
 

@@ -185,7 +185,7 @@ def test_clipped_weight_is_reported():
     A = semicircle(GRID, 0.0, 0.4, 1.0)[None]
     solution = CurveSolution(problem(semicircle(GRID, 0.0, 1.0, 0.25), 0.0, 0.0), A)
     assert solution.self_energy().imag.max() <= 0
-    assert solution.diagnostics["clipped_self_energy"] > 0.1
+    assert solution.clipped_self_energy > 0.1
 
 
 def test_curve_solution_on_other_grids_and_angles():
@@ -244,5 +244,5 @@ def test_estimators_without_causality_tell_what_they_clip(estimator):
     given = ImpurityProblem.on_grid(2.0, -0.7, GRID, semicircle(GRID, 0.0, 1.0, 0.25))
     solution = EdSolver(bath=Intervals(3, stretch=2.0), estimator=estimator).solve(given)
     assert solution.self_energy().imag.max() <= 0
-    assert 0 < solution.diagnostics["clipped_self_energy"] < 0.5
+    assert 0 < solution.clipped_self_energy < 0.5
     assert solution.spectrum().min() >= 0

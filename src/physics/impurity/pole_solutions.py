@@ -52,7 +52,7 @@ class PoleSolution(_Poles):
     """A solution known as poles, of orbitals that do not mix.
 
     The self-energy comes from the broadened poles by the symmetric improved estimator (the others
-    may make ``Im Sigma > 0``, which is clipped, and `diagnostics` says how much); the
+    may make ``Im Sigma > 0``, which is clipped, and `clipped_self_energy` says how much); the
     spectrum then follows from Dyson's equation with the *continuous* hybridization, so that the
     comb of the discretised bath does not show (docs/physics, labels). On the imaginary axis
     everything is a sum over the poles, exact for the discrete bath.
@@ -81,15 +81,20 @@ class PoleSolution(_Poles):
     doubles: np.ndarray | None = None
     resolution: ClassVar[None] = None
 
+    @property
+    def clipped_self_energy(self) -> float:
+        return causal(self.problem.grid, self._self_energy(self.problem.grid))[1]
+
     def self_energy(self, grid: FrequencyGrid | None = None) -> np.ndarray:
         grid = grid or self.problem.grid
-        sigma = np.stack(
+        sigma = self._self_energy(grid)
+        return sigma if self.estimator == "improved" else causal(grid, sigma)[0]
+
+    def _self_energy(self, grid: FrequencyGrid) -> np.ndarray:
+        """As the estimator gives it."""
+        return np.stack(
             [self._orbital_self_energy(orb, grid.omega) for orb in range(self.problem.n_orb)]
         )
-        if self.estimator == "improved":
-            return sigma
-        sigma, self.diagnostics["clipped_self_energy"] = causal(grid, sigma)
-        return sigma
 
     def _orbital_self_energy(self, orb: int, omega: np.ndarray) -> np.ndarray:
         eta, slope = self.broadening

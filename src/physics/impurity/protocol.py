@@ -63,6 +63,10 @@ class ImpuritySolution(Protocol):
     def resolution(self) -> tuple[float, float] | None: ...
 
     @property
+    def clipped_self_energy(self) -> float:
+        """Share of ``|Im Sigma|`` on the real axis that had the wrong sign and was set to zero."""
+
+    @property
     def knows_densities(self) -> bool: ...
 
     @property

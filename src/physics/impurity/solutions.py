@@ -6,6 +6,7 @@ Solutions known as poles: `dmftnet.physics.impurity.pole_solutions`.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 import numpy as np
@@ -30,6 +31,11 @@ class Solution(_Contract):
     On the imaginary axis a kind gives what follows exactly from what it knows. A quantity that it
     does not know raises InvalidProblemError, one line.
     """
+
+    @property
+    def clipped_self_energy(self) -> float:
+        """Share of ``|Im Sigma|`` on the real axis that had the wrong sign and was set to zero."""
+        return 0.0
 
     def spectrum(self, grid: FrequencyGrid | None = None, angle: float = 0.0) -> np.ndarray:
         self._unknown("spectrum on the real axis", "continue G(iw) analytically, or use solver=ed")
@@ -101,7 +107,7 @@ class CurveSolution(Solution):
 
     The self-energy follows from Dyson's equation, with Kramers-Kronig for the real part of G;
     filling and double occupancy from the curves. Where Dyson's equation gives ``Im Sigma > 0`` it
-    is set to zero, and `diagnostics` says how much was clipped.
+    is set to zero, and `clipped_self_energy` says how much was clipped.
 
     Parameters
     ----------
@@ -125,9 +131,16 @@ class CurveSolution(Solution):
     def double_occupancy(self) -> float:
         return double_occupancy_from_curves(self.problem, self.curve)
 
+    @cached_property
+    def _sigma(self) -> tuple[np.ndarray, float]:
+        return dyson_self_energy(self.problem, self.curve)
+
+    @property
+    def clipped_self_energy(self) -> float:
+        return self._sigma[1]
+
     def self_energy(self, grid: FrequencyGrid | None = None) -> np.ndarray:
-        sigma, clipped = dyson_self_energy(self.problem, self.curve)
-        self.diagnostics["clipped_self_energy"] = clipped
+        sigma = self._sigma[0]
         if grid is None or grid == self.problem.grid:
             return sigma
         return self.problem.grid.interpolate(sigma, grid.omega)
