@@ -323,7 +323,7 @@ def _moved(
 ) -> tuple[ImpurityProblem, ...]:
     """The problems with the hybridizations that vectors hold."""
     return tuple(
-        problem.replace(hybridization=problem.hybridization.with_vector(part))
+        problem.moved(problem.hybridization.with_vector(part))
         for problem, part in zip(problems, parts, strict=True)
     )
 

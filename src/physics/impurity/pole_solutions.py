@@ -22,6 +22,7 @@ from dmftnet.physics.grids.rotation import rotation_kernel
 from dmftnet.physics.impurity.poles import BLOCK, MatrixPoles, ResponsePoles
 from dmftnet.physics.impurity.problem import ImpurityProblem
 from dmftnet.physics.impurity.solutions import Solution, drawn, require_inside
+from dmftnet.physics.impurity.spectral_hybridization import SpectralHybridization
 
 
 class _Poles(Solution):
@@ -83,6 +84,9 @@ class PoleSolution(_Poles):
 
     @property
     def clipped_self_energy(self) -> float:
+        on_axis = isinstance(self.problem.hybridization, SpectralHybridization)
+        if self.estimator == "improved" or not on_axis:
+            return 0.0  # causal by construction; nothing on the real axis to clip
         return causal(self.problem.grid, self._self_energy(self.problem.grid))[1]
 
     def self_energy(self, grid: FrequencyGrid | None = None) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -144,8 +145,9 @@ class ImpurityProblem:
     @property
     def has_off_diagonal(self) -> bool:
         """Whether orbitals mix, by their levels or by their bath."""
-        mixing = self.one_body - np.diag(np.diag(self.one_body))
-        return bool(np.any(mixing != 0)) or not self.hybridization.is_diagonal
+        if not self.hybridization.is_diagonal:
+            return True
+        return self.n_orb > 1 and bool(np.any(self.one_body != np.diag(np.diag(self.one_body))))
 
     @property
     def axis(self) -> ImaginaryAxis:
@@ -189,6 +191,12 @@ class ImpurityProblem:
         if "spectrum" in changes:
             changes["hybridization"] = SpectralHybridization(self.grid, changes.pop("spectrum"))
         return replace(self, **changes)
+
+    def moved(self, hybridization: Hybridization) -> ImpurityProblem:
+        """With another hybridization of as many orbitals; the rest is not checked anew."""
+        made = copy(self)
+        object.__setattr__(made, "hybridization", hybridization)
+        return made
 
     def is_particle_hole_symmetric(self, tolerance: float = 1e-9) -> bool:
         """Half-filled by symmetry: all levels there (``-U/2`` for one), and an even bath."""

@@ -48,7 +48,7 @@ class SpectralHybridization(Hybridization):
     def __post_init__(self):
         spectrum = np.atleast_2d(np.array(self.spectrum))
         if spectrum.dtype.kind != "c":
-            spectrum = spectrum.astype(np.float64)
+            spectrum = spectrum.astype(np.float64, copy=False)
         if spectrum.ndim > 3 or spectrum.shape[-1] != self.grid.n_w:
             raise InvalidProblemError(
                 f"hybridization spectrum has shape {np.shape(self.spectrum)}, the grid has "
