@@ -12,6 +12,11 @@ class Constants(nn.Module):
 
     def constant(self, name: str, values) -> None:
         self.register_buffer(name, torch.tensor(np.asarray(values)), persistent=False)
+        self._show(name)
+
+    def _show(self, name: str) -> None:
+        """As a plain attribute too: torch looks a buffer up last of all, a microsecond each."""
+        vars(self)[name] = self._buffers[name]
 
     def _apply(self, fn, recurse: bool = True):
         """Follows the model to its device, but stays in double precision."""
@@ -19,4 +24,5 @@ class Constants(nn.Module):
         super()._apply(fn, recurse)
         for name, values in precise.items():
             self._buffers[name] = values.to(self._buffers[name].device)
+            self._show(name)
         return self

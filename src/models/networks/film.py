@@ -20,6 +20,7 @@ from dmftnet import checks
 from dmftnet.errors import DmftnetError
 from dmftnet.models.networks.layers import (
     Attention,
+    dropout_layer,
     feed_forward,
     positional_encoding,
 )
@@ -45,7 +46,7 @@ class FilmBlock(nn.Module):
         self.modulation = nn.Linear(width, 4 * width)
         nn.init.normal_(self.modulation.weight, std=0.02)  # starts near plain layer norms
         nn.init.zeros_(self.modulation.bias)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = dropout_layer(dropout)
 
     def forward(self, x: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
         """(B, T, d) tokens, (B, d) condition -> (B, T, d)."""

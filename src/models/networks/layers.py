@@ -70,6 +70,11 @@ def feed_forward(n_in: int, width: int, n_out: int, n_layers: int) -> nn.Sequent
     return nn.Sequential(*layers[:-1])
 
 
+def dropout_layer(share: float) -> nn.Module:
+    """Dropout of this share; for none nothing at all, which takes no time."""
+    return nn.Dropout(share) if share else nn.Identity()
+
+
 class Attention(nn.Module):
     """Multi-head attention with query, key and value from any three sequences.
 
@@ -137,7 +142,7 @@ class AttentionBlock(nn.Module):
         self.norm_other = nn.Identity() if carried == "self" else nn.LayerNorm(width)
         self.norm_forward = nn.LayerNorm(width)
         self.forward_net = feed_forward(width, 2 * width, width, 2)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = dropout_layer(dropout)
 
     def forward(self, x: torch.Tensor, other: torch.Tensor | None = None) -> torch.Tensor:
         """(B, T, d) carried and (B, T', d) other sequence -> (B, T, d)."""

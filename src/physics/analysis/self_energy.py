@@ -130,19 +130,24 @@ def inverse_weights(real, imag, width, precise: bool = True, xp: ModuleType = np
     -------
     (..., n_w), non-negative
     """
-    d = real + 1j * xp.clip(imag, FLOOR, None)
+    d = to_complex(real, xp.clip(imag, FLOOR, None), xp)
     first = d[..., :-1]
     if precise:
         integrals = hat_integrals(d[..., 1:] / first - 1)
         falling, rising = ((part / first * width).imag for part in integrals)
     else:
-        log, step = xp.log(d), d[..., 1:] - first
-        mean = (log[..., 1:] - log[..., :-1]) / step  # of 1/d over the cell
+        step = xp.diff(d)
+        mean = xp.diff(xp.log(d)) / step  # of 1/d over the cell
         rising = (width * (1.0 - mean * first) / step).imag
         falling = width * mean.imag - rising
     inner = falling[..., 1:] + rising[..., :-1]
     weights = xp.concatenate((falling[..., :1], inner, rising[..., -1:]), -1)
     return xp.clip(-weights, 0.0, None) / math.pi
+
+
+def to_complex(real, imag, xp: ModuleType):
+    """``real + i imag`` of numpy or, in one step, of torch."""
+    return xp.complex(real, imag) if hasattr(xp, "complex") else real + 1j * imag
 
 
 def hat_integrals(u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from copy import copy
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -194,7 +193,8 @@ class ImpurityProblem:
 
     def moved(self, hybridization: Hybridization) -> ImpurityProblem:
         """With another hybridization of as many orbitals; the rest is not checked anew."""
-        made = copy(self)
+        made = object.__new__(ImpurityProblem)
+        made.__dict__.update(self.__dict__)
         object.__setattr__(made, "hybridization", hybridization)
         return made
 

@@ -113,7 +113,8 @@ class SpectralHybridization(Hybridization):
 
     def with_vector(self, vector: np.ndarray) -> SpectralHybridization:
         values = from_real(vector, self.spectrum) / np.sqrt(self.grid.weights)
-        return SpectralHybridization(self.grid, positive_part(values))
+        require_finite(values, "hybridization spectrum", self.grid.omega, "omega")
+        return self._derived(positive_part(values))
 
     def change(self, new: SpectralHybridization) -> float:
         """Largest ``KL(new || self)`` over orbitals, of the diagonals normalised to one."""

@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.optimize.elementwise import find_root
 
-from dmftnet.physics.analysis.self_energy import inverse_weights
+from dmftnet.physics.analysis.self_energy import inverse_weights, to_complex
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 
 B_MIN = 1e-2  # D, dressing of the diagram below which nothing can be sharp
@@ -140,9 +140,12 @@ class SecondOrderTheory(ABC):
 
     def sigma(self, problems: Problems, density, n, n_0):
         """(B, n_w) Sigma from the (B, n_w) spectrum of ``S2 / (1 - b S2) / U^2``, complex128."""
-        scale = problems.U**2 * (n * (1.0 - n) / (n_0 * (1.0 - n_0)))
+        scale = problems.U**2
+        if n_0 is not n:
+            scale = scale * (n * (1.0 - n) / (n_0 * (1.0 - n_0)))
         density, hartree = density * scale[:, None], problems.U * n
-        return density @ self.hilbert + hartree[:, None] - 1j * (math.pi * density)
+        real = density @ self.hilbert + hartree[:, None]
+        return to_complex(real, -math.pi * density, self.xp)
 
     def poles(self, real, imag):
         """(B, n_w) weights ``-Im (1/d) dw / pi`` of a denominator, integrated over each cell."""
@@ -324,7 +327,8 @@ class ImaginaryAxis(SecondOrderTheory):
 
     def continued(self, weights):
         """(B, n_w) weights of poles on the points -> (B, n_y) their function at ``i y``."""
-        return weights @ self.continuation_real + 1j * (weights @ self.continuation_imag)
+        real, imag = weights @ self.continuation_real, weights @ self.continuation_imag
+        return to_complex(real, imag, self.xp)
 
     def occupation(self, z, level):
         """``n = 1/2 + (1/pi) integral_0^inf Re G(iy) dy``, ``G = 1/(z - level)``."""
