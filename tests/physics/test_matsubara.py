@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from dmftnet.errors import SettingError
 from dmftnet.physics.grids.matsubara import ImaginaryAxis
 from dmftnet.physics.impurity.pole_hybridization import PoleHybridization
 
@@ -26,3 +27,37 @@ def test_any_frequency_follows_from_the_sampling_points(beta):
     np.testing.assert_allclose(
         axis.at_frequencies(one, indices)[0], exact[0, 0], rtol=0, atol=2e-10 * np.abs(exact).max()
     )
+
+
+BETAS = (1.0, 2.0, 5.0, 7.0, 10.0, 20.0, 35.0, 50.0, 100.0)
+
+
+@pytest.mark.parametrize("beta", BETAS)
+def test_an_axis_of_fixed_size_has_the_same_points_at_every_temperature(beta):
+    """And holds a level anywhere within 16 D to 5e-10, so any spectrum of norm one."""
+    axis, other = ImaginaryAxis.universal(beta), ImaginaryAxis.universal(3.0)
+    np.testing.assert_array_equal(axis.indices, other.indices)
+    np.testing.assert_allclose(axis.tau / beta, other.tau / 3, rtol=0, atol=4e-16)
+    assert axis.indices.size == 28 and axis.tau.size == 56
+    energies = np.concatenate([np.linspace(-16, 16, 321), np.linspace(-0.1, 0.1, 100)])[:, None]
+    coefficients = axis.to_coefficients(1 / (1j * axis.omega_n - energies))
+    tau = beta * np.array([0.0, 1e-5, 1e-3, 0.1, 0.5, 0.9, 0.999, 1.0])
+    exact = -np.exp(-energies * tau - np.logaddexp(0, -beta * energies))
+    np.testing.assert_allclose(axis.at_tau(coefficients, tau), exact, rtol=0, atol=5e-10)
+    odd = 2 * np.array([0, 1, 7, 20, 100, 3000]) + 1
+    exact = 1 / (1j * odd * np.pi / beta - energies)
+    found = axis.at_frequencies(coefficients, odd)
+    np.testing.assert_allclose(found, exact, rtol=0, atol=5e-10)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"beta": 0.0}, "beta = 0.0: give a number > 0"),
+        ({"beta": 10.0, "size": 0}, "size = 0: give a number > 0"),
+        ({"beta": 0.01}, "w_max = 160000.0: give a number > 0 and <= 10000"),
+    ],
+)
+def test_bad_axes(arguments, words):
+    with pytest.raises(SettingError, match=words):
+        ImaginaryAxis.universal(**arguments)

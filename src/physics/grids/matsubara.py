@@ -24,6 +24,9 @@ from dmftnet import checks
 ACCURACY = 1e-10
 """Relative size of the coefficients that are left out."""
 
+UNIVERSAL_SIZE = 1600.0
+"""``beta w_max`` of `ImaginaryAxis.universal`: weight up to 16 D at beta = 100."""
+
 
 @dataclass(frozen=True)
 class ImaginaryAxis:
@@ -49,6 +52,33 @@ class ImaginaryAxis:
             ("accuracy", checks.number("accuracy", self.accuracy, at_least=1e-13, at_most=1e-2)),
         ):
             object.__setattr__(self, name, value)
+
+    @classmethod
+    def universal(
+        cls, beta: float, size: float = UNIVERSAL_SIZE, accuracy: float = ACCURACY
+    ) -> ImaginaryAxis:
+        """The axis of a fixed ``beta w_max``, so of arrays of one shape at every temperature.
+
+        `indices` are the same integers at any beta, and so are ``tau / beta`` to rounding: what a
+        network reads.
+
+        Parameters
+        ----------
+        beta : float, in 1/D
+        size : float
+            ``beta w_max``; the spectral weight must lie below ``size / beta``.
+        accuracy : float
+            See `ACCURACY`.
+
+        Notes
+        -----
+        At the default size and accuracy, 28 frequencies and 56 times: any spectrum of norm one
+        within 16 D is held to 5e-10 in G(tau) and G(iw), at beta from 1 to 100
+        (`tests/physics/test_matsubara.py`).
+        """
+        beta = checks.number("beta", beta, above=0, at_most=1e5)
+        size = checks.number("size", size, above=0, at_most=1e5)
+        return cls(beta, size / beta, accuracy)
 
     @property
     def _basis(self) -> sparse_ir.FiniteTempBasis:
@@ -109,16 +139,23 @@ class ImaginaryAxis:
 
 
 @lru_cache(maxsize=8)
+def _unit_basis(size: float, accuracy: float) -> sparse_ir.FiniteTempBasis:
+    """At beta = 1: the singular value expansion takes seconds, and depends on beta w_max alone."""
+    return sparse_ir.FiniteTempBasis("F", 1.0, size, eps=accuracy)
+
+
+@lru_cache(maxsize=32)
 def _basis_of(beta: float, w_max: float, accuracy: float) -> sparse_ir.FiniteTempBasis:
-    return sparse_ir.FiniteTempBasis("F", beta, w_max, eps=accuracy)
+    # twelve digits: a size that differs by rounding is the same
+    return _unit_basis(float(f"{beta * w_max:.12g}"), accuracy).rescale(beta)
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=32)
 def _frequencies_of(beta: float, w_max: float, accuracy: float) -> sparse_ir.MatsubaraSampling:
     return sparse_ir.MatsubaraSampling(_basis_of(beta, w_max, accuracy))
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=32)
 def _lehmann_of(
     beta: float, w_max: float, accuracy: float
 ) -> sparse_ir.DiscreteLehmannRepresentation:
