@@ -73,7 +73,7 @@ class ImaginaryAxis:
         Notes
         -----
         At the default size and accuracy, 28 frequencies and 56 times: any spectrum of norm one
-        within 16 D is held to 5e-10 in G(tau) and G(iw), at beta from 1 to 100
+        within `w_max` is held to 1e-9 in G(tau) and G(iw), at beta from 1 to 100
         (`tests/physics/test_matsubara.py`).
         """
         beta = checks.number("beta", beta, above=0, at_most=1e5)
@@ -87,7 +87,7 @@ class ImaginaryAxis:
     @cached_property
     def tau(self) -> np.ndarray:
         """(n_tau,) sampling points inside (0, beta), rising."""
-        return np.asarray(sparse_ir.TauSampling(self._basis).sampling_points)
+        return np.asarray(_times_of(self.beta, self.w_max, self.accuracy).sampling_points)
 
     @property
     def _frequencies(self) -> sparse_ir.MatsubaraSampling:
@@ -123,6 +123,14 @@ class ImaginaryAxis:
         both = np.concatenate([greens.conj()[..., ::-1], greens], axis=-1)
         return self._frequencies.fit(both, axis=-1).real
 
+    def from_tau(self, values: np.ndarray) -> np.ndarray:
+        """(..., n_l) IR coefficients of values (..., n_tau) at `tau`."""
+        return _times_of(self.beta, self.w_max, self.accuracy).fit(np.asarray(values), axis=-1)
+
+    def mirrored(self, coefficients: np.ndarray) -> np.ndarray:
+        """(..., n_l) coefficients of ``G(beta - tau)``: odd ones change their sign."""
+        return coefficients * (1 - 2 * (np.arange(np.shape(coefficients)[-1]) % 2))
+
     def at_tau(self, coefficients: np.ndarray, tau: np.ndarray) -> np.ndarray:
         """(..., n) G(tau) for 0 <= tau <= beta, the end points included."""
         return coefficients @ self._basis.u(np.asarray(tau, dtype=float))
@@ -153,6 +161,11 @@ def _basis_of(beta: float, w_max: float, accuracy: float) -> sparse_ir.FiniteTem
 @lru_cache(maxsize=32)
 def _frequencies_of(beta: float, w_max: float, accuracy: float) -> sparse_ir.MatsubaraSampling:
     return sparse_ir.MatsubaraSampling(_basis_of(beta, w_max, accuracy))
+
+
+@lru_cache(maxsize=32)
+def _times_of(beta: float, w_max: float, accuracy: float) -> sparse_ir.TauSampling:
+    return sparse_ir.TauSampling(_basis_of(beta, w_max, accuracy))
 
 
 @lru_cache(maxsize=32)
