@@ -24,6 +24,9 @@ from dmftnet import checks
 ACCURACY = 1e-10
 """Relative size of the coefficients that are left out."""
 
+UNIVERSAL_SIZE = 1600.0
+"""``beta w_max`` of `ImaginaryAxis.universal`: weight up to 16 D at beta = 100."""
+
 
 @dataclass(frozen=True)
 class ImaginaryAxis:
@@ -50,6 +53,32 @@ class ImaginaryAxis:
         ):
             object.__setattr__(self, name, value)
 
+    @classmethod
+    def universal(
+        cls, beta: float, size: float = UNIVERSAL_SIZE, accuracy: float = ACCURACY
+    ) -> ImaginaryAxis:
+        """The axis of a fixed ``beta w_max``, so of arrays of one shape at every temperature.
+
+        `indices` are the same integers at any beta, and so are ``tau / beta`` to rounding: what a
+        network reads.
+
+        Parameters
+        ----------
+        beta : float, in 1/D
+        size : float
+            ``beta w_max``; the spectral weight must lie below ``size / beta``.
+        accuracy : float
+            See `ACCURACY`.
+
+        Notes
+        -----
+        At the default size and accuracy, 28 frequencies and 56 times: 1e-10 in G(tau) and G(iw),
+        at beta from 1 to 100 and weight up to 16 D (`tests/physics/test_matsubara.py`).
+        """
+        beta = checks.number("beta", beta, above=0, at_most=1e5)
+        size = checks.number("size", size, above=0, at_most=1e5)
+        return cls(beta, size / beta, accuracy)
+
     @property
     def _basis(self) -> sparse_ir.FiniteTempBasis:
         return _basis_of(self.beta, self.w_max, self.accuracy)
@@ -61,7 +90,8 @@ class ImaginaryAxis:
 
     @property
     def _frequencies(self) -> sparse_ir.MatsubaraSampling:
-        return _frequencies_of(self.beta, self.w_max, self.accuracy)
+        """At beta = 1, with the same integers; coefficients there are larger by sqrt(beta)."""
+        return _frequencies_of(_size(self.beta, self.w_max), self.accuracy)
 
     @cached_property
     def indices(self) -> np.ndarray:
@@ -89,9 +119,9 @@ class ImaginaryAxis:
         if greens.ndim == 3:
             mirrored = greens.conj().swapaxes(0, 1)
             both = np.concatenate([mirrored[..., ::-1], greens], axis=-1)
-            return self._frequencies.fit(both, axis=-1)
+            return self._frequencies.fit(both, axis=-1) / np.sqrt(self.beta)
         both = np.concatenate([greens.conj()[..., ::-1], greens], axis=-1)
-        return self._frequencies.fit(both, axis=-1).real
+        return self._frequencies.fit(both, axis=-1).real / np.sqrt(self.beta)
 
     def at_tau(self, coefficients: np.ndarray, tau: np.ndarray) -> np.ndarray:
         """(..., n) G(tau) for 0 <= tau <= beta, the end points included."""
@@ -108,17 +138,28 @@ class ImaginaryAxis:
         return residues @ (1 / (iw - np.asarray(lehmann.sampling_points)[:, None]))
 
 
+def _size(beta: float, w_max: float) -> float:
+    """``beta w_max`` to twelve digits: one that differs by rounding is the same."""
+    return float(f"{beta * w_max:.12g}")
+
+
 @lru_cache(maxsize=8)
+def _unit_basis(size: float, accuracy: float) -> sparse_ir.FiniteTempBasis:
+    """At beta = 1: the singular value expansion takes seconds, and depends on beta w_max alone."""
+    return sparse_ir.FiniteTempBasis("F", 1.0, size, eps=accuracy)
+
+
+@lru_cache(maxsize=32)
 def _basis_of(beta: float, w_max: float, accuracy: float) -> sparse_ir.FiniteTempBasis:
-    return sparse_ir.FiniteTempBasis("F", beta, w_max, eps=accuracy)
+    return _unit_basis(_size(beta, w_max), accuracy).rescale(beta)
 
 
-@lru_cache(maxsize=8)
-def _frequencies_of(beta: float, w_max: float, accuracy: float) -> sparse_ir.MatsubaraSampling:
-    return sparse_ir.MatsubaraSampling(_basis_of(beta, w_max, accuracy))
+@lru_cache(maxsize=32)
+def _frequencies_of(size: float, accuracy: float) -> sparse_ir.MatsubaraSampling:
+    return sparse_ir.MatsubaraSampling(_unit_basis(size, accuracy))
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=32)
 def _lehmann_of(
     beta: float, w_max: float, accuracy: float
 ) -> sparse_ir.DiscreteLehmannRepresentation:
