@@ -65,9 +65,9 @@ class Plan(Protocol):
 def recipe_hash(config: Mapping[str, Any]) -> str:
     """Hash of everything that the content of a job depends on.
 
-    Not the number of trajectories or models: each is a function of its id, so a dataset can grow. Nor limits
-    that decide only whether a solve is tried. Classes enter by name without module, a bath's
-    arguments as those of its solver, where they once stood.
+    Not the number of trajectories or models: each is a function of its id, so a dataset can grow.
+    Nor limits that decide only whether a solve is tried. Classes enter by name without module, a
+    bath's arguments as those of its solver, where they once stood.
     """
     config = with_targets(flat_baths(json.loads(json.dumps(config))), former)
     for number in ("n_trajectories", "n_models"):

@@ -38,7 +38,9 @@ def _codes(names: tuple[str, ...]) -> tuple[int, int]:
 
 
 OMEGA = ArrayKey("grid/omega", "f8", ("n_w",), "D", "frequencies of every curve of the file")
-ODD = ArrayKey(OMEGA, "f8", ("n_iw",), "pi/beta", "odd integers 2n + 1, of all Matsubara frequencies")
+ODD = ArrayKey(
+    OMEGA, "f8", ("n_iw",), "pi/beta", "odd integers 2n + 1, of all Matsubara frequencies"
+)
 JOBS = ArrayKey("rows/id", "i8", ("n_job",), "", "ids of the jobs, whose rows follow in this order")
 
 
@@ -183,7 +185,9 @@ class ThermalModels:
     ORIGIN = ArrayKey(
         "models/origin", "i4", ("n_model",), "", ", ".join(ORIGINS), limits=_codes(ORIGINS)
     )
-    SPLIT = ArrayKey("models/split", "i4", ("n_model",), "", ", ".join(SPLITS), limits=_codes(SPLITS))
+    SPLIT = ArrayKey(
+        "models/split", "i4", ("n_model",), "", ", ".join(SPLITS), limits=_codes(SPLITS)
+    )
     BLOCK = ArrayKey(
         "models/block", "i4", ("n_model",), "",
         "interval of U that shares a split; -1 where splits are by model alone",
@@ -193,9 +197,16 @@ class ThermalModels:
         limits=_codes(THERMAL_STATUS),
     )  # fmt: skip
     N_SAMPLES = ArrayKey("models/n_samples", "i4", ("n_model",), "", "samples that it gave")
-    MESSAGE = ArrayKey(
-        "models/message", "str", ("n_model",), "", "what went wrong, in an approximation too"
-    )
+
+
+class ThermalRemarks:
+    """One row a thing that went wrong."""
+
+    MODEL = ArrayKey("remarks/model", "i4", ("n_remark",), "", "id of the model or trajectory")
+    TEXT = ArrayKey(
+        "remarks/text", "str", ("n_remark",), "",
+        "why it ended early, or why an approximation failed on one of its samples",
+    )  # fmt: skip
 
 
 class ThermalSamples:
@@ -296,7 +307,7 @@ SCHEMAS = {
     "dmftnet-spectra": (OMEGA, *arrays_of(Samples, Poles, Trajectories)),
     "dmftnet-references": (OMEGA, *arrays_of(References)),
     "dmftnet-collected": arrays_of(Problems),
-    "dmftnet-thermal": (ODD, *arrays_of(ThermalModels, ThermalSamples)),
+    "dmftnet-thermal": (ODD, *arrays_of(ThermalModels, ThermalRemarks, ThermalSamples)),
 }
 """Arrays of the files of each schema, beside the rows of jobs."""
 
@@ -313,8 +324,9 @@ INTRODUCTION = """# Arrays
 Every array of a file or batch; `python -m dmftnet.data.keys` prints this page. Energies are in
 units of the half-bandwidth D. Symbols of shapes: `n_w` frequencies, `n_angle` complex-time angles,
 `n_orb` orbitals, `n_iw` Matsubara frequencies, `n_approx` approximations, `n_level` bath levels,
-`n_model` models, `n_job` jobs of a file, `n` rows, `n_pole` poles and `n_curve` points of all rows,
-`B` samples, `n_row` rows of guesses. Codes count from 0 in the order of the names."""
+`n_model` models, `n_remark` remarks, `n_job` jobs of a file, `n` rows, `n_pole` poles and `n_curve`
+points of all rows, `B` samples, `n_row` rows of guesses. Codes count from 0 in the order of the
+names."""
 
 
 def document() -> str:

@@ -22,6 +22,7 @@ from dmftnet import checks
 from dmftnet.data.jobfile import Columns
 from dmftnet.data.keys import ORIGINS, SPLITS, THERMAL_STATUS, arrays_of
 from dmftnet.data.keys import ThermalModels as Models
+from dmftnet.data.keys import ThermalRemarks as Remarks
 from dmftnet.data.keys import ThermalSamples as Samples
 from dmftnet.data.thermal import SCHEMA, VERSION
 from dmftnet.errors import DmftnetError, InvalidProblemError, SettingError, SpaceTooLargeError
@@ -210,7 +211,8 @@ def answer_of(
         return (*missing, time.perf_counter() - started), checks.reason(error)
     seconds = time.perf_counter() - started
     parts = np.stack([deviation.real, deviation.imag], axis=-1)
-    if not (np.abs(parts) < np.finfo(np.float16).max).all() or not np.isfinite([density, double]).all():
+    fits = (np.abs(parts) < np.finfo(np.float16).max).all()
+    if not (fits and np.isfinite([density, double]).all()):
         return (*missing, seconds), "its self-energy or densities are not finite, or beyond 65504 D"
     return (parts.astype(np.float16), density, double, seconds), ""
 
@@ -276,7 +278,6 @@ class ModelRecord:
             Models.BLOCK: self.block,
             Models.STATUS: THERMAL_STATUS.index(self.status),
             Models.N_SAMPLES: len(self.rows),
-            Models.MESSAGE: "; ".join(self.remarks),
         }
 
 
@@ -325,25 +326,27 @@ class ThermalPlan:
         left_out = BATH if self.n_level is None else (Samples.HYBRIDIZATION,)
         if self.n_level is not None:
             sizes["n_level"] = self.n_level
-        rows = [row for model in models for row in model.rows]
+        tables = (
+            (Samples, [row for model in models for row in model.rows]),
+            (Models, [model.row() for model in models]),
+            (
+                Remarks,
+                [{Remarks.MODEL: m.id, Remarks.TEXT: said} for m in models for said in m.remarks],
+            ),
+        )
         columns: Columns = {}
-        for keys, table in ((Samples, rows), (Models, [model.row() for model in models])):
+        for keys, rows in tables:
             for key in arrays_of(keys):
                 if key not in left_out:
-                    values = np.array([row[key] for row in table], dtype=key.dtype)
+                    values = np.array([row[key] for row in rows], dtype=key.dtype)
                     columns[key] = values.reshape(-1, *key.sized(sizes)[1:])
         return columns
 
     def describe(self, columns: Columns) -> tuple[int, str | None]:
         """Samples of a finished job, and a remark if something went wrong in it."""
-        said = [
-            f"{number}: {THERMAL_STATUS[status]}: {message}"
-            for number, status, message in zip(
-                columns[Models.ID], columns[Models.STATUS], columns[Models.MESSAGE], strict=True
-            )
-            if message
-        ]
-        return int(columns[Models.N_SAMPLES].sum()), "; model ".join(["", *said])[2:] or None
+        remarks = zip(columns[Remarks.MODEL], columns[Remarks.TEXT], strict=True)
+        said = "; ".join(f"model {number}: {text}" for number, text in remarks)
+        return int(columns[Models.N_SAMPLES].sum()), said or None
 
 
 def unit_of(weight: float) -> float:

@@ -202,7 +202,7 @@ def random_bath(
     if symmetric:
         half, odd = divmod(n_bath, 2)
         energies = np.concatenate([energies[:half], np.zeros(odd), -energies[:half]])
-        couplings = np.concatenate([couplings[:half], couplings[half : half + odd], couplings[:half]])
+        couplings = np.concatenate([couplings[: half + odd], couplings[:half]])
     couplings *= 0.5 / np.linalg.norm(couplings)
     order = np.argsort(energies)
     rounded = (part[order].astype(np.float32).astype(np.float64) for part in (energies, couplings))
