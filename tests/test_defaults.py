@@ -14,7 +14,8 @@ from omegaconf import OmegaConf
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 VARIANTS = {
-    "dataset/[!b]*": "dataset/bethe_small",
+    "dataset/[!bt]*": "dataset/bethe_small",
+    "dataset/thermal_continuous": "dataset/thermal_models",
     "dataset/bethe": "dataset/bethe_small",
     "dataset/bethe_agnostic*": "dataset/bethe_small",
     "dataset/bethe_reference_test": "dataset/bethe_reference",
@@ -47,6 +48,16 @@ DRIVEN = {f"sampler.{name}" for name in (
     "lowest_level", "highest_level",
 )}  # fmt: skip
 DELIBERATE |= {("sampling/driven", key): "where networks go astray" for key in DRIVEN}
+
+DELIBERATE |= {
+    (f"sampling/thermal_{name}", f"approximations.ed{n}.fit.n_bath"): "what the name says"
+    for name, most in (("models", 3), ("continuous", 5))
+    for n in range(1, most + 1)
+}
+DELIBERATE |= {
+    ("sampling/thermal_continuous", f"sampler.{name}"): "covers U and the phases of finite T"
+    for name in ("U_min", "U_max", "U_dense", "start_fractions", "mixing", "highest_level")
+}
 
 TARGETLESS = {
     ("ship", "calibration"): "dmftnet.models.solvers.applicability.Promise",

@@ -27,6 +27,9 @@ from dmftnet.physics.lattices.protocol import Lattice
 POLES_EACH = 500
 """Approximate number of poles per solve, to estimate memory."""
 
+NUMBER = "sampling.n_trajectories"
+"""Key of the number of jobs, unless a plan says otherwise."""
+
 
 @runtime_checkable
 class Plan(Protocol):
@@ -38,6 +41,12 @@ class Plan(Protocol):
         Of the file.
     n_jobs : int
         Jobs have the ids 0 .. n_jobs - 1.
+    attributes : dict, optional
+        Of the file.
+    frequencies : (n,) float64, optional
+        In place of the real-frequency grid's, where curves live on the imaginary axis.
+    number : str, optional
+        Key of the config that sets the number of jobs.
     """
 
     schema: str
@@ -56,12 +65,13 @@ class Plan(Protocol):
 def recipe_hash(config: Mapping[str, Any]) -> str:
     """Hash of everything that the content of a job depends on.
 
-    Not the number of trajectories: each is a function of its id, so a dataset can grow. Nor limits
-    that decide only whether a solve is tried. Classes enter by name without module, a bath's
-    arguments as those of its solver, where they once stood.
+    Not the number of trajectories or models: each is a function of its id, so a dataset can grow.
+    Nor limits that decide only whether a solve is tried. Classes enter by name without module, a
+    bath's arguments as those of its solver, where they once stood.
     """
     config = with_targets(flat_baths(json.loads(json.dumps(config))), former)
-    config["sampling"].pop("n_trajectories", None)
+    for number in ("n_trajectories", "n_models"):
+        config["sampling"].pop(number, None)
     config.get("solver", {}).pop("max_determinants", None)
     return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
 
@@ -83,7 +93,7 @@ def check_size(plan: Plan, grid: FrequencyGrid, max_memory: float) -> None:
         rows * (4.0 * grid.n_w + 12.0 * POLES_EACH),
         checks.number("max_memory", max_memory, above=0),
         "max_memory",
-        "lower sampling.n_trajectories",
+        f"lower {getattr(plan, 'number', NUMBER)}",
     )
 
 
@@ -133,15 +143,17 @@ def open_journal(path: str | Path, plan: Plan, grid: FrequencyGrid, attributes) 
         ``recipe``, and what else the file records of its origin.
     """
     own: dict[str, Any] = {"schema": plan.schema, "schema_version": plan.version}
+    own |= getattr(plan, "attributes", {})
     resolution = getattr(plan, "resolution", None)
     if resolution is not None:
         own["resolution"] = resolution
-    journal = JobJournal(path, {**attributes, **own}, grid.omega)
+    frequencies = getattr(plan, "frequencies", grid.omega)
+    journal = JobJournal(path, {**attributes, **own}, frequencies)
     surplus = [job for job in journal.jobs if job >= plan.n_jobs]
     if surplus:
         journal.close()
         raise DmftnetError(
             f"{path} already holds job {max(surplus)}, but only {plan.n_jobs} are asked for; raise "
-            "sampling.n_trajectories or choose another dataset.path"
+            f"{getattr(plan, 'number', NUMBER)} or choose another dataset.path"
         )
     return journal

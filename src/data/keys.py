@@ -24,12 +24,23 @@ state and of the poles disagreed, or the solver raised an error."""
 KINDS = ("point", "path", "filling")
 """What a row of reference solutions is, by the integer code that files store."""
 
+ORIGINS = ("random", "loop", "spectrum")
+"""Where a problem at finite temperature comes from, by the integer code that files store: a random
+discrete bath, a DMFT loop, a random continuous bath."""
+
+THERMAL_STATUS = ("finished", "beyond", "failed")
+"""How a thermal model ended: in order; the next solve was dropped because weight of G lies above
+the axis, or because the exact solver raised an error."""
+
 
 def _codes(names: tuple[str, ...]) -> tuple[int, int]:
     return 0, len(names) - 1
 
 
 OMEGA = ArrayKey("grid/omega", "f8", ("n_w",), "D", "frequencies of every curve of the file")
+ODD = ArrayKey(
+    OMEGA, "f8", ("n_iw",), "pi/beta", "odd integers 2n + 1, of all Matsubara frequencies"
+)
 JOBS = ArrayKey("rows/id", "i8", ("n_job",), "", "ids of the jobs, whose rows follow in this order")
 
 
@@ -167,6 +178,90 @@ class Problems:
     AMPLITUDES = ArrayKey(Poles.AMPLITUDES, "f8", ("n_pole", 2), "1, D", Poles.AMPLITUDES.meaning)
 
 
+class ThermalModels:
+    """One row a random model, or a trajectory of a DMFT loop, also where it gave no sample."""
+
+    ID = ArrayKey("models/id", "i4", ("n_model",), "", "every one that was drawn")
+    ORIGIN = ArrayKey(
+        "models/origin", "i4", ("n_model",), "", ", ".join(ORIGINS), limits=_codes(ORIGINS)
+    )
+    SPLIT = ArrayKey(
+        "models/split", "i4", ("n_model",), "", ", ".join(SPLITS), limits=_codes(SPLITS)
+    )
+    BLOCK = ArrayKey(
+        "models/block", "i4", ("n_model",), "",
+        "interval of U that shares a split; -1 where splits are by model alone",
+    )  # fmt: skip
+    STATUS = ArrayKey(
+        "models/status", "i4", ("n_model",), "", f"how it ended: {', '.join(THERMAL_STATUS)}",
+        limits=_codes(THERMAL_STATUS),
+    )  # fmt: skip
+    N_SAMPLES = ArrayKey("models/n_samples", "i4", ("n_model",), "", "samples that it gave")
+
+
+class ThermalRemarks:
+    """One row a thing that went wrong."""
+
+    MODEL = ArrayKey("remarks/model", "i4", ("n_remark",), "", "id of the model or trajectory")
+    TEXT = ArrayKey(
+        "remarks/text", "str", ("n_remark",), "",
+        "why it ended early, or why an approximation failed on one of its samples",
+    )  # fmt: skip
+
+
+class ThermalSamples:
+    """One row an impurity problem at finite temperature; D = 2 sqrt(weight of Delta)."""
+
+    MODEL = ArrayKey("samples/model", "i4", ("n",), "", "id of the model or trajectory")
+    ITERATION = ArrayKey("samples/iteration", "i4", ("n",), "", "of the DMFT loop, from 0")
+    U = ArrayKey("samples/U", "f8", ("n",), "D", "interaction")
+    EPS_D = ArrayKey("samples/eps_d", "f8", ("n",), "D", "level")
+    BETA = ArrayKey("samples/beta", "f8", ("n",), "1/D", "inverse temperature")
+    UNIT = ArrayKey("samples/unit", "f8", ("n",), "as drawn", "D where the sample was drawn, in eV")
+    BATH_ENERGIES = ArrayKey(
+        "samples/bath_energies", "f4", ("n", "n_level"), "D", "levels, of a discrete bath",
+        optional=True,
+    )  # fmt: skip
+    BATH_COUPLINGS = ArrayKey(
+        "samples/bath_couplings", "f4", ("n", "n_level"), "D", "their couplings", optional=True
+    )
+    HYBRIDIZATION = ArrayKey(
+        "samples/hybridization", "c8", ("n", "n_iw"), "D", "Delta(i w_n), of a continuous bath",
+        optional=True,
+    )  # fmt: skip
+    SELF_ENERGY = ArrayKey("samples/self_energy", "c8", ("n", "n_iw"), "D", "exact Sigma(i w_n)")
+    DENSITY = ArrayKey("samples/density", "f8", ("n",), "", "exact, one spin")
+    DOUBLE_OCCUPANCY = ArrayKey("samples/double_occupancy", "f8", ("n",), "", "exact")
+    BEYOND = ArrayKey(
+        "samples/beyond", "f4", ("n",), "", "weight of G above the axis' w_max; NaN: not known",
+        nan=True,
+    )  # fmt: skip
+    RESIDUAL = ArrayKey(
+        "samples/residual", "f4", ("n",), "",
+        "of the fit of bath levels in the exact solve, over the largest Delta; NaN: none", nan=True,
+    )  # fmt: skip
+    CHANGE = ArrayKey(
+        "samples/change", "f4", ("n",), "",
+        "of Delta in this iteration of the loop, over its largest value; NaN: no loop", nan=True,
+    )  # fmt: skip
+    SECONDS = ArrayKey("samples/seconds", "f4", ("n",), "s", "of the exact solve")
+    DEVIATION = ArrayKey(
+        "samples/deviation", "f2", ("n", "n_approx", "n_iw", 2), "D",
+        "Sigma(i w_n) of each approximation less the exact one, real and imaginary part; NaN where "
+        "it failed",
+        nan=True,
+    )  # fmt: skip
+    DENSITIES = ArrayKey(
+        "samples/densities", "f4", ("n", "n_approx"), "", "of each approximation", nan=True
+    )
+    DOUBLES = ArrayKey(
+        "samples/doubles", "f4", ("n", "n_approx"), "", "double occupancies, likewise", nan=True
+    )
+    TIMES = ArrayKey(
+        "samples/times", "f4", ("n", "n_approx"), "s", "of each approximation, failed or not"
+    )
+
+
 class Batch:
     """Tensors of training, validation and test, B samples on the network's grid."""
 
@@ -212,6 +307,7 @@ SCHEMAS = {
     "dmftnet-spectra": (OMEGA, *arrays_of(Samples, Poles, Trajectories)),
     "dmftnet-references": (OMEGA, *arrays_of(References)),
     "dmftnet-collected": arrays_of(Problems),
+    "dmftnet-thermal": (ODD, *arrays_of(ThermalModels, ThermalRemarks, ThermalSamples)),
 }
 """Arrays of the files of each schema, beside the rows of jobs."""
 
@@ -219,6 +315,7 @@ TITLES = {
     "dmftnet-spectra": "Datasets",
     "dmftnet-references": "Reference solutions",
     "dmftnet-collected": "Collected problems",
+    "dmftnet-thermal": "Impurities at finite temperature",
 }
 
 
@@ -226,8 +323,10 @@ INTRODUCTION = """# Arrays
 
 Every array of a file or batch; `python -m dmftnet.data.keys` prints this page. Energies are in
 units of the half-bandwidth D. Symbols of shapes: `n_w` frequencies, `n_angle` complex-time angles,
-`n_orb` orbitals, `n_job` jobs of a file, `n` rows, `n_pole` poles and `n_curve` points of all rows,
-`B` samples, `n_row` rows of guesses. Codes count from 0 in the order of the names."""
+`n_orb` orbitals, `n_iw` Matsubara frequencies, `n_approx` approximations, `n_level` bath levels,
+`n_model` models, `n_remark` remarks, `n_job` jobs of a file, `n` rows, `n_pole` poles and `n_curve`
+points of all rows, `B` samples, `n_row` rows of guesses. Codes count from 0 in the order of the
+names."""
 
 
 def document() -> str:

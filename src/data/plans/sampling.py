@@ -105,7 +105,7 @@ class TrajectorySampler:
     ----------
     seed : int
     U_max : float, in D
-        U lies in [0, U_max].
+        U lies in [U_min, U_max].
     U_dense : (low, high), in D
         Range that gets the share `dense_fraction` of all trajectories in addition to its even
         share.
@@ -119,6 +119,8 @@ class TrajectorySampler:
     highest_level : float, in D
         Doped levels go up to this (or down to its mirror image): 0.5 leaves 0.4 electrons, 0.65
         leaves 0.3.
+    U_min : float, in D
+        Where U starts.
     lowest_level : float, in D, optional
         Doped levels start from this (or its mirror image) in place of half filling. The lower
         Hubbard band lies around eps_d, so that -1.1 is the edge of the Mott gap whatever U.
@@ -141,10 +143,12 @@ class TrajectorySampler:
         block: int = 8,
         highest_level: float = 0.5,
         lowest_level: float | None = None,
+        U_min: float = 0.0,
     ):
         number = checks.number
         self.seed = checks.seed("sampling.seed", seed)
         self.U_max = number("sampling.U_max", U_max, above=0)
+        self.U_min = number("sampling.U_min", U_min, at_least=0)
         self.U_dense = checks.numbers("sampling.U_dense", U_dense, size=2)
         self.dense_fraction = number("sampling.dense_fraction", dense_fraction)
         self.half_filled_fraction = number("sampling.half_filled_fraction", half_filled_fraction)
@@ -161,9 +165,11 @@ class TrajectorySampler:
 
     def _check(self) -> None:
         low, high = self.U_dense
-        if not 0 <= low < high <= self.U_max:
+        if not self.U_min <= low < high <= self.U_max:
+            least = f"U_min = {self.U_min}" if self.U_min else "0"
             raise InvalidProblemError(
-                f"sampling: U_dense = [{low}, {high}] must lie inside [0, U_max = {self.U_max}]"
+                f"sampling: U_dense = [{low}, {high}] must lie inside [{least}, "
+                f"U_max = {self.U_max}]"
             )
         shares = (self.dense_fraction, self.half_filled_fraction, *self.start_fractions)
         if min(shares) < 0 or max(shares) > 1 or abs(self.start_fractions.sum() - 1) > 1e-9:
@@ -208,8 +214,8 @@ class TrajectorySampler:
     def _draw_U(self, u: float) -> float:
         """Inverse of the piecewise-linear cumulative distribution of U."""
         low, high = self.U_dense
-        nodes = np.array([0.0, low, high, self.U_max])
-        even = nodes / self.U_max
+        nodes = np.array([self.U_min, low, high, self.U_max])
+        even = (nodes - self.U_min) / (self.U_max - self.U_min)
         extra = np.array([0.0, 0.0, 1.0, 1.0])
         cumulative = (1 - self.dense_fraction) * even + self.dense_fraction * extra
         return np.interp(u, cumulative, nodes)

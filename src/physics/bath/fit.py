@@ -67,6 +67,9 @@ POLISHED = 4
 TOLERANCE = 1e-13
 """Relative change of chi^2 and of the levels that ends a search."""
 
+FAR = 1e6
+"""Largest error of a fit, over the largest value of Delta; the starts have errors below one."""
+
 STRETCH = 3.0
 """Of the first start's levels, as in `dmftnet.physics.bath.edges`."""
 
@@ -255,9 +258,19 @@ class MatsubaraFit:
 
 
 def _search(problem: LevelFit, start: np.ndarray, max_evaluations: int) -> OptimizeResult:
-    """Down to the nearest minimum."""
+    """Down to the nearest minimum.
+
+    Where Delta does not fix all levels, at high temperature, a step may lead anywhere, beyond what
+    a float holds too: it is then too far, and a shorter one is tried.
+    """
+
+    def residuals(parameters: np.ndarray) -> np.ndarray:
+        with np.errstate(over="ignore", invalid="ignore"):
+            errors = problem.residuals(parameters)
+        return np.where(np.abs(errors) < FAR, errors, FAR)
+
     return least_squares(
-        problem.residuals, start, problem.jacobian, method="lm", ftol=TOLERANCE, xtol=TOLERANCE,
+        residuals, start, problem.jacobian, method="lm", ftol=TOLERANCE, xtol=TOLERANCE,
         gtol=TOLERANCE, max_nfev=max_evaluations,
     )  # fmt: skip
 

@@ -91,7 +91,8 @@ class ImaginaryAxis:
 
     @property
     def _frequencies(self) -> sparse_ir.MatsubaraSampling:
-        return _frequencies_of(self.beta, self.w_max, self.accuracy)
+        """At beta = 1, with the same integers; coefficients there are larger by sqrt(beta)."""
+        return _frequencies_of(_size(self.beta, self.w_max), self.accuracy)
 
     @cached_property
     def indices(self) -> np.ndarray:
@@ -119,9 +120,9 @@ class ImaginaryAxis:
         if greens.ndim == 3:
             mirrored = greens.conj().swapaxes(0, 1)
             both = np.concatenate([mirrored[..., ::-1], greens], axis=-1)
-            return self._frequencies.fit(both, axis=-1)
+            return self._frequencies.fit(both, axis=-1) / np.sqrt(self.beta)
         both = np.concatenate([greens.conj()[..., ::-1], greens], axis=-1)
-        return self._frequencies.fit(both, axis=-1).real
+        return self._frequencies.fit(both, axis=-1).real / np.sqrt(self.beta)
 
     def from_tau(self, values: np.ndarray) -> np.ndarray:
         """(..., n_l) IR coefficients of values (..., n_tau) at `tau`."""
@@ -146,6 +147,11 @@ class ImaginaryAxis:
         return residues @ (1 / (iw - np.asarray(lehmann.sampling_points)[:, None]))
 
 
+def _size(beta: float, w_max: float) -> float:
+    """``beta w_max`` to twelve digits: one that differs by rounding is the same."""
+    return float(f"{beta * w_max:.12g}")
+
+
 @lru_cache(maxsize=8)
 def _unit_basis(size: float, accuracy: float) -> sparse_ir.FiniteTempBasis:
     """At beta = 1: the singular value expansion takes seconds, and depends on beta w_max alone."""
@@ -154,13 +160,12 @@ def _unit_basis(size: float, accuracy: float) -> sparse_ir.FiniteTempBasis:
 
 @lru_cache(maxsize=32)
 def _basis_of(beta: float, w_max: float, accuracy: float) -> sparse_ir.FiniteTempBasis:
-    # twelve digits: a size that differs by rounding is the same
-    return _unit_basis(float(f"{beta * w_max:.12g}"), accuracy).rescale(beta)
+    return _unit_basis(_size(beta, w_max), accuracy).rescale(beta)
 
 
 @lru_cache(maxsize=32)
-def _frequencies_of(beta: float, w_max: float, accuracy: float) -> sparse_ir.MatsubaraSampling:
-    return sparse_ir.MatsubaraSampling(_basis_of(beta, w_max, accuracy))
+def _frequencies_of(size: float, accuracy: float) -> sparse_ir.MatsubaraSampling:
+    return sparse_ir.MatsubaraSampling(_unit_basis(size, accuracy))
 
 
 @lru_cache(maxsize=32)

@@ -1,0 +1,246 @@
+"""Continuous hybridizations at finite temperature: DMFT loops, and random spectra; solved exactly.
+
+A job is a trajectory of `TrajectorySampler`, a function of (seed, id) alone, at an inverse
+temperature drawn evenly in its logarithm. It is either
+
+* a loop on the imaginary axis, from a metal, an insulator or a random start, some of whose
+  iterations are samples, and always its last; or
+* one solve with a random spectrum (`dmftnet.data.plans.random_spectra`): bands, a quasiparticle
+  resonance, or of no particular lattice.
+
+Splits are by trajectory and by intervals of U at once: all trajectories with a U (in D) in the same
+block share a split, so that neither a trajectory nor a U of the test is ever near the training.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from dmftnet import checks
+from dmftnet.data.jobfile import Columns
+from dmftnet.data.plans.sampling import MAX_BLOCK, Trajectory, TrajectorySampler, split_of
+from dmftnet.data.plans.thermal import (
+    ACCURACY,
+    Beyond,
+    Comparison,
+    Failed,
+    ModelRecord,
+    ThermalPlan,
+    ThermalProblem,
+    UniversalAxes,
+    problem_in_D,
+    refuse,
+    unit_of,
+)
+from dmftnet.errors import DmftnetError, InvalidProblemError, SettingError, SpaceTooLargeError
+from dmftnet.physics.dmft.loop import DMFTLoop, Iteration
+from dmftnet.physics.dmft.mixing import LinearMixing
+from dmftnet.physics.grids.matsubara import UNIVERSAL_SIZE
+from dmftnet.physics.grids.real_axis import FrequencyGrid
+from dmftnet.physics.impurity.matsubara_hybridization import MatsubaraHybridization
+from dmftnet.physics.impurity.problem import ImpurityProblem
+from dmftnet.physics.impurity.protocol import ImpuritySolution, ImpuritySolver, Solver
+from dmftnet.physics.impurity.spectral_hybridization import SpectralHybridization
+from dmftnet.physics.lattices.protocol import Lattice
+
+SPECTRA = ("random", "quasiparticle", "agnostic")
+"""Starts that a single solve may have."""
+
+STREAM = 8
+"""Of random numbers, apart from those of splits and of the spectra."""
+
+ONE = 1e-9
+"""Largest deviation of a lattice's D from 1."""
+
+
+class ThermalContinuousPlan(ThermalPlan):
+    """Loops and single solves; one job is one of them.
+
+    Parameters
+    ----------
+    sampler : TrajectorySampler
+        U, level, start and mixing; its own splits are not used.
+    approximations : mapping of name to ImpuritySolver
+    n_trajectories : int
+    loop_fraction : float
+        Share of loops among them.
+    beta : (low, high)
+        In 1/D.
+    max_iterations : int
+        Of a loop, which ends before where it has converged.
+    tolerance : float
+        Of that, relative.
+    kept : sequence of int
+        Iterations, from 0, that become samples; the last does in any case.
+    U_block : float, in D
+        Width of the intervals of U that share a split.
+    block : int
+        Of `block` (at least 3) consecutive intervals one is for validation, one for the test.
+    seed : int
+    size, accuracy : float
+        See `UniversalAxes`.
+    """
+
+    def __init__(
+        self,
+        sampler: TrajectorySampler,
+        approximations: Mapping[str, ImpuritySolver],
+        n_trajectories: int = 750,
+        loop_fraction: float = 0.35,
+        beta: Sequence[float] = (5.0, 100.0),
+        max_iterations: int = 12,
+        tolerance: float = 1e-4,
+        kept: Sequence[int] = (0, 1, 2, 4, 7),
+        U_block: float = 0.2,
+        block: int = 5,
+        seed: int = 0,
+        size: float = UNIVERSAL_SIZE,
+        accuracy: float = ACCURACY,
+    ):
+        super().__init__(approximations, UniversalAxes(size, accuracy))
+        if not isinstance(sampler, TrajectorySampler):
+            raise SettingError(
+                f"sampling.sampler = {checks.shown(sampler)}: give a TrajectorySampler"
+            )
+        self.sampler = sampler
+        self.n_jobs = checks.integer("sampling.n_trajectories", n_trajectories, at_least=1)
+        self.loop_fraction = checks.number(
+            "sampling.loop_fraction", loop_fraction, at_least=0, at_most=1
+        )
+        self.beta = checks.numbers("sampling.beta", beta, size=2, above=0)
+        if self.beta[0] > self.beta[1]:
+            raise SettingError(f"sampling.beta = {list(self.beta)}: give [lowest, highest]")
+        self.max_iterations = checks.integer("sampling.max_iterations", max_iterations, at_least=1)
+        self.tolerance = checks.number("sampling.tolerance", tolerance, above=0)
+        kept = checks.numbers("sampling.kept", kept, at_least=0)
+        self.kept = frozenset(checks.integer("sampling.kept", number) for number in kept)
+        self.U_block = checks.number("sampling.U_block", U_block, above=0)
+        self.block = checks.integer("sampling.block", block, at_least=3, at_most=MAX_BLOCK)
+        self.seed = checks.seed("sampling.seed", seed)
+
+    def drawn(self, id: int) -> tuple[Trajectory, bool, float]:
+        """The trajectory with this id, whether it is a loop, and beta in 1/D."""
+        trajectory = self.sampler.trajectory(id)
+        rng = np.random.default_rng([self.seed, id, STREAM])
+        is_loop = bool(rng.random() < self.loop_fraction)
+        beta = float(np.exp(rng.uniform(*np.log(self.beta))))
+        start = str(rng.choice(SPECTRA))
+        trajectory = replace(trajectory, split=self.split(trajectory.U))
+        return (trajectory if is_loop else replace(trajectory, start=start)), is_loop, beta
+
+    def block_of(self, U: float) -> int:
+        """The interval that a U, in D, lies in."""
+        return int(U / self.U_block)
+
+    def split(self, U: float) -> str:
+        """That of a U, in D."""
+        return split_of(self.block_of(U), self.seed, self.block)
+
+    def run(
+        self, job: int, solver: ImpuritySolver, lattice: Lattice, grid: FrequencyGrid
+    ) -> Columns:
+        """Solve one trajectory; see `dmftnet.data.keys` for the columns."""
+        trajectory, is_loop, beta = self.drawn(job)
+        spectrum = trajectory.starting_hybridization(lattice, grid)
+        record = ModelRecord(
+            job, "loop" if is_loop else "spectrum", trajectory.split, self.block_of(trajectory.U)
+        )
+        comparison = Comparison(solver, self.approximations, self.axes)
+        try:
+            if is_loop:
+                spectrum = spectrum * (_weight_of(lattice, grid) / grid.integrate(spectrum))
+                start = self._problem(trajectory, beta, grid, spectrum)[0]
+                self._iterate(record, comparison, lattice, trajectory, start)
+            else:
+                problem, unit = self._problem(trajectory, beta, grid, spectrum)
+                record.add(*comparison.row(ThermalProblem(job, 0, unit, problem)))
+        except (Beyond, Failed) as error:
+            record.end(error)
+        return self.columns([record])
+
+    def _problem(
+        self, trajectory: Trajectory, beta: float, grid: FrequencyGrid, spectrum: np.ndarray
+    ) -> tuple[ImpurityProblem, float]:
+        """With a spectrum scaled into units of its own D; and that D."""
+        unit = unit_of(float(grid.integrate(spectrum)))
+        axis = self.axes.at(beta)
+        values = SpectralHybridization(grid, spectrum).at(1j * unit * axis.omega_n) / unit
+        bath = MatsubaraHybridization(axis, values)
+        return problem_in_D(trajectory.U, trajectory.eps_d, beta, bath), unit
+
+    def _iterate(
+        self,
+        record: ModelRecord,
+        comparison: Comparison,
+        lattice: Lattice,
+        trajectory: Trajectory,
+        start: ImpurityProblem,
+    ) -> None:
+        """Close the loop, D = 1, and compare in some of its iterations."""
+        timed = _Timed(comparison.exact)
+        left: list[Iteration] = []
+
+        def compare(iteration: Iteration) -> None:
+            given = ThermalProblem(
+                record.id, iteration.number - 1, 1.0, iteration.problem, iteration.kl
+            )
+            record.add(*comparison.row_of(given, iteration.solution, timed.seconds))
+
+        def look(iteration: Iteration) -> None:
+            left[:] = [iteration]
+            if iteration.number - 1 in self.kept:
+                left.clear()
+                compare(iteration)
+
+        refuse(comparison.exact, start)
+        loop = DMFTLoop(
+            timed,
+            lattice,
+            mixing=LinearMixing(trajectory.mixing),
+            tolerance=self.tolerance,
+            max_iterations=self.max_iterations,
+            on_iteration=look,
+        )
+        try:
+            loop.run_one(start)
+            for iteration in left:
+                compare(iteration)
+        except (Beyond, Failed, SettingError, SpaceTooLargeError):
+            raise
+        except (DmftnetError, np.linalg.LinAlgError) as error:
+            raise Failed(checks.reason(error)) from error
+
+
+class _Timed(Solver):
+    """A solver, and the seconds that its last solve took."""
+
+    def __init__(self, solver: ImpuritySolver):
+        self.solver, self.seconds = solver, float("nan")
+        self.name = solver.name
+
+    def solve(self, problem: ImpurityProblem) -> ImpuritySolution:
+        started = time.perf_counter()
+        solution = self.solver.solve(problem)
+        self.seconds = time.perf_counter() - started
+        return solution
+
+
+def _weight_of(lattice: Lattice, grid: FrequencyGrid) -> float:
+    """That of the hybridization in all iterations of a loop.
+
+    Raises
+    ------
+    InvalidProblemError
+        If D of the lattice is not the unit of energy.
+    """
+    weight = float(grid.integrate(lattice.bare_hybridization(grid)))
+    if abs(unit_of(weight) - 1) > ONE:
+        raise InvalidProblemError(
+            f"lattice '{lattice.name}': its hybridization has D = 2 sqrt(weight) = "
+            f"{unit_of(weight):.6g}, loops of this dataset need 1; use lattice=bethe"
+        )
+    return weight

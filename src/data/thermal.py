@@ -1,0 +1,220 @@
+"""Impurity problems at finite temperature: the exact Sigma(i w_n) and every approximation's.
+
+One HDF5 file (`dmftnet.data.jobfile`), schema ``dmftnet-thermal`` version 1, its arrays those of
+`dmftnet.data.keys`; the plans `dmftnet.data.plans.thermal_models` and `thermal_continuous` make it.
+
+All energies are in units of each sample's own ``D = 2 sqrt(m0)``, m0 the weight of its
+hybridization. The axis is universal: ``beta w_max`` is one number for the whole file, so that every
+sample has the same Matsubara indices (``grid/omega``, odd integers) at any temperature. G is not
+stored: it follows by Dyson's equation from Sigma and the hybridization that was given.
+
+Precision. Sigma is stored in single precision: G(tau) is kept to 1e-6, as by the axis itself. An
+approximation is stored as what it deviates from the exact Sigma, in half precision: to 5e-4 of its
+own error.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from dmftnet import checks
+from dmftnet.data.jobfile import Columns, read_jobs
+from dmftnet.data.keys import ODD, SPLITS
+from dmftnet.data.keys import ThermalModels as Models
+from dmftnet.data.keys import ThermalSamples as Samples
+from dmftnet.data.store import check_file
+from dmftnet.errors import StoreError
+from dmftnet.physics.grids.matsubara import ImaginaryAxis
+from dmftnet.physics.impurity.hybridization import Hybridization
+from dmftnet.physics.impurity.interaction import Interaction
+from dmftnet.physics.impurity.matsubara_hybridization import MatsubaraHybridization
+from dmftnet.physics.impurity.pole_hybridization import PoleHybridization
+from dmftnet.physics.impurity.problem import ImpurityProblem
+from dmftnet.places import how_to_get
+
+SCHEMA = "dmftnet-thermal"
+VERSION = 1
+SAMPLES = Samples.U.rpartition("/")[0]
+REMEDY = how_to_get("dataset=thermal_models solver=ed", "dataset.path")
+
+
+@dataclass(frozen=True, eq=False)
+class ThermalStore:
+    """A file in memory; n samples, n_iw Matsubara frequencies.
+
+    Parameters
+    ----------
+    path : Path
+    attributes : dict
+        Schema, recipe hash, config and provenance; ``approximations``, ``axis_size``,
+        ``axis_accuracy``.
+    columns : dict of str to array
+        By the keys of `dmftnet.data.keys`.
+    approximations : tuple of str
+    """
+
+    path: Path
+    attributes: dict
+    columns: Columns
+    approximations: tuple[str, ...]
+
+    @classmethod
+    def open(cls, path: str | Path, allow_incomplete: bool = False) -> ThermalStore:
+        """Read and check a file.
+
+        Raises
+        ------
+        StoreError
+            If it is missing, truncated, of another schema or version, or not complete; if its
+            tables disagree, or it holds no sample.
+        """
+        path = Path(path)
+        attributes, columns = read_jobs(path, SCHEMA, VERSION, REMEDY)
+        if not attributes["complete"] and not allow_incomplete:
+            raise StoreError(
+                f"file {path} holds {attributes['n_jobs']} jobs of a generation that was "
+                "interrupted; run the same generate.py command again to finish it"
+            )
+        if not len(columns.get(Samples.U, ())):
+            raise StoreError(f"file {path} holds no sample yet; {REMEDY}")
+        check_file(path, SCHEMA, columns, REMEDY)
+        names = tuple(map(str, attributes.get("approximations", ())))
+        store = cls(path, attributes, columns, names)
+        store._check()
+        return store
+
+    def _check(self) -> None:
+        columns, n_approx = self.columns, self["deviation"].shape[1]
+        if len(self.approximations) != n_approx or len(set(self.approximations)) < n_approx:
+            raise StoreError(
+                f"file {self.path} names the approximations {list(self.approximations)}, and holds "
+                f"{n_approx}; {REMEDY}"
+            )
+        counts = dict(zip(columns[Models.ID], columns[Models.N_SAMPLES], strict=True))
+        owners, found = np.unique(self["model"], return_counts=True)
+        wrong = [i for i, n in zip(owners, found, strict=True) if counts.get(i) != n]
+        if len(counts) < columns[Models.ID].size or wrong or sum(counts.values()) != len(self):
+            raise StoreError(f"file {self.path}: samples and models disagree; {REMEDY}")
+        baths = [self.is_discrete, Samples.HYBRIDIZATION in columns]
+        if sum(baths) != 1 or (Samples.BATH_ENERGIES in columns) != baths[0]:
+            raise StoreError(f"file {self.path}: give bath levels or Delta(i w_n); {REMEDY}")
+        size, accuracy = (self.attributes.get(f"axis_{name}") for name in ("size", "accuracy"))
+        size = checks.number(f"{self.path}: axis_size", size, above=0)
+        axis = ImaginaryAxis.universal(1.0, size, accuracy)
+        if not np.array_equal(axis.indices, self.odd):
+            raise StoreError(
+                f"file {self.path} has other Matsubara frequencies than an axis of beta w_max = "
+                f"{size:g} and accuracy {accuracy:g}; {REMEDY}"
+            )
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        """A column of the samples by its short name."""
+        return self.columns[f"{SAMPLES}/{name}"]
+
+    def __len__(self) -> int:
+        """Number of samples."""
+        return self["U"].size
+
+    @property
+    def is_discrete(self) -> bool:
+        """Whether baths are levels; else they are values on the axis."""
+        return Samples.BATH_COUPLINGS in self.columns
+
+    @property
+    def odd(self) -> np.ndarray:
+        """(n_iw,) float64 odd integers: Matsubara frequencies in units of pi / beta."""
+        return self.columns[ODD]
+
+    @property
+    def omega_n(self) -> np.ndarray:
+        """(n, n_iw) float64 Matsubara frequencies, in D."""
+        return np.pi * self.odd / self["beta"][:, None]
+
+    @cached_property
+    def _model_rows(self) -> np.ndarray:
+        ids = self.columns[Models.ID]
+        order = np.argsort(ids)
+        return order[np.searchsorted(ids[order], self["model"])]
+
+    @property
+    def splits(self) -> np.ndarray:
+        """(n,) int split code of each sample, that of its model or trajectory."""
+        return self.columns[Models.SPLIT][self._model_rows]
+
+    @property
+    def origins(self) -> np.ndarray:
+        """(n,) int code of where each sample comes from, of `dmftnet.data.keys.ORIGINS`."""
+        return self.columns[Models.ORIGIN][self._model_rows]
+
+    def indices(self, split: str) -> np.ndarray:
+        """Indices of the samples of "train", "val" or "test"."""
+        if split not in SPLITS:
+            raise StoreError(f"split '{split}' is unknown; use one of {', '.join(SPLITS)}")
+        return np.flatnonzero(self.splits == SPLITS.index(split))
+
+    @cached_property
+    def hybridization(self) -> np.ndarray:
+        """(n, n_iw) complex128 Delta(i w_n), in D."""
+        if not self.is_discrete:
+            return self["hybridization"].astype(np.complex128)
+        energies, couplings = (
+            self[name].astype(np.float64) for name in ("bath_energies", "bath_couplings")
+        )
+        propagators = 1 / (1j * self.omega_n[:, :, None] - energies[:, None, :])
+        return (propagators @ (couplings**2)[:, :, None])[:, :, 0]
+
+    def self_energy(self, name: str | None = None) -> np.ndarray:
+        """(n, n_iw) complex128 Sigma(i w_n), in D; of an approximation NaN where it failed."""
+        exact = self["self_energy"].astype(np.complex128)
+        if name is None:
+            return exact
+        parts = self["deviation"][:, self._place(name)].astype(np.float64)
+        return exact + parts[..., 0] + 1j * parts[..., 1]
+
+    def greens(self, name: str | None = None) -> np.ndarray:
+        """(n, n_iw) complex128 G(i w_n) by Dyson's equation with the given Delta, in 1/D."""
+        inverse = 1j * self.omega_n - self["eps_d"][:, None] - self.hybridization
+        return 1 / (inverse - self.self_energy(name))
+
+    def density(self, name: str | None = None) -> np.ndarray:
+        """(n,) float64 density of one spin, as the solver gives it."""
+        return self["density"] if name is None else self._of("densities", name)
+
+    def double_occupancy(self, name: str | None = None) -> np.ndarray:
+        """(n,) float64 ``<n_up n_dn>``, likewise."""
+        return self["double_occupancy"] if name is None else self._of("doubles", name)
+
+    def seconds(self, name: str | None = None) -> np.ndarray:
+        """(n,) float64 seconds of each solve."""
+        return self["seconds"].astype(np.float64) if name is None else self._of("times", name)
+
+    def axis(self, sample: int) -> ImaginaryAxis:
+        """The imaginary axis of one sample."""
+        size, accuracy = self.attributes["axis_size"], self.attributes["axis_accuracy"]
+        return ImaginaryAxis.universal(float(self["beta"][sample]), float(size), float(accuracy))
+
+    def problem(self, sample: int) -> ImpurityProblem:
+        """The impurity problem of one sample, in units of its D."""
+        U, eps_d, beta = (float(self[name][sample]) for name in ("U", "eps_d", "beta"))
+        bath: Hybridization
+        if self.is_discrete:
+            couplings = self["bath_couplings"][sample].astype(np.float64)
+            bath = PoleHybridization(self["bath_energies"][sample], couplings[:, None])
+        else:
+            bath = MatsubaraHybridization(self.axis(sample), self["hybridization"][sample])
+        return ImpurityProblem(np.array([eps_d]), Interaction(U), bath, beta)
+
+    def _place(self, name: str) -> int:
+        if name not in self.approximations:
+            raise StoreError(
+                f"file {self.path} holds no approximation '{name}'; use one of "
+                f"{', '.join(self.approximations)}"
+            )
+        return self.approximations.index(name)
+
+    def _of(self, column: str, name: str) -> np.ndarray:
+        return self[column][:, self._place(name)].astype(np.float64)

@@ -1,0 +1,1 @@
+"""Learned corrections to cheap solvers at finite temperature, on the imaginary axis."""

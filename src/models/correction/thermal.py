@@ -1,0 +1,158 @@
+"""Green functions at Matsubara frequencies in torch: Dyson's equation with its own density.
+
+Problems are in units of their ``D = 2 sqrt(m0)``, m0 the weight of the hybridization, and on the
+universal axis (`dmftnet.physics.grids.matsubara.ImaginaryAxis.universal`), so that a batch may hold
+any temperatures. A self-energy enters as ``q = z t``,
+
+``Sigma(z) = U n + U^2 n (1 - n) q(z) / z``, ``z = i w_n``,
+
+whose real part is between 0 and 1 and whose imaginary part within 1/2 where Sigma is causal. The
+density n of one spin is that of G itself: the root of ``n(G[n]) = n``, found by Newton's method,
+and differentiated at the root.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from dmftnet.data.keys import ThermalBatch as Batch
+from dmftnet.models.networks.constants import Constants
+from dmftnet.physics.grids.matsubara import ImaginaryAxis
+
+N_MIN = 1e-6
+"""Densities of one spin lie between this and one minus this."""
+
+SMALLEST = 1e-9
+"""Of ``U^2 n (1 - n)``, in D^2: without it there is nothing to learn."""
+
+N_STEPS = 12
+"""Of the search for the density; a step that leaves its bracket is replaced by its middle."""
+
+N_TIMES = 60
+"""Points of the quadrature in tau on each half, as dense at the ends as G changes."""
+
+Problems = dict[str, torch.Tensor]
+
+
+class Answer(NamedTuple):
+    """``density`` (B,), ``sigma`` and ``greens`` (B, n_iw), in D and 1/D."""
+
+    density: torch.Tensor
+    sigma: torch.Tensor
+    greens: torch.Tensor
+
+
+class ThermalDyson(Constants):
+    """From q to n, Sigma and G.
+
+    Parameters
+    ----------
+    size, accuracy : float
+        Of the axis.
+    """
+
+    def __init__(self, size: float, accuracy: float):
+        super().__init__()
+        axis = ImaginaryAxis.universal(1.0, size, accuracy)
+        n_iw = axis.omega_n.size
+        units = np.concatenate([np.eye(n_iw), 1j * np.eye(n_iw)])
+        coefficients = axis.to_coefficients(units)
+        half = np.geomspace(1e-4, 0.5, N_TIMES)
+        tau = np.concatenate([[0.0], half, 1.0 - half[-2::-1], [1.0]])
+        cells = np.diff(tau)
+        quadrature = 0.5 * (np.append(cells, 0.0) + np.append(0.0, cells))
+        self.constant("odd", axis.indices.astype(np.float64))
+        self.constant("tau", tau)
+        self.constant("quadrature", quadrature)
+        self.constant("to_tau", axis.at_tau(coefficients, tau))  # (2 n_iw, n_tau)
+        self.constant("to_density", -axis.at_tau(coefficients, np.array([1.0]))[:, 0])
+
+    def frequencies(self, beta: torch.Tensor) -> torch.Tensor:
+        """(B,) -> (B, n_iw) complex128 ``i w_n``."""
+        w = math.pi * self.odd / beta[:, None]
+        return torch.complex(torch.zeros_like(w), w)
+
+    def greens_tau(self, greens: torch.Tensor, beta: torch.Tensor) -> torch.Tensor:
+        """(B, n_iw) G(i w_n) in 1/D -> (B, n_tau) G(tau)."""
+        return _parts(greens / beta[:, None]) @ self.to_tau
+
+    def distance(self, a: torch.Tensor, b: torch.Tensor, beta: torch.Tensor) -> torch.Tensor:
+        """(B,) ``(1/beta) integral |G_a - G_b| dtau``."""
+        return self.greens_tau(a - b, beta).abs() @ self.quadrature
+
+    def density(self, greens: torch.Tensor, beta: torch.Tensor) -> torch.Tensor:
+        """(B,) density of one spin, ``-G(beta)``."""
+        return _parts(greens / beta[:, None]) @ self.to_density
+
+    def self_energy(self, problems: Problems, q: torch.Tensor, n: torch.Tensor) -> torch.Tensor:
+        """(B, n_iw) complex128 Sigma of a density."""
+        U, z = problems[Batch.U], self.frequencies(problems[Batch.BETA])
+        return (U * n)[:, None] + (U**2 * n * (1 - n))[:, None] * q / z
+
+    def greens(self, problems: Problems, sigma: torch.Tensor) -> torch.Tensor:
+        """(B, n_iw) complex128, by Dyson's equation with the hybridization as given."""
+        z = self.frequencies(problems[Batch.BETA])
+        return 1 / (z - problems[Batch.EPS_D][:, None] - problems[Batch.HYBRIDIZATION] - sigma)
+
+    def reduced(self, problems: Problems, sigma: torch.Tensor, n: torch.Tensor) -> torch.Tensor:
+        """q of a self-energy of density n: (B, n_iw), (B,) -> (B, n_iw)."""
+        U, z = problems[Batch.U], self.frequencies(problems[Batch.BETA])
+        n = n.clamp(N_MIN, 1 - N_MIN)
+        scale = (U**2 * n * (1 - n)).clamp_min(SMALLEST)
+        return z * (sigma - (U * n)[:, None]) / scale[:, None]
+
+    def forward(self, problems: Problems, q: torch.Tensor) -> Answer:
+        """(B, n_iw) complex128 q -> the answer at its own density."""
+        n = self.consistent_density(problems, q)
+        sigma = self.self_energy(problems, q, n)
+        return Answer(n, sigma, self.greens(problems, sigma))
+
+    def consistent_density(self, problems: Problems, q: torch.Tensor) -> torch.Tensor:
+        """(B,) root n; its gradient is that of one more Newton step."""
+
+        def surplus(n: torch.Tensor, q: torch.Tensor) -> torch.Tensor:
+            greens = self.greens(problems, self.self_energy(problems, q, n))
+            return self.density(greens, problems[Batch.BETA]) - n
+
+        with torch.no_grad():
+            fixed = q.detach()
+            low = torch.full_like(problems[Batch.U], N_MIN)
+            high = 1 - low
+            n, slope = torch.full_like(low, 0.5), torch.full_like(low, -1.0)
+            value = surplus(n, fixed)
+            for _ in range(N_STEPS):
+                above = value > 0
+                low, high = torch.where(above, n, low), torch.where(above, high, n)
+                step = n - value / slope
+                step = torch.where((step > low) & (step < high), step, 0.5 * (low + high))
+                new = surplus(step, fixed)
+                moved = step - n
+                slope = torch.where(moved.abs() > 1e-9, (new - value) / moved, slope)
+                slope = slope.clamp(max=-1e-3)
+                n, value = step, new
+        return n - surplus(n, q) / slope
+
+
+def mirrored(problems: Problems) -> Problems:
+    """The particle-hole mirrored problems, ``eps_d -> -U - eps_d``, with all that is known."""
+    U = problems[Batch.U]
+    images = dict(problems)
+    images[Batch.EPS_D] = -U - problems[Batch.EPS_D]
+    images[Batch.HYBRIDIZATION] = -problems[Batch.HYBRIDIZATION].conj()
+    for sigma, density in (
+        (Batch.SELF_ENERGY, Batch.DENSITY),
+        (Batch.SELF_ENERGIES, Batch.DENSITIES),
+    ):
+        if sigma in problems:
+            shift = U.reshape(-1, *(1,) * (problems[sigma].ndim - 1))
+            images[sigma] = shift - problems[sigma].conj()
+            images[density] = 1 - problems[density]
+    return images
+
+
+def _parts(values: torch.Tensor) -> torch.Tensor:
+    return torch.cat([values.real, values.imag], dim=-1)

@@ -1,0 +1,115 @@
+"""The dynamic part of a self-energy as a positive measure on the real axis.
+
+A causal self-energy of one orbital is
+
+``Sigma(z) = U n + U^2 n (1 - n) t(z)``, ``t(z) = integral s(e) / (z - e) de``, ``s >= 0``, in all 1
+
+with n the density of one spin. Conversely, with any such s and the hybridization of the problem,
+Dyson's equation gives a Green function whose norm, boundary condition, convexity and tails are
+exact. Here s lives on fixed frequencies: dense about zero, as the imaginary axis resolves them,
+``e = T x`` with x the same at every temperature.
+
+`SelfEnergyMeasure.fit` is the nearest measure to values at Matsubara frequencies: a projection onto
+a convex set, so it cannot lead away from a causal truth. A self-energy that is a measure is met to
+1e-6 in G(tau), one that is not causal is made so.
+
+Cost: a third of a millisecond (non-negative least squares).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from scipy.optimize import nnls
+
+from dmftnet import checks
+from dmftnet.errors import ConvergenceError
+from dmftnet.physics.grids.matsubara import UNIVERSAL_SIZE, ImaginaryAxis
+
+NORM_WEIGHT = 0.1
+"""Of the norm in the fit, whose values are of order one; the result is divided by its norm."""
+
+
+@dataclass(frozen=True)
+class SelfEnergyMeasure:
+    """Non-negative measures on fixed frequencies, and their values at Matsubara frequencies.
+
+    Parameters
+    ----------
+    size, accuracy : float
+        Of the axis, see `ImaginaryAxis.universal`.
+    n_nodes : int
+        Frequencies on each side of zero, and one at it.
+    even : float, in T
+        Below it spacings are even, above it they grow in proportion: the axis resolves nothing
+        below pi T.
+    """
+
+    size: float = UNIVERSAL_SIZE
+    accuracy: float = 1e-7
+    n_nodes: int = 40
+    even: float = 2.0
+
+    def __post_init__(self):
+        checks.integer("n_nodes", self.n_nodes, at_least=4, at_most=400)
+        checks.number("even", self.even, above=0, at_most=100)
+
+    @cached_property
+    def axis(self) -> ImaginaryAxis:
+        """At ``beta = 1``: frequencies in units of T."""
+        return ImaginaryAxis.universal(1.0, self.size, self.accuracy)
+
+    @cached_property
+    def nodes(self) -> np.ndarray:
+        """(J,) frequencies in units of T, rising, symmetric, up to half the axis' reach."""
+        end = np.arcsinh(self.size / 2 / self.even)
+        positive = self.even * np.sinh(np.linspace(0, end, self.n_nodes + 1)[1:])
+        return np.concatenate([-positive[::-1], [0.0], positive])
+
+    @cached_property
+    def kernel(self) -> np.ndarray:
+        """(n_iw, J) complex128 ``1 / (i w_n - e)``, in units of 1/T."""
+        return 1 / (1j * self.axis.omega_n[:, None] - self.nodes)
+
+    def fit(self, values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """The measure nearest to ``t(i w_n)``.
+
+        Parameters
+        ----------
+        values : (n_iw,) complex128, in 1/T
+        weights : (n_iw,) float64
+            Of errors; those that make an error of G uniform are ``|G|^2 U^2 n (1 - n)``.
+
+        Returns
+        -------
+        (J,) float64, non-negative, of sum one
+
+        Raises
+        ------
+        ConvergenceError
+            If the values are not finite, or the least squares do not end.
+        """
+        scale = weights / max(float(np.abs(weights).max()), 1e-300)
+        rows, goal = self.kernel * scale[:, None], np.asarray(values) * scale
+        norm = np.full((1, self.nodes.size), NORM_WEIGHT)
+        matrix = np.concatenate([rows.real, rows.imag, norm])
+        try:
+            found, _ = nnls(matrix, np.concatenate([goal.real, goal.imag, [NORM_WEIGHT]]))
+        except (RuntimeError, ValueError) as error:
+            raise ConvergenceError(
+                f"no positive measure of the self-energy was found ({checks.reason(error)}); its "
+                "values must be finite"
+            ) from None
+        total = found.sum()
+        if not total > 0:
+            raise ConvergenceError(
+                "the measure nearest to the self-energy is empty: its values have the wrong sign "
+                "(Im Sigma <= 0 at positive frequencies)"
+            )
+        return found / total
+
+    def at(self, measure: np.ndarray, z: np.ndarray, beta: float) -> np.ndarray:
+        """``t(z)`` of (..., J) measures at (n,) complex z, in D: (..., n), in 1/D."""
+        return measure @ (1 / (np.asarray(z) - self.nodes[:, None] / beta))
