@@ -39,7 +39,7 @@ BLOCKS = "blocks"
 """Name of the samples in the intervals of U that are held out."""
 
 
-class SpectralDataset(Dataset):
+class ArraysDataset(Dataset):
     """Samples as tensors; index ``n + i`` is the particle-hole mirror of sample i.
 
     Parameters
@@ -133,7 +133,7 @@ def _blocks(held_out_U: Sequence[Sequence[float]]) -> tuple[tuple[float, float],
     )
 
 
-def _batch(items: Any) -> dict[str, torch.Tensor]:
+def as_batch(items: Any) -> dict[str, torch.Tensor]:
     """The dataset makes batches itself; nothing is left to collate."""
     return items
 
@@ -262,9 +262,9 @@ class SpectralDataModule(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader:
         mirror = self.particle_hole_augmentation
-        data = SpectralDataset(self.arrays("train"), mirrored=mirror)
+        data = ArraysDataset(self.arrays("train"), mirrored=mirror)
         sampler = EpochSampler(len(data), self.seed, mirror)
-        return DataLoader(data, self.batch_size, sampler=sampler, collate_fn=_batch)
+        return DataLoader(data, self.batch_size, sampler=sampler, collate_fn=as_batch)
 
     def val_dataloader(self) -> DataLoader:
         return self._loader("val")
@@ -273,4 +273,4 @@ class SpectralDataModule(LightningDataModule):
         return self._loader("test")
 
     def _loader(self, split: str) -> DataLoader:
-        return DataLoader(SpectralDataset(self.arrays(split)), self.batch_size, collate_fn=_batch)
+        return DataLoader(ArraysDataset(self.arrays(split)), self.batch_size, collate_fn=as_batch)

@@ -292,6 +292,27 @@ class Batch:
     )  # fmt: skip
 
 
+class ThermalBatch:
+    """Tensors of training, validation and test at finite temperature; see `ThermalSamples`."""
+
+    U = ArrayKey("U", "f8", ("B",), "D", "input: interaction")
+    EPS_D = ArrayKey("eps_d", "f8", ("B",), "D", "input: level")
+    BETA = ArrayKey("beta", "f8", ("B",), "1/D", "input: inverse temperature")
+    HYBRIDIZATION = ArrayKey("hybridization", "c16", ("B", "n_iw"), "D", "input: Delta(i w_n)")
+    SELF_ENERGIES = ArrayKey(
+        "self_energies", "c16", ("B", "n_input", "n_iw"), "D", "input: of each approximation"
+    )
+    DENSITIES = ArrayKey(
+        "densities", "f8", ("B", "n_input"), "", "input: of each approximation, one spin"
+    )
+    SELF_ENERGY = ArrayKey("self_energy", "c16", ("B", "n_iw"), "D", "label: exact Sigma(i w_n)")
+    DENSITY = ArrayKey("density", "f8", ("B",), "", "label: the exact solver's, one spin")
+    DOUBLE_OCCUPANCY = ArrayKey("double_occupancy", "f8", ("B",), "", "likewise, for tests")
+    MODEL = ArrayKey(
+        "model", "i8", ("B",), "", "id of the model or trajectory, unique over all files"
+    )
+
+
 def arrays_of(*groups: type) -> tuple[ArrayKey, ...]:
     """The keys of these groups, in their order."""
     return tuple(key for g in groups for key in vars(g).values() if isinstance(key, ArrayKey))
@@ -325,7 +346,8 @@ Every array of a file or batch; `python -m dmftnet.data.keys` prints this page. 
 units of the half-bandwidth D. Symbols of shapes: `n_w` frequencies, `n_angle` complex-time angles,
 `n_orb` orbitals, `n_iw` Matsubara frequencies, `n_approx` approximations, `n_level` bath levels,
 `n_model` models, `n_remark` remarks, `n_job` jobs of a file, `n` rows, `n_pole` poles and `n_curve`
-points of all rows, `B` samples, `n_row` rows of guesses. Codes count from 0 in the order of the
+points of all rows, `B` samples, `n_row` rows of
+guesses, `n_input` approximations that a model reads. Codes count from 0 in the order of the
 names."""
 
 
@@ -337,6 +359,7 @@ def document() -> str:
         parts += [f"## {TITLES[schema]} (`{schema}`)", table([*keys, *jobs])]
     parts += ["## Solutions (`dmftnet-solution`)", table(SOLUTION)]
     parts += ["## Batches", table(arrays_of(Batch))]
+    parts += ["## Batches at finite temperature", table(arrays_of(ThermalBatch))]
     return "\n\n".join(parts) + "\n"
 
 

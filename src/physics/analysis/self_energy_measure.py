@@ -28,6 +28,9 @@ from dmftnet import checks
 from dmftnet.errors import ConvergenceError
 from dmftnet.physics.grids.matsubara import UNIVERSAL_SIZE, ImaginaryAxis
 
+MAX_STEPS = 100
+"""Of the least squares, times the number of frequencies."""
+
 NORM_WEIGHT = 0.1
 """Of the norm in the fit, whose values are of order one; the result is divided by its norm."""
 
@@ -96,7 +99,8 @@ class SelfEnergyMeasure:
         norm = np.full((1, self.nodes.size), NORM_WEIGHT)
         matrix = np.concatenate([rows.real, rows.imag, norm])
         try:
-            found, _ = nnls(matrix, np.concatenate([goal.real, goal.imag, [NORM_WEIGHT]]))
+            goal = np.concatenate([goal.real, goal.imag, [NORM_WEIGHT]])
+            found, _ = nnls(matrix, goal, maxiter=MAX_STEPS * self.nodes.size)
         except (RuntimeError, ValueError) as error:
             raise ConvergenceError(
                 f"no positive measure of the self-energy was found ({checks.reason(error)}); its "

@@ -1,0 +1,175 @@
+"""Samples at finite temperature as Lightning sees them; batches of `ThermalBatch`.
+
+One file or several of schema ``dmftnet-thermal``, put together split by split. As on the real axis
+the order of training samples, and which of them are particle-hole mirrored, follow from (seed,
+epoch) alone; a mirror image is in the split of its original.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from lightning import LightningDataModule
+from torch.utils.data import DataLoader
+
+from dmftnet import checks
+from dmftnet.data.datamodule import ArraysDataset, EpochSampler, as_batch
+from dmftnet.data.keys import SPLITS, ThermalModels
+from dmftnet.data.thermal import REMEDY, ThermalStore
+from dmftnet.data.thermal_arrays import ThermalArrays, joined
+from dmftnet.errors import DmftnetError, SettingError, StoreError
+from dmftnet.provenance import sha256_of_all
+
+
+class ThermalDataModule(LightningDataModule):
+    """Training, validation and test batches of problems at finite temperature.
+
+    Parameters
+    ----------
+    path : str or list of str
+        Of the HDF5 files that generate.py wrote.
+    inputs : list of str
+        The approximations that a model reads, by their names in the files. Samples for which one of
+        them failed are left out, and counted in `left_out`.
+    batch_size : int
+    particle_hole_augmentation : bool
+        Mirror a random half of the training samples in each epoch.
+    seed : int
+
+    Attributes
+    ----------
+    inputs : tuple of str
+    size, accuracy : float
+        Of the files' axis, see `ImaginaryAxis.universal`.
+    left_out : int
+
+    Raises
+    ------
+    StoreError
+        If a file cannot be used; see `ThermalStore.open`.
+    """
+
+    def __init__(
+        self,
+        path: str | Path | Sequence[str | Path] = "data/thermal_continuous.h5",
+        inputs: Sequence[str] = ("ed3",),
+        batch_size: int = 64,
+        particle_hole_augmentation: bool = True,
+        seed: int = 0,
+    ):
+        super().__init__()
+        if not isinstance(path, str | Path) and isinstance(path, Sequence) and not path:
+            raise DmftnetError("dataset.path = []: give at least one file")
+        self.paths = checks.paths("dataset.path", path, "a file or a list of files")
+        if len(set(self.paths)) < len(self.paths):
+            raise DmftnetError(f"dataset.path = {self._names}: names a file twice; give each once")
+        if isinstance(inputs, str) or not all(isinstance(name, str) for name in inputs):
+            raise SettingError(f"dataset.inputs = {checks.shown(inputs)}: give a list of names")
+        self.inputs = tuple(inputs)
+        if len(set(self.inputs)) < len(self.inputs):
+            raise SettingError(f"dataset.inputs = {list(self.inputs)}: give each once")
+        self.batch_size = checks.integer("dataset.batch_size", batch_size, at_least=1)
+        self.particle_hole_augmentation = checks.flag(
+            "dataset.particle_hole_augmentation", particle_hole_augmentation
+        )
+        self.seed = checks.seed("dataset.seed", seed)
+
+    @property
+    def _names(self) -> str:
+        return ", ".join(map(str, self.paths))
+
+    @cached_property
+    def stores(self) -> tuple[ThermalStore, ...]:
+        """The files, read at first use.
+
+        Raises
+        ------
+        StoreError
+            If their axes differ.
+        """
+        stores = tuple(ThermalStore.open(path) for path in self.paths)
+        kinds = {(s.attributes["axis_size"], s.attributes["axis_accuracy"]) for s in stores}
+        if len(kinds) > 1:
+            raise StoreError(
+                f"files {self._names} are on axes of different size or accuracy: {sorted(kinds)}; "
+                "train on files of one"
+            )
+        return stores
+
+    @property
+    def size(self) -> float:
+        return float(self.stores[0].attributes["axis_size"])
+
+    @property
+    def accuracy(self) -> float:
+        return float(self.stores[0].attributes["axis_accuracy"])
+
+    @cached_property
+    def data_hash(self) -> str:
+        """SHA-256 of the files, for the provenance of checkpoints and reports."""
+        for path in self.paths:
+            if not path.is_file():
+                raise StoreError(f"file {path} does not exist; {REMEDY}")
+        return sha256_of_all(self.paths)
+
+    @cached_property
+    def _all(self) -> tuple[ThermalArrays, ...]:
+        """The samples of each file, models numbered on from file to file."""
+        parts, first_id = [], 0
+        for store in self.stores:
+            arrays = ThermalArrays.of(store, self.inputs)
+            parts.append(replace(arrays, model=arrays.model + first_id))
+            first_id += int(store.columns[ThermalModels.ID].max()) + 1
+        return tuple(parts)
+
+    @property
+    def left_out(self) -> int:
+        """Samples that lack one of the inputs."""
+        return sum(int((~arrays.complete).sum()) for arrays in self._all)
+
+    def arrays(self, split: str) -> ThermalArrays:
+        """All samples of "train", "val" or "test" as numpy arrays, never mirrored."""
+        chosen = []
+        for store, arrays in zip(self.stores, self._all, strict=True):
+            indices = store.indices(split)
+            chosen.append(indices[arrays.complete[indices]])
+        if not sum(indices.size for indices in chosen):
+            raise StoreError(
+                f"file {self._names} has no {split} sample with all of {list(self.inputs)}; "
+                "generate more, or name other dataset.inputs"
+            )
+        return joined([part.take(i) for part, i in zip(self._all, chosen, strict=True)])
+
+    def setup(self, stage: str | None = None) -> None:
+        """Read the files, whatever the stage."""
+        for split in SPLITS:
+            self.arrays(split)
+
+    def train_dataloader(self) -> DataLoader:
+        mirror = self.particle_hole_augmentation
+        data = ArraysDataset(self.arrays("train"), mirrored=mirror)
+        sampler = EpochSampler(len(data), self.seed, mirror)
+        return DataLoader(data, self.batch_size, sampler=sampler, collate_fn=as_batch)
+
+    def val_dataloader(self) -> DataLoader:
+        return self._loader("val")
+
+    def test_dataloader(self) -> DataLoader:
+        return self._loader("test")
+
+    def _loader(self, split: str) -> DataLoader:
+        return DataLoader(ArraysDataset(self.arrays(split)), self.batch_size, collate_fn=as_batch)
+
+    def ranges(self) -> dict[str, list[float]]:
+        """Of the training samples: U, ``|eps_d + U/2|`` and beta, lowest and highest."""
+        arrays = self.arrays("train")
+        values = {
+            "U": arrays.U,
+            "shift": np.abs(arrays.eps_d + arrays.U / 2),
+            "beta": arrays.beta,
+        }
+        return {name: [float(v.min()), float(v.max())] for name, v in values.items()}

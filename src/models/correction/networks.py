@@ -1,0 +1,53 @@
+"""Networks that put out a correction, or, as the lectures did, the Green function itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from dmftnet import checks
+from dmftnet.models.correction.model import CorrectionModel
+
+
+class CorrectionNetwork(CorrectionModel):
+    """A multilayer perceptron from the features to the coefficients.
+
+    Parameters
+    ----------
+    inputs, size, accuracy, base, n_components : see `CorrectionModel`
+    width : int
+    n_layers : int
+        Hidden layers.
+    dropout : float
+    """
+
+    def __init__(
+        self,
+        inputs: Sequence[str],
+        size: float,
+        accuracy: float,
+        width: int = 192,
+        n_layers: int = 3,
+        dropout: float = 0.0,
+        **options: Any,
+    ):
+        super().__init__(inputs, size, accuracy, **options)
+        width = checks.integer("model.width", width, at_least=1, at_most=4096)
+        n_layers = checks.integer("model.n_layers", n_layers, at_least=1, at_most=20)
+        dropout = checks.number("model.dropout", dropout, at_least=0, below=1)
+        layers: list[nn.Module] = []
+        n_in = self.n_features
+        for _ in range(n_layers):
+            layers += [nn.Linear(n_in, width), nn.SiLU()]
+            layers += [nn.Dropout(dropout)] if dropout else []
+            n_in = width
+        self.net = nn.Sequential(*layers, nn.Linear(n_in, self.n_components))
+        with torch.no_grad():  # starts close to the base
+            self.net[-1].weight *= 0.05
+            self.net[-1].bias.zero_()
+
+    def coefficients(self, features: torch.Tensor) -> torch.Tensor:
+        return self.net(features.float()).double()
