@@ -160,7 +160,9 @@ class CorrectionModel(nn.Module, ABC):
         """
         both = [as_problems(part) for part in (train, train.particle_hole())]
         features = torch.cat([self.features(problems) for problems in both])
-        missing, weights = (torch.cat(parts) for parts in zip(*map(self._missing, both), strict=True))
+        missing, weights = (
+            torch.cat(parts) for parts in zip(*map(self._missing, both), strict=True)
+        )
         self.offset.copy_(features.mean(0))
         self.scale.copy_(features.std(0) + 1e-3)
         weight = weights.pow(2).mean(0).sqrt().repeat(2).clamp_min(1e-12)

@@ -21,7 +21,8 @@ from typing import Any
 from safetensors.numpy import save_file
 
 from dmftnet.models.solvers.applicability import TRAINING_POINTS, TrainingDistance
-from dmftnet.models.training.checkpoint import WEIGHTS, read_record, write_description
+from dmftnet.models.training.checkpoint import read_record, write_description
+from dmftnet.models.training.folder import WEIGHTS
 
 ENSEMBLE = "dmftnet.models.networks.ensemble.Ensemble"
 

@@ -10,33 +10,32 @@ then it is their ensemble (`dmftnet.models.shipping.shipped` writes such folders
 
 from __future__ import annotations
 
-import importlib
-import inspect
-import os
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-import yaml
-from safetensors.torch import load_file, save_file
-
 from dmftnet import checks
-from dmftnet.errors import DmftnetError, SettingError, StoreError
+from dmftnet.errors import DmftnetError, StoreError
 from dmftnet.models.networks.ensemble import Ensemble
 from dmftnet.models.networks.heads import Head
 from dmftnet.models.networks.network import SpectralNetwork
 from dmftnet.models.networks.spectral_model import SpectralModel
 from dmftnet.models.training.baselines import Baseline
+from dmftnet.models.training.folder import (
+    DESCRIPTION,
+    built,
+    check_weights,
+    model_class,
+    read_description,
+    read_weights,
+    save_folder,
+    write_yaml,
+)
 from dmftnet.models.training.record import REQUIRED, check_record, upgraded
-from dmftnet.provenance import provenance, sha256_of_all
+from dmftnet.provenance import sha256_of_all
 
 SCHEMA = "dmftnet-model"
 SCHEMA_VERSION = 1
-WEIGHTS, DESCRIPTION = "model.safetensors", "model.yaml"
-PACKAGE = "dmftnet.models."
-CLASS = re.compile(r"dmftnet\.models(\.\w+)+\.\w+")
 
 
 def build_model(
@@ -65,48 +64,21 @@ def build_model(
     """
     model = checks.section("model", model)
     grid = checks.grid("dataset.grid", grid)
-    cls = _model_class(model.get("_target_"))
+    cls = model_class(model.get("_target_"))
     arguments = {key: value for key, value in model.items() if key != "_target_"}
     if issubclass(cls, Baseline):
-        return _build(cls, grid=grid, angles=angles, **arguments)
+        return built(cls, grid=grid, angles=angles, **arguments)
     head = {} if head is None else checks.section("head", head)
-    head_cls = _model_class(head.get("_target_", "none"))
+    head_cls = model_class(head.get("_target_", "none"))
     if not (issubclass(cls, SpectralNetwork) and issubclass(head_cls, Head)):
         raise DmftnetError(
             f"model {cls.__name__} with head {head_cls.__name__} is not a network with a "
             "head; choose one of conf/model and one of conf/head"
         )
     arguments = {"n_params": head_cls.n_params, **arguments}
-    net = _build(cls, grid=grid, resolution=resolution, **arguments)
+    net = built(cls, grid=grid, resolution=resolution, **arguments)
     options = {key: value for key, value in head.items() if key != "_target_"}
-    return _build(head_cls, net=net, grid=grid, angles=angles, **options)
-
-
-def _model_class(target: Any) -> type:
-    module, _, name = str(target).rpartition(".")
-    if not f"{module}.".startswith(PACKAGE):
-        raise DmftnetError(
-            f"model class {checks.shown(target)} is not part of {PACKAGE[:-1]}; name one that is"
-        )
-    try:
-        # a name that is none must not reach the import, which would say so in its own ways
-        found = getattr(importlib.import_module(module), name) if CLASS.fullmatch(target) else None
-    except (ImportError, AttributeError):
-        found = None
-    if not inspect.isclass(found) or inspect.isabstract(found):
-        raise DmftnetError(
-            f"model class {checks.shown(target)} does not exist, or is no class that can be built; "
-            "see conf/model and conf/head for what does"
-        )
-    return found
-
-
-def _build(cls: type, **arguments) -> Any:
-    try:
-        checks.names(cls, "it", arguments, complete=True)
-    except SettingError as exc:
-        raise DmftnetError(f"{cls.__name__} cannot be built: {exc}; check its config") from None
-    return cls(**arguments)
+    return built(head_cls, net=net, grid=grid, angles=angles, **options)
 
 
 def describe_data(datamodule, dataset: Mapping[str, Any]) -> dict[str, Any]:
@@ -151,43 +123,21 @@ def save_model(directory: str | Path, model: SpectralModel, record: Mapping[str,
     missing = [key for key in REQUIRED if key not in record]
     if missing:
         raise StoreError(f"a model's description lacks {missing}; give all of {list(REQUIRED)}")
-    directory = Path(directory)
-    directory.mkdir(parents=True, exist_ok=True)
-    weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
-    temporary = directory / f"{WEIGHTS}.part"
-    save_file(weights, temporary)
-    os.replace(temporary, directory / WEIGHTS)
-    write_description(directory, {**record, "provenance": provenance()})
-    return directory
+    return save_folder(directory, model, _described(record))
 
 
 def write_description(directory: Path, record: Mapping[str, Any]) -> None:
     """Write ``model.yaml``; it appears complete or not at all."""
-    description = {"schema": SCHEMA, "schema_version": SCHEMA_VERSION, **record}
-    temporary = directory / f"{DESCRIPTION}.part"
-    temporary.write_text(yaml.safe_dump(description, sort_keys=False))
-    os.replace(temporary, directory / DESCRIPTION)
+    write_yaml(directory, _described(record))
+
+
+def _described(record: Mapping[str, Any]) -> dict[str, Any]:
+    return {"schema": SCHEMA, "schema_version": SCHEMA_VERSION, **record}
 
 
 def read_record(directory: str | Path) -> dict[str, Any]:
     """The checked content of a checkpoint's ``model.yaml``."""
-    path = checks.path("checkpoint", directory, "a run folder of train.py") / DESCRIPTION
-    if not path.is_file():
-        raise StoreError(
-            f"no checkpoint at '{directory}': it has no {DESCRIPTION}; give the run folder of "
-            "train.py, or a folder that ship.py wrote"
-        )
-    try:
-        record = yaml.safe_load(path.read_text())
-    except Exception:  # a parser raises almost anything: of dates, numbers, keys, nesting
-        record = None
-    if not isinstance(record, dict) or record.get("schema") != SCHEMA:
-        raise StoreError(f"'{path}' is no model description; give the run folder of train.py")
-    if record.get("schema_version") != SCHEMA_VERSION:
-        raise StoreError(
-            f"'{path}' has schema version {record.get('schema_version')}, this dmftnet reads "
-            f"{SCHEMA_VERSION}; train again, or use the dmftnet that wrote it"
-        )
+    path, record = read_description(directory, SCHEMA, SCHEMA_VERSION)
     record = upgraded(record)
     check_record(path, record)
     return record
@@ -258,39 +208,10 @@ def _load_members(directory: Path, record: Mapping[str, Any]) -> Ensemble:
 
 
 def _load_one(directory: Path, record: Mapping[str, Any]) -> SpectralModel:
-    path = directory / WEIGHTS
-    try:
-        state = load_file(path)
-    except FileNotFoundError:
-        raise StoreError(f"'{path}' is missing; copy it next to {DESCRIPTION}, or train") from None
-    except Exception as exc:  # of a damaged file safetensors raises almost anything
-        raise StoreError(
-            f"'{path}' is damaged or truncated ({checks.reason(exc)}); copy it again, or train"
-        ) from None
+    path, state = read_weights(directory)
     model = build_model(*(record[key] for key in REQUIRED))
     if isinstance(model, Baseline):
         model.prepare(state)
-    _check_weights(path, model, state, record)
+    check_weights(path, model, state, record["model"]["_target_"].rpartition(".")[2])
     model.load_state_dict(state)
     return model
-
-
-def _check_weights(
-    path: Path, model: SpectralModel, state: dict[str, torch.Tensor], record: dict[str, Any]
-) -> None:
-    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    found = {name: tuple(tensor.shape) for name, tensor in state.items()}
-    architecture = record["model"]["_target_"].rpartition(".")[2]
-    remedy = f"{DESCRIPTION} and {WEIGHTS} must come from the same run"
-    for name in sorted(expected.keys() | found.keys()):
-        if expected.get(name) == found.get(name):
-            continue
-        raise StoreError(
-            f"'{path}' does not fit {architecture}: {name} has shape "
-            f"{found.get(name, 'none')}, the model wants {expected.get(name, 'none')}; {remedy}"
-        )
-    for name, tensor in state.items():
-        if not torch.isfinite(tensor).all():
-            raise StoreError(
-                f"'{path}': {name} holds a value that is not finite; copy it again, or train"
-            )
