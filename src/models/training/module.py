@@ -11,7 +11,6 @@ angles) on (seed, step), never on the history of a generator.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping
 
 import lightning
@@ -23,6 +22,7 @@ from dmftnet import checks
 from dmftnet.data.keys import Batch
 from dmftnet.errors import ConvergenceError, DmftnetError
 from dmftnet.models.networks.spectral_model import SpectralModel, select
+from dmftnet.models.training.schedule import warmed_cosine
 from dmftnet.models.training.scoring import kl_summary
 from dmftnet.physics.analysis.distances import kl_divergence
 
@@ -198,14 +198,7 @@ class SpectralModule(lightning.LightningModule):
     def configure_optimizers(self):
         optimizer = self.make_optimizer(self.parameters())
         total = max(1, int(self.trainer.estimated_stepping_batches))
-        warmup = max(1, round(self.warmup_fraction * total))
-
-        def factor(step: int) -> float:
-            if step < warmup:
-                return (step + 1) / warmup
-            return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / (total - warmup + 1))))
-
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        scheduler = warmed_cosine(optimizer, total, self.warmup_fraction)
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
