@@ -2,9 +2,10 @@
 
 python dmft.py solver=ras lattice=bethe problem.U=2.0 problem.eps_d=-1.0 start=insulator
 
-Writes ``solution.h5`` and ``summary.json`` into Hydra's run folder. Exit status: 0 converged, 1 not
-converged (results are written all the same), 2 bad input (nothing is written). A learned solver
-beyond its limits prints one line ``warning: ...`` on stderr, also in the summary.
+Writes ``solution.h5`` and ``summary.json`` into Hydra's run folder, and of a loop on the imaginary
+axis files of columns (`dmftnet.physics.dmft.text`). Exit status: 0 converged, 1 not converged
+(results are written all the same), 2 bad input (nothing is written). What a solver warns of is one
+line ``warning: ...`` on stderr, also in the summary.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from dmftnet.physics.dmft.files import refuse_to_overwrite, save_solution
 from dmftnet.physics.dmft.loop import DMFTLoop, DMFTResult, Iteration
 from dmftnet.physics.dmft.mixing import Mixing
 from dmftnet.physics.dmft.summary import lowest_weight, summarize
+from dmftnet.physics.dmft.text import NAMES, TextFiles
 from dmftnet.physics.grids.matsubara import ImaginaryAxis
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.hybridization import diagonal
@@ -117,7 +119,8 @@ def solve(cfg, progress: Progress) -> tuple[DMFTResult, dict]:
         raise
     solver.close()
     seconds = time.perf_counter() - began
-    return result, summarize(result, solver.name, lattice.name, seconds)
+    summary = summarize(result, solver.name, lattice.name, seconds, lattice.self_consistent)
+    return result, summary
 
 
 def show(console: Console, summary: dict) -> None:
@@ -143,11 +146,14 @@ def in_short(value) -> str:
 @entry_point
 def main(cfg) -> None:
     folder = Path(HydraConfig.get().runtime.output_dir)
-    for name in ("solution.h5", "summary.json"):
+    text = instantiate(cfg, "text", TextFiles) if cfg.text is not None else None
+    for name in ("solution.h5", "summary.json", *(NAMES if text else ())):
         refuse_to_overwrite(folder / name)
     console = Console()
     result, summary = solve(cfg, Progress(console))
     save_solution(folder / "solution.h5", result, summary, provenance(to_plain(cfg)))
+    if text:
+        text.write(folder, result)
     (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
     show(console, summary)
     if summary["warning"]:

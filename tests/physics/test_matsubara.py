@@ -29,6 +29,25 @@ def test_any_frequency_follows_from_the_sampling_points(beta):
     )
 
 
+@pytest.mark.parametrize("axis", [ImaginaryAxis(50.0), ImaginaryAxis.universal(1.0)])
+def test_a_constant_and_any_frequency_of_a_self_energy(axis):
+    """Poles and a Hermitian constant, of a matrix and of its diagonal; 1e-10 of the largest."""
+    constant = np.array([[1.3, 0.2j], [-0.2j, -0.4]])
+
+    def sigma(odd):
+        return constant[:, :, None] + LEVELS.at(1j * odd * np.pi / axis.beta)
+
+    values, odd = sigma(axis.indices), 2 * np.array([0, 1, 2, 30, 777, 20_000]) + 1
+    limit = 1e-10 * np.abs(values).max()
+    found = axis.interpolated(values, odd)
+    np.testing.assert_allclose(found, sigma(odd), rtol=0, atol=limit)
+    rows = axis.interpolated(values[[0, 1], [0, 1]], odd)
+    np.testing.assert_allclose(rows, sigma(odd)[[0, 1], [0, 1]], rtol=0, atol=limit)
+    np.testing.assert_allclose(
+        axis.interpolated(values[0, 0], odd), sigma(odd)[0, 0], rtol=0, atol=limit
+    )
+
+
 BETAS = (1.0, 2.0, 5.0, 7.0, 10.0, 20.0, 35.0, 50.0, 100.0)
 
 

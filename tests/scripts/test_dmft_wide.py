@@ -112,6 +112,42 @@ def test_a_loop_on_the_imaginary_axis_starts_from_an_earlier_solution(thermal, t
     assert status == 2 and "known at Matsubara frequencies alone" in err
 
 
+def test_a_hybridization_in_and_a_self_energy_out(thermal, tmp_path):
+    """What the loop wrote as text is one impurity with the same answer."""
+    fixed = ("lattice=fixed", f"problem.hybridization={thermal / 'hybridization.txt'}")
+    status, err = dmft(tmp_path / "one", *fixed, "problem.beta=10")
+    assert status == 0, err
+    before, after = summary_of(thermal), summary_of(tmp_path / "one")
+    assert after["hybridization_residual"] < 1e-9 and "hybridization_residual" not in before
+    assert after["double_occupancy"] == pytest.approx(before["double_occupancy"], abs=1e-8)
+    assert after["iterations"] == 1 and "kinetic_energy" not in after
+    for name in ("self_energy.txt", "greens.txt", "greens_tau.txt"):
+        first, second = (np.loadtxt(folder / name) for folder in (thermal, tmp_path / "one"))
+        np.testing.assert_allclose(first, second, rtol=0, atol=1e-7)
+    assert np.loadtxt(thermal / "greens.txt")[-1, 0] == pytest.approx(63 * np.pi / 10)  # below 20 D
+    status, err = dmft(tmp_path / "cold", *fixed, "problem.beta=20")
+    assert status == 2 and "is of beta = 10, set problem.beta" in err
+    status, err = dmft(tmp_path / "real", *fixed)
+    assert status == 2 and "set axis=imaginary and problem.beta" in err
+
+
+def test_a_loop_may_start_from_the_atom_and_write_no_text(thermal, tmp_path):
+    status, err = dmft(tmp_path / "atom", *THERMAL, "start=atom", "text=null")
+    assert status == 0, err
+    assert not list((tmp_path / "atom").glob("*.txt"))
+    found, before = summary_of(tmp_path / "atom"), summary_of(thermal)
+    for key in ("double_occupancy", "internal_energy", "A_beta_half"):
+        assert found[key] == pytest.approx(before[key], abs=1e-5)
+    assert (thermal / "self_energy.txt").is_file()
+
+
+def test_a_filling_at_finite_temperature(tmp_path):
+    doped = ("problem.filling=0.85", "lattice=square", "filling_search.tolerance=1.0e-4")
+    status, err = dmft(tmp_path / "doped", *THERMAL, *doped)
+    assert status == 0, err
+    assert summary_of(tmp_path / "doped")["filling"] == pytest.approx(0.85, abs=1e-4)
+
+
 def test_sites_stand_side_by_side(tmp_path):
     """Equal sites of one chain: the same answer twice."""
     status, err = dmft(tmp_path / "run", *CHAIN, *THERMAL)
@@ -143,6 +179,8 @@ def test_orbitals_that_mix_are_matrices(tmp_path):
     [
         (("solver=ras", "problem.beta=20"), "solver 'ras' works at T = 0"),
         (("solver=network", *TWO), "solver 'network' treats one orbital, the problem has 2"),
+        (("start=atom",), "set axis=imaginary, or start from insulator"),
+        (("problem.beta=10", "text.cutoff=0"), "text.cutoff = 0: give a number > 0"),
         (("axis=both",), "axis = 'both' is unknown; use one of real, imaginary"),
         (("problem.beta=-1",), "beta = -1: give a number > 0"),
         ((*TWO, "problem.J=2.0"), "Hund's coupling needs 0 <= J <= U/3"),

@@ -17,6 +17,7 @@ from dmftnet.physics.dmft.files import load_solution
 from dmftnet.physics.grids.curve_file import read_curve
 from dmftnet.physics.grids.matsubara import ImaginaryAxis
 from dmftnet.physics.grids.real_axis import FrequencyGrid
+from dmftnet.physics.impurity.hybridization_file import holds_matsubara, read_hybridization
 from dmftnet.physics.impurity.interaction import Interaction
 from dmftnet.physics.impurity.matsubara_hybridization import MatsubaraHybridization
 from dmftnet.physics.impurity.problem import ImpurityProblem
@@ -61,10 +62,9 @@ def starting_problem(
     filling : float, optional
         Both spins, all orbitals; in place of `eps_d`. Without either: half filling.
     hybridization : "semicircle" or path
-        For the lattice `fixed` alone: the hybridization that stays; a file of two columns
-        (energy, ``-Im Delta/pi``), or a solution.h5.
-    start : "metal", "insulator" or path of a solution.h5
-        For every other lattice.
+        For the lattice `fixed` alone: the hybridization that stays; see `named_bath`.
+    start : "metal", "insulator", "atom" or path of a solution.h5
+        For every other lattice; see `starting_bath`.
     n_orb : int
     crystal_field : (n_orb,) float, optional, in D
         What each orbital's level lies above `eps_d`.
@@ -108,7 +108,7 @@ def starting_problem(
     if lattice.self_consistent:
         bath = starting_bath(lattice, grid, gap, lower, start, n_orb, axis, site)
     else:
-        bath = _on(axis, _spectral(grid, named_hybridization(lattice, grid, hybridization), n_orb))
+        bath = named_bath(lattice, grid, hybridization, n_orb, axis)
     one_body = np.diag(level + field) + lattice.local_levels(site)
     if np.any(one_body != np.diag(np.diag(one_body))):
         bath = bath.with_matrix()  # orbitals that mix will have a matrix after one iteration
@@ -142,9 +142,19 @@ def starting_bath(
     ----------
     gap, lower : float, in D
         Distance of the Hubbard bands of an insulator, and the energy of the lower one.
+    start : "metal", "insulator", "atom" or path of a solution.h5
+        atom: no hybridization, on the imaginary axis alone, where the next one is still a smooth
+        function.
     axis : ImaginaryAxis, optional
         Where it is wanted; on `grid` without.
     """
+    if str(start) == "atom":
+        if axis is None:
+            raise InvalidProblemError(
+                "start = atom: poles of the bare atom are no curve on the real axis; set "
+                "axis=imaginary, or start from insulator"
+            )
+        return MatsubaraHybridization(axis, np.zeros((n_orb, axis.omega_n.size)))
     if str(start) in ("metal", "insulator"):
         curve = starting_hybridization(lattice, grid, gap, lower, str(start), site)
         return _on(axis, _spectral(grid, curve, n_orb))
@@ -183,16 +193,44 @@ def starting_hybridization(
     )
 
 
-def named_hybridization(lattice: Lattice, grid: FrequencyGrid, name: str | Path) -> np.ndarray:
-    """(n_w,) hybridization of a `fixed` problem: "semicircle", a two-column file or solution.h5."""
+def named_bath(
+    lattice: Lattice,
+    grid: FrequencyGrid,
+    name: str | Path,
+    n_orb: int = 1,
+    axis: ImaginaryAxis | None = None,
+) -> CurveHybridization:
+    """Hybridization of a `fixed` problem: "semicircle", or that of a file.
+
+    Parameters
+    ----------
+    name : "semicircle" or path
+        A solution.h5, a two-column file of ``-Im Delta / pi``, or values at Matsubara frequencies
+        (`dmftnet.physics.impurity.hybridization_file`), which need an axis.
+    """
     key = "problem.hybridization"
-    checks.path(key, name, "semicircle, a two-column file or a solution.h5")
+    path = checks.path(key, name, "semicircle, a file of columns or a solution.h5")
     if str(name) == "semicircle":
-        return lattice.bare_hybridization(grid)
-    if Path(name).suffix in (".h5", ".hdf5"):
-        return _on_grid(_earlier(name, key, 1), grid, f"{key} = {name}").spectrum[0]
-    energies, values = read_curve(name, ("energies", "values"), key)
-    return FrequencyGrid(energies).interpolate(values, grid.omega)
+        return _on(axis, _spectral(grid, lattice.bare_hybridization(grid), n_orb))
+    if not path.is_file():
+        raise InvalidProblemError(
+            f"{key} = {path}: no such file; use semicircle, a file of columns or a solution.h5"
+        )
+    if holds_matsubara(path):
+        if axis is None:
+            raise InvalidProblemError(
+                f"{key} = {path}: holds Delta at Matsubara frequencies; set axis=imaginary and "
+                "problem.beta"
+            )
+        return read_hybridization(path, axis, n_orb)
+    if path.suffix in (".h5", ".hdf5"):
+        bath = _from_solution(path, grid, key, 1, axis)
+        if isinstance(bath, MatsubaraHybridization):
+            return MatsubaraHybridization(bath.axis, np.tile(bath.values, (n_orb, 1)))
+        return _spectral(grid, bath.spectrum[0], n_orb)
+    energies, values = read_curve(path, ("energies", "values"), key)
+    curve = FrequencyGrid(energies).interpolate(values, grid.omega)
+    return _on(axis, _spectral(grid, curve, n_orb))
 
 
 def _from_solution(
@@ -208,10 +246,11 @@ def _from_solution(
 
 def _earlier(path: str | Path, key: str, n_orb: int) -> CurveHybridization:
     """That of a solution file, which must have the orbitals."""
-    checks.path(key, path, "metal, insulator or a solution.h5")
+    checks.path(key, path, "metal, insulator, atom or a solution.h5")
     if not Path(path).is_file():
-        words = "metal, insulator" if key == "start" else "semicircle, a two-column file"
-        raise InvalidProblemError(f"{key} = {path}: no such file; use {words} or a solution.h5")
+        raise InvalidProblemError(
+            f"{key} = {path}: no such file; use metal, insulator, atom or a solution.h5"
+        )
     earlier = load_solution(path).bath
     if earlier.n_orb != n_orb:
         needed = "one is" if n_orb == 1 else f"{n_orb} are"
@@ -225,7 +264,7 @@ def _on_grid(earlier: CurveHybridization, grid: FrequencyGrid, where: str) -> Sp
     if not isinstance(earlier, SpectralHybridization):
         raise InvalidProblemError(
             f"{where}: a solution on the imaginary axis does not start a loop on the real axis; "
-            "use metal or insulator"
+            "use metal or insulator, or axis=imaginary"
         )
     return SpectralHybridization(grid, earlier.grid.interpolate(earlier.spectrum, grid.omega))
 

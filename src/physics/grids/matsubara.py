@@ -117,12 +117,38 @@ class ImaginaryAxis:
         -------
         (..., n_l) float64, complex128 of a matrix
         """
-        if greens.ndim == 3:
-            mirrored = greens.conj().swapaxes(0, 1)
-            both = np.concatenate([mirrored[..., ::-1], greens], axis=-1)
-            return self._frequencies.fit(both, axis=-1) / np.sqrt(self.beta)
-        both = np.concatenate([greens.conj()[..., ::-1], greens], axis=-1)
-        return self._frequencies.fit(both, axis=-1).real / np.sqrt(self.beta)
+        coefficients = self._frequencies.fit(_both_signs(greens), axis=-1) / np.sqrt(self.beta)
+        return coefficients if greens.ndim == 3 else coefficients.real
+
+    def interpolated(self, values: np.ndarray, indices: np.ndarray) -> np.ndarray:
+        """Values at other frequencies of a function that may tend to a constant, as Sigma does.
+
+        Least squares of poles and a constant; 1e-10 of the largest value.
+
+        Parameters
+        ----------
+        values : (n_iw,) or (n_orb, n_iw) or (n_orb, n_orb, n_iw) complex128
+            At `omega_n`; a matrix is one in its first two axes.
+        indices : (n,) int
+            Odd integers 2n + 1.
+
+        Returns
+        -------
+        (..., n) complex128
+        """
+        poles = np.asarray(_lehmann_of(self.beta, self.w_max, self.accuracy).sampling_points)
+        both = _both_signs(values)
+
+        def columns(odd: np.ndarray) -> np.ndarray:
+            iw = 1j * odd[:, None] * np.pi / self.beta
+            return np.concatenate([np.ones_like(iw), 1 / (iw - poles)], axis=1)
+
+        known = columns(np.concatenate([-self.indices[::-1], self.indices]))
+        scale = np.abs(known).max(axis=0)
+        flat = both.reshape(-1, both.shape[-1]).T
+        found = np.linalg.lstsq(known / scale, flat, rcond=1e-12)[0]
+        wanted = columns(np.asarray(indices)) / scale
+        return (wanted @ found).T.reshape(*values.shape[:-1], -1)
 
     def from_tau(self, values: np.ndarray) -> np.ndarray:
         """(..., n_l) IR coefficients of values (..., n_tau) at `tau`."""
@@ -150,6 +176,12 @@ class ImaginaryAxis:
 def _size(beta: float, w_max: float) -> float:
     """``beta w_max`` to twelve digits: one that differs by rounding is the same."""
     return float(f"{beta * w_max:.12g}")
+
+
+def _both_signs(values: np.ndarray) -> np.ndarray:
+    """(..., 2 n_iw) values at negative frequencies too: ``G(-iw) = G(iw)^+``."""
+    conjugate = values.conj().swapaxes(0, 1) if values.ndim == 3 else values.conj()
+    return np.concatenate([conjugate[..., ::-1], values], axis=-1)
 
 
 @lru_cache(maxsize=8)

@@ -28,10 +28,13 @@ class MatsubaraHybridization(Hybridization):
     axis : ImaginaryAxis
     values : (n_iw,), (n_orb, n_iw) or (n_orb, n_orb, n_iw) complex128, in D
         Delta at ``i axis.omega_n``; ``-Im Delta >= 0``, a matrix ``i (Delta - Delta^+) >= 0``.
+    residual : float, optional
+        Of one fitted to a user's values: their largest deviation from it over the largest.
     """
 
     axis: ImaginaryAxis
     values: np.ndarray
+    residual: float | None = None
 
     def __post_init__(self):
         values = np.atleast_2d(np.array(self.values, dtype=np.complex128))
