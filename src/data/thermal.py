@@ -184,7 +184,8 @@ class ThermalStore:
     def greens(self, name: str | None = None) -> np.ndarray:
         """(n, n_iw) complex128 G(i w_n) by Dyson's equation with the given Delta, in 1/D."""
         inverse = 1j * self.omega_n - self["eps_d"][:, None] - self.hybridization
-        return 1 / (inverse - self.self_energy(name))
+        with np.errstate(invalid="ignore"):  # NaN where an approximation failed
+            return 1 / (inverse - self.self_energy(name))
 
     def density(self, name: str | None = None) -> np.ndarray:
         """(n,) float64 density of one spin, as the solver gives it."""
