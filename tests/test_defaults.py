@@ -51,8 +51,8 @@ DELIBERATE |= {("sampling/driven", key): "where networks go astray" for key in D
 
 DELIBERATE |= {
     (f"sampling/thermal_{name}", f"approximations.ed{n}.fit.n_bath"): "what the name says"
-    for name, most in (("models", 3), ("continuous", 5))
-    for n in range(1, most + 1)
+    for name, levels in (("models", (1, 2, 3)), ("continuous", (1, 2, 3, 4, 5)), ("extended", (4,)))
+    for n in levels
 }
 DELIBERATE |= {
     ("sampling/thermal_continuous", f"sampler.{name}"): "covers U and the phases of finite T"

@@ -70,7 +70,7 @@ def recipe_hash(config: Mapping[str, Any]) -> str:
     bath's arguments as those of its solver, where they once stood.
     """
     config = with_targets(flat_baths(json.loads(json.dumps(config))), former)
-    for number in ("n_trajectories", "n_models"):
+    for number in ("n_trajectories", "n_models", "n_samples"):
         config["sampling"].pop(number, None)
     config.get("solver", {}).pop("max_determinants", None)
     return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()

@@ -262,6 +262,33 @@ class ThermalSamples:
     )
 
 
+class Witness:
+    """One row a sample of a thermal file, solved by another solver; D is that of the sample."""
+
+    SAMPLE = ArrayKey("witness/sample", "i4", ("n",), "", "row of the sample in the source")
+    GREENS = ArrayKey("witness/greens", "c16", ("n", "n_iw"), "1/D", "G(i w_n)")
+    GREENS_ERROR = ArrayKey(
+        "witness/greens_error", "c16", ("n", "n_iw"), "1/D",
+        "its standard error, of real and imaginary part; NaN of a solver without", nan=True,
+    )  # fmt: skip
+    SELF_ENERGY = ArrayKey("witness/self_energy", "c16", ("n", "n_iw"), "D", "Sigma(i w_n)")
+    SELF_ENERGY_ERROR = ArrayKey(
+        "witness/self_energy_error", "c16", ("n", "n_iw"), "D", "likewise", nan=True
+    )
+    TAU_ERROR = ArrayKey(
+        "witness/tau_error", "f8", ("n",), "1", "largest standard error of G(tau)", nan=True
+    )
+    DENSITY = ArrayKey("witness/density", "f8", ("n",), "", "of one spin")
+    DENSITY_ERROR = ArrayKey(
+        "witness/density_error", "f8", ("n",), "", "its standard error", nan=True
+    )
+    DOUBLE_OCCUPANCY = ArrayKey("witness/double_occupancy", "f8", ("n",), "", "<n_up n_down>")
+    DOUBLE_ERROR = ArrayKey(
+        "witness/double_error", "f8", ("n",), "", "its standard error", nan=True
+    )
+    SECONDS = ArrayKey("witness/seconds", "f4", ("n",), "s", "of the solve")
+
+
 class Batch:
     """Tensors of training, validation and test, B samples on the network's grid."""
 
@@ -329,6 +356,7 @@ SCHEMAS = {
     "dmftnet-references": (OMEGA, *arrays_of(References)),
     "dmftnet-collected": arrays_of(Problems),
     "dmftnet-thermal": (ODD, *arrays_of(ThermalModels, ThermalRemarks, ThermalSamples)),
+    "dmftnet-witness": (ODD, *arrays_of(Witness)),
 }
 """Arrays of the files of each schema, beside the rows of jobs."""
 
@@ -337,6 +365,7 @@ TITLES = {
     "dmftnet-references": "Reference solutions",
     "dmftnet-collected": "Collected problems",
     "dmftnet-thermal": "Impurities at finite temperature",
+    "dmftnet-witness": "Witnesses of them",
 }
 
 

@@ -26,6 +26,7 @@ from dmftnet.data.jobfile import Columns, read_jobs
 from dmftnet.data.keys import ODD, SPLITS
 from dmftnet.data.keys import ThermalModels as Models
 from dmftnet.data.keys import ThermalSamples as Samples
+from dmftnet.data.keys import Witness as WitnessKeys
 from dmftnet.data.store import check_file
 from dmftnet.errors import StoreError
 from dmftnet.physics.grids.matsubara import ImaginaryAxis
@@ -35,10 +36,15 @@ from dmftnet.physics.impurity.matsubara_hybridization import MatsubaraHybridizat
 from dmftnet.physics.impurity.pole_hybridization import PoleHybridization
 from dmftnet.physics.impurity.problem import ImpurityProblem
 from dmftnet.places import how_to_get
+from dmftnet.provenance import sha256
 
 SCHEMA = "dmftnet-thermal"
 VERSION = 1
+WITNESS, WITNESS_VERSION = "dmftnet-witness", 1
 SAMPLES = Samples.U.rpartition("/")[0]
+WITNESS_REMEDY = how_to_get(
+    "dataset=thermal_witness solver=<name> sampling.source=<file>", "dataset.path"
+)
 REMEDY = how_to_get("dataset=thermal_models solver=ed", "dataset.path")
 
 
@@ -178,7 +184,8 @@ class ThermalStore:
     def greens(self, name: str | None = None) -> np.ndarray:
         """(n, n_iw) complex128 G(i w_n) by Dyson's equation with the given Delta, in 1/D."""
         inverse = 1j * self.omega_n - self["eps_d"][:, None] - self.hybridization
-        return 1 / (inverse - self.self_energy(name))
+        with np.errstate(invalid="ignore"):  # NaN where an approximation failed
+            return 1 / (inverse - self.self_energy(name))
 
     def density(self, name: str | None = None) -> np.ndarray:
         """(n,) float64 density of one spin, as the solver gives it."""
@@ -218,3 +225,57 @@ class ThermalStore:
 
     def _of(self, column: str, name: str) -> np.ndarray:
         return self[column][:, self._place(name)].astype(np.float64)
+
+
+@dataclass(frozen=True, eq=False)
+class WitnessStore:
+    """Samples of a thermal file as another solver answers them.
+
+    Parameters
+    ----------
+    path : Path
+    attributes : dict
+    columns : dict of str to array
+    """
+
+    path: Path
+    attributes: dict
+    columns: Columns
+
+    @classmethod
+    def open(cls, path: str | Path, source: ThermalStore | None = None) -> WitnessStore:
+        """Read and check a file.
+
+        Parameters
+        ----------
+        source : ThermalStore, optional
+            That it must belong to.
+
+        Raises
+        ------
+        StoreError
+            If it is missing, damaged, of another schema, not complete, or of another source.
+        """
+        path = Path(path)
+        attributes, columns = read_jobs(path, WITNESS, WITNESS_VERSION, WITNESS_REMEDY)
+        if not attributes["complete"]:
+            raise StoreError(
+                f"file {path} comes from a run that was interrupted; run the same generate.py "
+                "command again to finish it"
+            )
+        check_file(path, WITNESS, columns, WITNESS_REMEDY)
+        if source is not None:
+            if sha256(source.path) != attributes.get("source_sha256"):
+                raise StoreError(
+                    f"file {path} is the witness of another file than {source.path}, of "
+                    f"{attributes.get('source')}; {WITNESS_REMEDY}"
+                )
+        return cls(path, attributes, columns)
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        """A column by its short name."""
+        return self.columns[f"{WitnessKeys.SAMPLE.rpartition('/')[0]}/{name}"]
+
+    def __len__(self) -> int:
+        """Number of samples."""
+        return self["sample"].size

@@ -10,7 +10,7 @@ for a whole sector and cancels in every response, so it is left out.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import permutations
 from math import comb
 
@@ -45,6 +45,7 @@ class KanamoriCluster:
     one_body: np.ndarray
     interaction: Interaction
     n_orb: int
+    _kept: dict[Sector, sp.csr_matrix] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def n_sites(self) -> int:
@@ -82,7 +83,7 @@ class KanamoriCluster:
         up, down = self.strings(sector)
         free = sp.kron(up.one_body(self.one_body), sp.identity(len(down)))
         free = free + sp.kron(sp.identity(len(up)), down.one_body(self.one_body))
-        return (free + self.interaction_part(sector)).tocsr()
+        return (free + self._interaction(sector)).tocsr()
 
     def interaction_part(self, sector: Sector) -> sp.csr_matrix:
         """``H_int`` of one sector."""
@@ -137,11 +138,32 @@ class KanamoriCluster:
                 f"sector {sector} of {self.n_sites} sites has no neighbour with one "
                 f"electron {'more' if side > 0 else 'fewer'} of spin {spin}; ask `target` first"
             )
-        before, after = self.interaction_part(sector), self.interaction_part(target)
+        before, after = self._interaction(sector), self._interaction(target)
+        weighted = before @ vectors
         pairs = []
         for orbital in range(self.n_orb):
-            step = self.ladder(sector, orbital, spin, side)
-            d = step @ vectors
-            q = side * (after @ d - step @ (before @ vectors))
-            pairs.append(np.stack([d, q], axis=1))
+            d, moved = (
+                self._stepped(sector, orbital, spin, side, psi) for psi in (vectors, weighted)
+            )
+            pairs.append(np.stack([d, side * (after @ d - moved)], axis=1))
         return np.stack(pairs, axis=2)
+
+    def _stepped(
+        self, sector: Sector, orbital: int, spin: int, side: int, vectors: np.ndarray
+    ) -> np.ndarray:
+        """`ladder` on (n, n_states) vectors, whose matrix acts on the strings of one spin alone."""
+        up, down = self.strings(sector)
+        mine = (up, down)[spin]
+        step = mine.create(orbital) if side > 0 else mine.destroy(orbital)
+        psi = vectors.reshape(len(up), len(down), -1)
+        if spin == UP:
+            return (step @ psi.reshape(len(up), -1)).reshape(-1, vectors.shape[1])
+        moved = step @ psi.swapaxes(0, 1).reshape(len(down), -1)
+        moved = moved.reshape(-1, len(up), vectors.shape[1]).swapaxes(0, 1)
+        return moved.reshape(-1, vectors.shape[1])
+
+    def _interaction(self, sector: Sector) -> sp.csr_matrix:
+        """`interaction_part`, kept: every neighbour of a sector asks for it."""
+        if sector not in self._kept:
+            self._kept[sector] = self.interaction_part(sector)
+        return self._kept[sector]

@@ -48,15 +48,11 @@ class Strings:
 
     def destroy(self, site: int) -> sp.csr_matrix:
         """(strings of n - 1, strings of n) matrix of ``c_site``."""
-        fewer = Strings.of(self.n_sites, self.n - 1)
-        columns = np.flatnonzero(self.codes >> site & 1)
-        rows = np.searchsorted(fewer.codes, self.codes[columns] ^ (1 << site))
-        signs = _parity(self.codes[columns] & ((1 << site) - 1))
-        return sp.csr_matrix((signs, (rows, columns)), shape=(len(fewer), len(self)))
+        return _destroy(self, site)
 
     def create(self, site: int) -> sp.csr_matrix:
         """(strings of n + 1, strings of n) matrix of ``c+_site``."""
-        return Strings.of(self.n_sites, self.n + 1).destroy(site).T.tocsr()
+        return _create(self, site)
 
     def hop(self, to: int, back: int) -> sp.csr_matrix:
         """(n_strings, n_strings) matrix of ``E_(to, back) = c+_to c_back``."""
@@ -69,13 +65,47 @@ class Strings:
         rows = np.searchsorted(self.codes, self.codes[columns] ^ (1 << to) ^ (1 << back))
         return sp.csr_matrix((_parity(between), (rows, columns)), shape=(len(self),) * 2)
 
+    @cached_property
+    def _hops(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Elements of all ``c+_p c_q``, p < q: row, column, sign, p, q. No two share a place."""
+        parts = []
+        for p in range(self.n_sites):
+            for q in range(p + 1, self.n_sites):
+                hop = self.hop(p, q).tocoo()
+                sites = (np.full(hop.nnz, site, dtype=np.int64) for site in (p, q))
+                parts.append((hop.row, hop.col, hop.data, *sites))
+        if not parts:
+            return (*[np.empty(0, dtype=np.int64)] * 2, np.empty(0), *[np.empty(0, np.int64)] * 2)
+        return tuple(np.concatenate(part) for part in zip(*parts, strict=True))
+
     def one_body(self, h: np.ndarray) -> sp.csr_matrix:
         """Matrix of ``sum_pq h_pq c+_p c_q`` of a Hermitian (n_sites, n_sites) h."""
-        total = sp.diags(self.occupations @ np.diag(h).real).tocsr()
-        for p, q in np.argwhere(np.triu(h, 1) != 0):
-            up = h[p, q] * self.hop(int(p), int(q))
-            total = total + up + up.conj().T
-        return total.tocsr()
+        rows, columns, signs, p, q = self._hops
+        values = h[p, q] * signs
+        there = values != 0
+        rows, columns, values = rows[there], columns[there], values[there]
+        diagonal, every = self.occupations @ np.diag(h).real, np.arange(len(self))
+        return sp.csr_matrix(
+            (
+                np.concatenate([diagonal, values, values.conj()]),
+                (np.concatenate([every, rows, columns]), np.concatenate([every, columns, rows])),
+            ),
+            shape=(len(self),) * 2,
+        )
+
+
+@lru_cache(maxsize=512)
+def _destroy(strings: Strings, site: int) -> sp.csr_matrix:
+    fewer, codes = Strings.of(strings.n_sites, strings.n - 1), strings.codes
+    columns = np.flatnonzero(codes >> site & 1)
+    rows = np.searchsorted(fewer.codes, codes[columns] ^ (1 << site))
+    signs = _parity(codes[columns] & ((1 << site) - 1))
+    return sp.csr_matrix((signs, (rows, columns)), shape=(len(fewer), len(strings)))
+
+
+@lru_cache(maxsize=512)
+def _create(strings: Strings, site: int) -> sp.csr_matrix:
+    return _destroy(Strings.of(strings.n_sites, strings.n + 1), site).T.tocsr()
 
 
 def _parity(codes: np.ndarray) -> np.ndarray:

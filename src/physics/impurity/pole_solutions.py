@@ -131,10 +131,10 @@ class PoleSolution(_Poles):
     def matsubara_self_energy(self, axis: ImaginaryAxis | None = None) -> np.ndarray:
         """By the improved estimator."""
         z = 1j * (axis or self.problem.axis).omega_n
-        sigma = [
-            p.F.weights.sum() + p.I.greens(z) - p.F.greens(z) ** 2 / p.G.greens(z)
-            for p in self.greens
-        ]
+        sigma = []
+        for poles in self.greens:
+            G, F, I = poles.responses(z)
+            sigma.append(poles.F.weights.sum() + I - F**2 / G)
         return np.stack(sigma)
 
     def greens_tau(self, tau: np.ndarray) -> np.ndarray:

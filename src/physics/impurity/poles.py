@@ -161,6 +161,17 @@ class ResponsePoles:
         """``<<q; q+>>``."""
         return PoleSpectrum(self.energies, self.amplitudes[:, 1] ** 2)
 
+    def responses(self, z: np.ndarray) -> np.ndarray:
+        """(3, n_z) complex128 G, F and I at (n_z,) complex z, each propagator taken once."""
+        total = np.zeros((z.size, 3), dtype=np.complex128)
+        for start in range(0, self.energies.size, BLOCK):  # bounds the memory
+            d, q = self.amplitudes[start : start + BLOCK].T
+            weights = np.stack([d * d, d * q, q * q], axis=1)
+            propagators = 1 / (z[:, None] - self.energies[start : start + BLOCK])
+            total.real += propagators.real @ weights
+            total.imag += propagators.imag @ weights
+        return total.T
+
     @staticmethod
     def mean(each: Sequence[ResponsePoles]) -> ResponsePoles:
         """Mean of several answers to one problem: all their poles, the residues divided."""

@@ -1,0 +1,466 @@
+"""Impurities at finite temperature: exact answers and approximations side by side."""
+
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import h5py
+import numpy as np
+import pytest
+from toy_dataset import make_file
+
+from dmftnet.data.generation import generate, open_journal
+from dmftnet.data.keys import SPLITS, THERMAL_STATUS
+from dmftnet.data.keys import ThermalModels as Models
+from dmftnet.data.keys import ThermalRemarks as Remarks
+from dmftnet.data.keys import ThermalSamples as Samples
+from dmftnet.data.plans.sampling import TrajectorySampler
+from dmftnet.data.plans.thermal import BEYOND, Comparison, ThermalProblem, UniversalAxes
+from dmftnet.data.plans.thermal_continuous import ThermalContinuousPlan
+from dmftnet.data.plans.thermal_models import ThermalModelsPlan
+from dmftnet.data.plans.thermal_sequels import ThermalExtendedPlan, ThermalWitnessPlan
+from dmftnet.data.thermal import ThermalStore, WitnessStore
+from dmftnet.errors import ConvergenceError, SettingError, StoreError
+from dmftnet.physics.bath.fit import MatsubaraFit
+from dmftnet.physics.grids.matsubara import thermal_tau
+from dmftnet.physics.grids.real_axis import FrequencyGrid
+from dmftnet.physics.impurity.matsubara_hybridization import MatsubaraHybridization
+from dmftnet.physics.impurity.protocol import Solver
+from dmftnet.physics.lattices.bethe import Bethe
+from dmftnet.physics.solvers.krylov.ed import EdSolver
+from dmftnet.physics.solvers.krylov.ras import RasSolver
+
+FAMILIES = [
+    {"share": 0.5, "U": [1, 10], "D": [1, 10], "shift": [-1, 1], "beta": [1, 2, 5, 10, 20, 50]},
+    {"share": 0.5, "U": [1, 5], "D": [1, 1], "shift": [-1, 1], "beta": [1, 10, 100]},
+]
+TIMES = {Samples.SECONDS, Samples.TIMES}  # what no two runs have in common
+
+
+def ed(n_bath):
+    return EdSolver(fit=MatsubaraFit(n_bath=n_bath, n_starts=2))
+
+
+def models_plan(n_models=40, **options):
+    options = {"n_bath": 2, "per_job": 10, "symmetric_fraction": 0.3, "seed": 3} | options
+    return ThermalModelsPlan(FAMILIES, {"ed1": ed(1), "ed2": ed(2)}, n_models, **options)
+
+
+def loops_plan(n_trajectories=12, **options):
+    sampler = TrajectorySampler(
+        seed=5, U_min=0.5, U_max=4.5, U_dense=(2, 3), start_fractions=(0.3, 0.3, 0.2, 0.2)
+    )
+    options = {"max_iterations": 3, "kept": [0], "seed": 5, "beta": (5.0, 30.0)} | options
+    return ThermalContinuousPlan(sampler, {"ed1": ed(1)}, n_trajectories, **options)
+
+
+def contents(path):
+    """All arrays but the times."""
+    with h5py.File(path) as file:
+        found = {}
+        file.visititems(
+            lambda name, node: found.update({name: node[()]}) if hasattr(node, "shape") else None
+        )
+    return {name: values for name, values in found.items() if name not in TIMES}
+
+
+def assert_same(one, two):
+    one, two = contents(one), contents(two)
+    assert one.keys() == two.keys()
+    for name, values in one.items():
+        np.testing.assert_array_equal(values, two[name], err_msg=name)
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    return make_file(tmp_path_factory.mktemp("thermal") / "m.h5", models_plan(), EdSolver())
+
+
+@pytest.fixture(scope="module")
+def loops(tmp_path_factory):
+    return make_file(tmp_path_factory.mktemp("thermal") / "c.h5", loops_plan(), ed(3))
+
+
+def brute_force(eps_d, U, energies, couplings, beta):
+    """Density, <n_up n_dn> and poles of G in the whole Fock space, plain numpy."""
+    n = 2 * (energies.size + 1)
+    lower = np.array([[0.0, 1.0], [0.0, 0.0]])
+    c = []
+    for mode in range(n):
+        matrix = np.eye(1)
+        for other in range(n):
+            part = lower if other == mode else np.eye(2) if other > mode else np.diag([1.0, -1.0])
+            matrix = np.kron(matrix, part)
+        c.append(matrix)
+    up, down = c[: n // 2], c[n // 2 :]
+    H = U * up[0].T @ up[0] @ down[0].T @ down[0]
+    for spin in (up, down):
+        H = H + eps_d * spin[0].T @ spin[0]
+        for k, (energy, coupling) in enumerate(zip(energies, couplings, strict=True), start=1):
+            hop = coupling * spin[0].T @ spin[k]
+            H = H + energy * spin[k].T @ spin[k] + hop + hop.T
+    levels, states = np.linalg.eigh(H)
+    p = np.exp(-beta * (levels - levels[0]))
+    p /= p.sum()
+    d, n_up, n_down = (states.T @ o @ states for o in (up[0], up[0].T @ up[0], down[0].T @ down[0]))
+    poles = (levels[None, :] - levels[:, None]).ravel()
+    weights = (d**2 * (p[:, None] + p[None, :])).ravel()
+    return p @ np.diag(n_up), p @ np.diag(n_up @ n_down), poles, weights
+
+
+def test_answers_are_those_of_brute_force(models):
+    """G by Dyson's equation, density, double occupancy; single precision keeps G(tau) to 1e-6."""
+    store = ThermalStore.open(models)
+    G = store.greens()
+    for i in range(0, len(store), 3):
+        energies, couplings = (
+            store[f"bath_{name}"][i].astype(float) for name in ("energies", "couplings")
+        )
+        eps_d, U, beta = (store[name][i] for name in ("eps_d", "U", "beta"))
+        density, double, poles, weights = brute_force(eps_d, U, energies, couplings, beta)
+        assert store.density()[i] == pytest.approx(density, abs=1e-10)
+        assert store.double_occupancy()[i] == pytest.approx(double, abs=1e-10)
+        exact = (weights / (1j * store.omega_n[i][:, None] - poles)).sum(axis=1)
+        np.testing.assert_allclose(G[i], exact, rtol=1e-6)
+        axis = store.axis(i)
+        tau = beta * np.linspace(0, 1, 101)
+        found = axis.at_tau(axis.to_coefficients(G[i]), tau)
+        np.testing.assert_allclose(found, thermal_tau(poles, weights, tau, beta), atol=1e-6)
+
+
+def test_models_lie_in_their_ranges(models):
+    """In units of each model's own D = 2 sqrt(weight), which a column keeps."""
+    plan, store = models_plan(), ThermalStore.open(models)
+    weight = (store["bath_couplings"].astype(float) ** 2).sum(axis=1)
+    np.testing.assert_allclose(2 * np.sqrt(weight), 1, atol=1e-6)
+    assert np.abs(store["bath_energies"]).max() <= 1
+    D, U, beta = store["unit"], store["U"] * store["unit"], store["beta"] / store["unit"]
+    assert D.min() >= 1 and D.max() <= 10 and 0 < np.mean(D == 1) < 1
+    assert U.min() >= 1 and U.max() <= 10
+    drawn = np.unique(np.round(beta, 9))
+    assert set(drawn) <= {b for family in FAMILIES for b in family["beta"]} and drawn.size > 4
+    shift = store["eps_d"] * D + U / 2
+    assert np.abs(shift).max() <= 1
+    for i in range(len(store)):
+        problem = store.problem(i)
+        again = plan.model(int(store["model"][i])).problem
+        assert problem.U == again.U and problem.beta == again.beta
+        np.testing.assert_array_equal(problem.hybridization.energies, again.hybridization.energies)
+
+
+def test_a_share_is_exactly_particle_hole_symmetric(models):
+    store = ThermalStore.open(models)
+    symmetric = [i for i in range(len(store)) if store.problem(i).is_particle_hole_symmetric()]
+    assert 4 <= len(symmetric) <= 20
+    np.testing.assert_allclose(store.density()[symmetric], 0.5, atol=1e-12)
+    half = store["U"][symmetric][:, None] / 2
+    np.testing.assert_allclose(store.self_energy()[symmetric].real, half + 0 * store.odd, rtol=1e-6)
+    others = np.setdiff1d(np.arange(len(store)), symmetric)
+    assert np.abs(store.density()[others] - 0.5).max() > 1e-3
+
+
+def test_as_many_levels_as_the_model_has_are_exact(models):
+    """And one level is not; each G follows from its Sigma with the hybridization that was given."""
+    store = ThermalStore.open(models)
+    exact = store.greens()
+    one, two = (np.abs(store.greens(name) - exact).max(axis=1) for name in ("ed1", "ed2"))
+    assert np.median(two) < 1e-6 and np.quantile(one, 0.75) > 1e-3
+    np.testing.assert_allclose(
+        store.density("ed2")[two < 1e-6], store.density()[two < 1e-6], atol=1e-5
+    )
+    i = int(np.argmax(one))
+    solution = ed(1).solve(continuous(store, i))
+    sigma = solution.matsubara_self_energy(store.axis(i))[0]
+    half = np.abs(sigma - store.self_energy()[i]).max() * 2.0**-11  # precision, 11 bits
+    np.testing.assert_allclose(store.self_energy("ed1")[i], sigma, atol=half + 1e-6)
+    inverse = 1j * store.omega_n[i] - store["eps_d"][i] - store.hybridization[i]
+    np.testing.assert_allclose(1 / store.greens("ed1")[i], inverse - store.self_energy("ed1")[i])
+
+
+def continuous(store, i):
+    problem = store.problem(i)
+    return problem.moved(MatsubaraHybridization(store.axis(i), store.hybridization[i]))
+
+
+def test_the_axis_is_one_for_all_temperatures(models, loops):
+    for path in (models, loops):
+        store = ThermalStore.open(path)
+        assert np.ptp(store["beta"]) > 1
+        np.testing.assert_array_equal(store.axis(0).indices, store.odd)
+        np.testing.assert_array_equal(store.axis(len(store) - 1).indices, store.odd)
+        np.testing.assert_allclose(store.axis(1).omega_n, store.omega_n[1], rtol=1e-14)
+
+
+@pytest.mark.parametrize(("pool", "n_workers"), [(ThreadPoolExecutor, 3), (ProcessPoolExecutor, 2)])
+def test_workers_change_nothing(models, tmp_path, pool, n_workers):
+    executor = pool(n_workers)
+    assert_same(models, make_file(tmp_path / "m.h5", models_plan(), EdSolver(), executor=executor))
+
+
+def test_jobs_of_another_size_change_nothing_but_the_rows_of_jobs(models, tmp_path):
+    other = make_file(tmp_path / "m.h5", models_plan(per_job=4), EdSolver())
+    one, two = contents(models), contents(other)
+    for name in one:
+        if not name.startswith("rows/"):
+            np.testing.assert_array_equal(one[name], two[name], err_msg=name)
+
+
+@pytest.mark.parametrize("kind", ["models", "loops"])
+def test_an_interruption_changes_nothing(models, loops, tmp_path, kind):
+    plan, solver, whole = {
+        "models": (models_plan(), EdSolver(), models), "loops": (loops_plan(), ed(3), loops),
+    }[kind]  # fmt: skip
+    path = tmp_path / "part.h5"
+    grid = FrequencyGrid.geometric(1e-3, 8.0, 400)
+    for count in (1, 2):
+        journal = open_journal(path, plan, grid, {"recipe": "test", "config": ""})
+        with ThreadPoolExecutor(2) as pool:
+            steps = generate(plan, solver, Bethe(), grid, pool, journal, max_in_flight=1)
+            for _, _ in zip(range(count), steps, strict=False):
+                pass
+            steps.close()
+        journal.close()
+        with pytest.raises(StoreError, match="interrupted"):
+            ThermalStore.open(path)
+    assert 0 < len(ThermalStore.open(path, allow_incomplete=True)) < len(ThermalStore.open(whole))
+    assert_same(whole, make_file(path, plan, solver))
+
+
+def test_a_file_grows(models, tmp_path):
+    few = make_file(tmp_path / "m.h5", models_plan(20), EdSolver())
+    short, long = ThermalStore.open(few), ThermalStore.open(models)
+    np.testing.assert_array_equal(short["U"], long["U"][: len(short)])
+    np.testing.assert_array_equal(short.splits, long.splits[: len(short)])
+
+
+def test_no_model_and_no_interval_of_U_lies_in_two_splits(models, loops):
+    store = ThermalStore.open(models)
+    counts = [store.indices(split).size for split in SPLITS]
+    assert counts == [32, 4, 4]  # of ten one each
+    store = ThermalStore.open(loops)
+    block = store.columns[Models.BLOCK][np.searchsorted(store.columns[Models.ID], store["model"])]
+    np.testing.assert_array_equal(block, (store["U"] / 0.2).astype(int))
+    indices = [store.indices(split) for split in SPLITS]
+    assert sum(map(len, indices)) == len(store) and min(map(len, indices[::2])) > 0
+    for owners in (store["model"], block):
+        sets = [set(owners[i].tolist()) for i in indices]
+        assert not (sets[0] & sets[1] or sets[0] & sets[2] or sets[1] & sets[2])
+    with pytest.raises(StoreError, match="split 'other' is unknown"):
+        store.indices("other")
+
+
+def test_splits_of_intervals_hold_for_many_trajectories():
+    """All trajectories of an interval, over the whole range of U, of the plan alone."""
+    plan = loops_plan(600)
+    found = {}
+    for id in range(600):
+        trajectory = plan.drawn(id)[0]
+        found.setdefault(int(trajectory.U / 0.2), set()).add(trajectory.split)
+    assert all(len(splits) == 1 for splits in found.values()) and len(found) > 18
+    shares = [sum(splits == {name} for splits in found.values()) for name in SPLITS]
+    assert shares[0] > 10 and min(shares) >= 3
+
+
+def test_loops_follow_the_bethe_lattice(loops):
+    """Their hybridizations have D = 1, and each next is the mixture with G / 4."""
+    store, plan = ThermalStore.open(loops), loops_plan()
+    is_loop = store.origins == 1
+    assert is_loop.any() and (store.origins == 2).any()
+    np.testing.assert_allclose(store["unit"][is_loop], 1, atol=1e-12)
+    np.testing.assert_array_equal(np.isnan(store["change"]), ~is_loop)
+    for i in range(len(store)):
+        axis = store.axis(i)
+        ends = axis.at_tau(axis.to_coefficients(store.hybridization[i]), np.array([0, axis.beta]))
+        assert -ends.sum() == pytest.approx(0.25, abs=2e-6)
+    last = np.flatnonzero(is_loop & (store["iteration"] == 2))
+    assert last.size and set(store["iteration"][is_loop]) == {0, 2}
+    for id in np.unique(store["model"]):
+        trajectory, loop, beta = plan.drawn(int(id))
+        own = store["model"] == id
+        np.testing.assert_array_equal(store["beta"][own], beta)
+        np.testing.assert_array_equal(store["U"][own], trajectory.U)
+        assert loop == is_loop[own].all() and (own.sum() == 1 or loop)
+
+
+def test_problems_of_a_file_are_those_that_were_solved(loops):
+    store = ThermalStore.open(loops)
+    solution = ed(3).solve(store.problem(1))
+    assert solution.filling / 2 == pytest.approx(store.density()[1], abs=1e-6)
+    sigma = solution.matsubara_self_energy(store.axis(1))[0]
+    np.testing.assert_allclose(store.self_energy()[1], sigma, rtol=1e-4)
+
+
+@dataclass(frozen=True)
+class Failing(Solver):
+    """Fails below a temperature; above it one fitted level, or the levels that are given."""
+
+    hottest: float = 5.0
+    name: str = "failing"
+    capabilities = EdSolver.capabilities
+
+    def solve(self, problem):
+        if problem.beta > self.hottest:
+            raise ConvergenceError("told to fail")
+        return ed(1).solve(problem)
+
+
+def test_an_approximation_that_fails_is_missing_and_said(tmp_path):
+    plan = ThermalModelsPlan(FAMILIES, {"ed1": ed(1), "bad": Failing()}, 20, n_bath=1, per_job=10)
+    store = ThermalStore.open(make_file(tmp_path / "m.h5", plan, EdSolver()))
+    cold = store["beta"] > 5
+    assert cold.any() and not cold.all()
+    np.testing.assert_array_equal(np.isnan(store.greens("bad")).all(axis=1), cold)
+    np.testing.assert_array_equal(np.isnan(store.density("bad")), cold)
+    assert np.isfinite(store.greens("ed1")).all() and (store.seconds("bad") >= 0).all()
+    assert store.columns[Remarks.TEXT].tolist() == ["sample 0, bad: told to fail"] * cold.sum()
+    np.testing.assert_array_equal(store.columns[Remarks.MODEL], store["model"][cold])
+    with pytest.raises(StoreError, match="no approximation 'ipt'; use one of ed1, bad"):
+        store.greens("ipt")
+
+
+def test_an_exact_solver_that_fails_gives_no_sample(tmp_path):
+    plan = models_plan(20)
+    store = ThermalStore.open(make_file(tmp_path / "m.h5", plan, Failing()))
+    assert 0 < len(store) < 20 and store["beta"].max() <= 5
+    status = store.columns[Models.STATUS]
+    assert np.count_nonzero(status == THERMAL_STATUS.index("failed")) == 20 - len(store)
+    count, remark = plan.describe(store.columns)
+    assert count == len(store) and "told to fail" in remark
+
+
+def test_weight_above_the_axis_is_refused_and_counted(tmp_path):
+    """On an axis that ends at 2 D where beta = 50."""
+    plan = models_plan(40, size=100.0)
+    store = ThermalStore.open(make_file(tmp_path / "m.h5", plan, EdSolver()))
+    beyond = store.columns[Models.STATUS] == THERMAL_STATUS.index("beyond")
+    assert np.count_nonzero(beyond) == 40 - len(store) > 4
+    assert store["beyond"].max() <= BEYOND and store["beta"].max() < 100
+    assert len(store.columns[Remarks.TEXT]) == 40 - len(store)
+    assert "lies above" in store.columns[Remarks.TEXT][0]
+    comparison = Comparison(EdSolver(), {"ed1": ed(1)}, UniversalAxes(1600.0))
+    model = plan.model(int(store.columns[Models.ID][beyond][0]))
+    row, _ = comparison.row(ThermalProblem(0, 0, 1.0, model.problem))
+    assert row[Samples.BEYOND] <= BEYOND  # the default axis holds it
+
+
+def test_solvers_that_cannot_are_refused_at_once(tmp_path):
+    grid = FrequencyGrid.geometric(1e-3, 8.0, 100)
+    with pytest.raises(SettingError, match=r"solver 'ras' works at T = 0.*use solver=ed"):
+        models_plan().run(0, RasSolver(), Bethe(), grid)
+    plan = ThermalModelsPlan(FAMILIES, {"exact": RasSolver()}, 10, per_job=10)
+    with pytest.raises(SettingError, match=r"sampling.approximations.exact: solver 'ras'"):
+        plan.run(0, EdSolver(), Bethe(), grid)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"n_models": 15}, "n_models = 15: give a multiple of sampling.per_job = 10"),
+        ({"n_bath": 7}, "n_bath = 7: give an integer >= 1 and <= 6"),
+        ({"block": 2}, "block = 2: give an integer >= 3"),
+        ({"symmetric_fraction": 2}, "symmetric_fraction = 2"),
+    ],
+)
+def test_bad_settings_are_named(options, words):
+    with pytest.raises(SettingError, match=words):
+        models_plan(**options)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"share": 0.4}, "shares sum to 0.9"),
+        ({"U": [3, 1]}, r"families\[0\].U = \[3.0, 1.0\]: give \[lowest, highest\]"),
+        ({"beta": []}, r"families\[0\].beta = \[\]"),
+        ({"V": 1}, r"families\[0\].V is unknown"),
+    ],
+)
+def test_bad_families_are_named(change, words):
+    with pytest.raises(SettingError, match=words):
+        ThermalModelsPlan([FAMILIES[0] | change, FAMILIES[1]], {"ed1": ed(1)})
+
+
+@pytest.mark.parametrize("given", [{}, {"ed1": "ed"}])
+def test_approximations_are_solvers(given):
+    with pytest.raises(SettingError, match=r"sampling.approximations"):
+        ThermalModelsPlan(FAMILIES, given)
+
+
+def spoilt(source, path, change):
+    path.write_bytes(source.read_bytes())
+    with h5py.File(path, "r+") as file:
+        change(file)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda f: f.attrs.update(approximations=["ed1"]), r"names .*\['ed1'\], and holds 2"),
+        (lambda f: f.attrs.update(axis_accuracy=1e-10), "other Matsubara frequencies"),
+        (lambda f: f["samples/model"].__setitem__(0, 7), "samples and models disagree"),
+        (lambda f: f["samples/self_energy"].__setitem__((0, 0), np.nan), "not finite"),
+        (lambda f: f.__delitem__("samples/bath_energies"), "bath levels or Delta"),
+        (lambda f: f.attrs.update(schema_version=9), "version 9"),
+    ],
+)
+def test_files_that_do_not_hold_together_are_refused(models, tmp_path, change, words):
+    with pytest.raises(StoreError, match=words):
+        ThermalStore.open(spoilt(models, tmp_path / "bad.h5", change))
+
+
+def test_more_approximations_beside_the_old_ones(models, tmp_path):
+    """The same file as if all had been there from the start, to the rounding of its Sigma."""
+    names = {"ed1": ed(1), "ed2": ed(2), "more": ed(3)}
+    whole = ThermalModelsPlan(FAMILIES, names, 40, 2, 0.3, 10, seed=3)
+    whole = ThermalStore.open(make_file(tmp_path / "whole.h5", whole, EdSolver()))
+    plan = ThermalExtendedPlan(models, {"more": names["more"]}, per_job=7)
+    store = ThermalStore.open(make_file(tmp_path / "more.h5", plan, EdSolver()))
+    assert store.approximations == ("ed1", "ed2", "more")
+    for name in (None, "ed1", "ed2"):
+        np.testing.assert_array_equal(store.self_energy(name), whole.self_energy(name))
+        np.testing.assert_array_equal(store.density(name), whole.density(name))
+    scale = np.abs(whole.self_energy())
+    assert (np.abs(store.self_energy("more") - whole.self_energy("more")) < 1e-5 * scale).all()
+    assert store.columns[Models.SPLIT].tolist() == whole.columns[Models.SPLIT].tolist()
+    with pytest.raises(SettingError, match=r"approximations.ed1: .* holds an approximation"):
+        ThermalExtendedPlan(models, {"ed1": ed(1)})
+
+
+@dataclass(frozen=True)
+class Noisy(Solver):
+    """A solver that knows its error bars."""
+
+    name: str = "noisy"
+    capabilities = EdSolver.capabilities
+
+    def solve(self, problem):
+        solution = ed(2).solve(problem)
+        n = problem.axis.omega_n.size
+        solution.diagnostics.update(
+            greens_error=np.full((1, n), 1e-3 + 2e-3j),
+            greens_tau_error=np.array([[1e-4, 3e-4]]),
+            filling_error=2e-3,
+        )
+        return solution
+
+
+def test_a_witness_has_error_bars_and_knows_its_source(models, loops, tmp_path):
+    plan = ThermalWitnessPlan(loops, n_samples=3, split="train", seed=1)
+    path = make_file(tmp_path / "w.h5", plan, Noisy())
+    source = ThermalStore.open(loops)
+    witness = WitnessStore.open(path, source)
+    assert len(witness) == 3 and set(witness["sample"]) <= set(source.indices("train"))
+    assert len(set(witness["sample"])) == 3
+    np.testing.assert_array_equal(witness["greens_error"], 1e-3 + 2e-3j)
+    np.testing.assert_array_equal(witness["tau_error"], 3e-4)
+    np.testing.assert_array_equal(witness["density_error"], 1e-3)
+    assert np.isnan(witness["self_energy_error"]).all() and np.isnan(witness["double_error"]).all()
+    i = int(witness["sample"][0])
+    solution = ed(2).solve(source.problem(i))
+    np.testing.assert_allclose(witness["greens"][0], solution.matsubara_greens(source.axis(i))[0])
+    longer = ThermalWitnessPlan(loops, n_samples=5, split="train", seed=1)
+    assert longer.rows[:3].tolist() == witness["sample"].tolist()
+    with pytest.raises(StoreError, match="witness of another file than"):
+        WitnessStore.open(path, ThermalStore.open(models))
+    with pytest.raises(SettingError, match=r"n_samples = 1000: .* holds"):
+        ThermalWitnessPlan(loops, n_samples=1000)
