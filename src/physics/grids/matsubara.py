@@ -108,17 +108,17 @@ class ImaginaryAxis:
         return residues @ (1 / (iw - np.asarray(lehmann.sampling_points)[:, None]))
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=32)
 def _basis_of(beta: float, w_max: float, accuracy: float) -> sparse_ir.FiniteTempBasis:
     return sparse_ir.FiniteTempBasis("F", beta, w_max, eps=accuracy)
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=32)
 def _frequencies_of(beta: float, w_max: float, accuracy: float) -> sparse_ir.MatsubaraSampling:
     return sparse_ir.MatsubaraSampling(_basis_of(beta, w_max, accuracy))
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=32)
 def _lehmann_of(
     beta: float, w_max: float, accuracy: float
 ) -> sparse_ir.DiscreteLehmannRepresentation:
