@@ -128,6 +128,8 @@ RULES = {
     "max_determinants": integer("0", "-1", "1", good=("100000",)),
     "solver.step": number(*POSITIVE, "1", "1e-13", good=("1e-2",)),
     "ipt:solver.tolerance": number(*POSITIVE, "1", good=("1e-6",)),
+    "nca:solver.tolerance": number(*POSITIVE, "1", good=("1e-6",)),
+    "nca:solver.max_iterations": integer("0", "-1", good=("100",)),
     "network.checkpoint": WEIGHTS,
     "network:solver.checkpoint": WEIGHTS,
     "driver.checkpoint": WEIGHTS,

@@ -92,6 +92,7 @@ RUNS = (
         read("problem.hybridization", "hyb.txt", "hyb.npz", "solution.h5"), 2),
     Run("dmft", ("ed",), ("solver=ed", "solver.bath.n_bath=3", "solver.n_lanczos=8", *LOOP)),
     Run("dmft", ("ipt",), ("solver=ipt", "solver.step=1.0e-2", *LOOP)),
+    Run("dmft", ("nca",), ("solver=nca", "problem.beta=3", *LOOP)),
     Run("dmft", ("network",), (*NETWORK, *LOOP), read("solver.checkpoint", *SHIPPED), 3),
     Run("dmft", ("guarded",), (*GUARDED, *LOOP), read("solver.network.checkpoint", *SHIPPED), 2),
     Run("dmft", ("mps", "fixed"), (*MPS, *LOOP)),

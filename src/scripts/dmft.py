@@ -74,7 +74,8 @@ def axis_of(cfg, solver: ImpuritySolver) -> ImaginaryAxis | None:
     """Matsubara frequencies of the loop; None for the real axis."""
     wanted, beta = cfg.axis, cfg.problem.beta
     if wanted is None:
-        wanted = IMAGINARY if beta is not None and IMAGINARY in solver.capabilities.axes else REAL
+        thermal = beta is not None and IMAGINARY in solver.capabilities.at(beta).axes
+        wanted = IMAGINARY if thermal else REAL
     checks.choice("axis", wanted, (REAL, IMAGINARY))
     if wanted == REAL:
         return None

@@ -1,8 +1,8 @@
 """Every impurity solver, small enough to be tried on everything that it says it can solve.
 
-A new solver joins by one line in `SOLVERS`. The networks have random weights: what holds for them
-holds by construction, whatever they have learned. The guarded solver takes part twice: as the
-network that it always trusts, and as the exact solver that it always falls back to.
+A new solver joins by one line in `GROUND` or `SOLVERS`. The networks have random weights: what
+holds for them holds by construction, whatever they have learned. The guarded solver takes part
+twice: as the network that it always trusts, and as the exact solver that it always falls back to.
 """
 
 import torch
@@ -18,7 +18,9 @@ from dmftnet.physics.bath.intervals import Intervals
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.solvers.krylov.ed import EdSolver
 from dmftnet.physics.solvers.krylov.ras import RasSolver
+from dmftnet.physics.solvers.perturbative.hubbard1 import Hubbard1Solver
 from dmftnet.physics.solvers.perturbative.ipt import IptSolver
+from dmftnet.physics.solvers.perturbative.nca import NcaSolver
 from dmftnet.physics.solvers.tensor.mps import MpsSolver
 
 NETWORK_GRID = {"w_min": 5e-3, "w_max": 8.0, "n_w": 200}
@@ -51,7 +53,7 @@ EXACT = {
     "ras": lambda: RasSolver(depths=("all", 5, 2), bath=Intervals(13), ground_state_tolerance=1e-8),
     "ed": lambda: EdSolver(bath=FEW, fit=MatsubaraFit(2)),
 }
-SOLVERS = EXACT | {
+GROUND = EXACT | {  # at T = 0 on the real axis, and some beyond
     # to a time at which every level of so short a bath is told from the next
     "mps": lambda: MpsSolver(
         bath=Intervals(3), t_max=40.0, dt=1.0, truncation=1e-12, ground_truncation=1e-16
@@ -64,6 +66,7 @@ SOLVERS = EXACT | {
     "guarded, network trusted": lambda: GuardedSolver(tiny_ensemble(), EXACT["ed"]()),
     "guarded, falling back": lambda: GuardedSolver(tiny_ensemble(-1.0), EXACT["ed"]()),
 }
-WITNESSES = EXACT | {"mps": SOLVERS["mps"]}  # two exact ones, and one that fits poles to signals
+SOLVERS = GROUND | {"hubbard1": Hubbard1Solver, "nca": NcaSolver}  # which need a temperature
+WITNESSES = EXACT | {"mps": GROUND["mps"]}  # two exact ones, and one that fits poles to signals
 LEARNED = ("network", "guarded")  # computed in float32
 SYMMETRY = {"network": 2e-5, "guarded": 2e-5, "mps": 1e-5}  # where it is not 1e-6, see the tests

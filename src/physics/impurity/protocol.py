@@ -113,6 +113,8 @@ class Capabilities:
     any_interaction : bool
         Several orbitals whose interaction is not the rotationally invariant one: U' other than
         ``U - 2J``, or without spin flip or pair hopping.
+    thermal : Capabilities, optional
+        What it takes at finite temperature, where that is something else.
     """
 
     orbitals: int = 1
@@ -122,9 +124,17 @@ class Capabilities:
     poles: bool = False
     off_diagonal: bool = False
     any_interaction: bool = False
+    thermal: Capabilities | None = None
+
+    def at(self, beta: float) -> Capabilities:
+        """Those at an inverse temperature, infinite for T = 0."""
+        return self.thermal if self.thermal is not None and np.isfinite(beta) else self
 
     def objection(self, problem: ImpurityProblem) -> str:
         """What of a problem is beyond the solver, and the remedy; empty if nothing is."""
+        at_temperature = self.at(problem.beta)
+        if at_temperature is not self:
+            return at_temperature.objection(problem)
         if problem.n_orb > self.orbitals:
             return (
                 f"treats {_count(self.orbitals)}, the problem has {problem.n_orb}; solver=ed and "

@@ -235,14 +235,14 @@ class RealAxis(SecondOrderTheory):
 
         every = np.arange(len(problems.U))
         ends = (surplus(np.full(every.size, n), every) for n in (0.0, 1.0))
-        return _falling_roots(surplus, (0.0, 1.0), ends, self.tolerance)
+        return falling_roots(surplus, (0.0, 1.0), ends, self.tolerance)
 
     def reference_level(self, problems: Problems, n: np.ndarray) -> np.ndarray:
         def surplus(eps_0: np.ndarray, chosen: np.ndarray) -> np.ndarray:
             return self._reference_occupation(problems.select(chosen), eps_0) - n[chosen]
 
         ends = (occupation - n for occupation in problems.kept)
-        return _falling_roots(surplus, self.levels, ends, self.tolerance)
+        return falling_roots(surplus, self.levels, ends, self.tolerance)
 
     def reference_poles(self, below, above, n):
         """As they are, in all one, whatever the level was found for."""
@@ -340,7 +340,7 @@ class ImaginaryAxis(SecondOrderTheory):
         return np.take_along_axis(values, index, -1)
 
 
-def _falling_roots(
+def falling_roots(
     function: Callable,
     interval: Sequence[float] | np.ndarray,
     at_ends: Iterable[np.ndarray],

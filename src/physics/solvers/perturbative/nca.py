@@ -1,0 +1,109 @@
+"""`nca`: the non-crossing approximation, self-consistent lowest order in the hybridization.
+
+Method: propagators of the empty, singly and doubly occupied atom in the bath
+(`dmftnet.physics.solvers.perturbative.propagators`), at finite U and temperature; then
+
+``G(tau) = -[P_0(beta - tau) P_s(tau) + P_s(beta - tau) P_2(tau)] / Z``, ``n = (P_s + P_2) / Z`` and
+``<n_up n_dn> = P_2 / Z`` at beta, and Sigma from G(iw) by Dyson's equation.
+Range
+    Exact in the atomic limit; the norm holds. Not exact at U = 0; at low temperature and weak
+    coupling Im Sigma > 0 near zero frequency, which is warned of. Away from half filling
+    ``Sigma(i inf)`` is not U n (A. Rueegg, E. Gull, G. Fiete, A. Millis, PRB 87, 075124 (2013)).
+Cost
+    A few milliseconds (benchmarks/cheap_solvers.py); the first at a temperature some seconds, for
+    the basis.
+Otherwise
+    ``ipt`` at weak coupling, ``ed`` for the answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from dmftnet import checks
+from dmftnet.physics.impurity.problem import ImpurityProblem
+from dmftnet.physics.impurity.protocol import Capabilities, Solver
+from dmftnet.physics.impurity.solutions import MatsubaraSolution
+from dmftnet.physics.solvers.arguments import settle
+from dmftnet.physics.solvers.perturbative.propagators import (
+    Propagators,
+    convolution,
+    propagators,
+)
+from dmftnet.physics.solvers.perturbative.thermal import (
+    NORM_ERROR,
+    THERMAL,
+    Batch,
+    in_batches,
+    solutions,
+    time_maps,
+)
+
+TOGETHER = 32
+"""Problems in one batch: their matrices stay within a few megabytes."""
+
+
+@dataclass(frozen=True)
+class NcaSolver(Solver):
+    """Impurity solver in the non-crossing approximation.
+
+    Parameters
+    ----------
+    tolerance : float
+        On the propagators, which are at most one, from one iteration to the next.
+    max_iterations : int
+
+    Raises
+    ------
+    SettingError
+        If one of them is out of its limits.
+    """
+
+    tolerance: float = 1e-10
+    max_iterations: int = 300
+    name: ClassVar[str] = "nca"
+    capabilities: ClassVar[Capabilities] = THERMAL
+
+    def __post_init__(self):
+        tolerance = checks.number("solver.tolerance", self.tolerance, above=0, at_most=1e-2)
+        steps = checks.integer("solver.max_iterations", self.max_iterations, at_least=1)
+        settle(self, tolerance=tolerance, max_iterations=steps)
+
+    def solve(self, problem: ImpurityProblem) -> MatsubaraSolution:
+        """Solve one problem."""
+        return self.solve_batch([problem])[0]
+
+    def solve_batch(self, problems: Sequence[ImpurityProblem]) -> list[MatsubaraSolution]:
+        """Solve several problems, in order, those of one axis together."""
+        for problem in problems:
+            self.require(problem)
+        return in_batches(problems, self._solve, TOGETHER)
+
+    def _solve(self, batch: Batch) -> list[MatsubaraSolution]:
+        found = propagators(batch, self.tolerance, self.max_iterations)
+        maps, conv = time_maps(batch.axis), convolution(batch.axis)
+        empty, single, double = found.values.swapaxes(0, 1)
+        greens_tau = -((empty @ conv.reversal) * single + (single @ conv.reversal) * double)
+        Z = found.at_beta.sum(axis=1) + found.at_beta[:, 1]
+        greens = maps.to_frequencies(greens_tau / Z[:, None])
+        sigma = 1 / batch.greens(0.0) - 1 / greens
+        said = [self._said(found, i) for i in range(len(batch.problems))]
+        return solutions(batch, greens, sigma, found.at_beta[:, 2] / Z, said, self.name)
+
+    def _said(self, found: Propagators, i: int) -> dict:
+        change, lost = float(found.change[i]), float(np.abs(found.at_zero[i] - 1).max())
+        warning = ""
+        if change > self.tolerance:
+            warning = (
+                f"the propagators still change by {change:.1e} after {found.iterations[i]} "
+                "iterations; raise solver.max_iterations"
+            )
+        elif lost > NORM_ERROR:
+            warning = (
+                f"the axis misses the propagators by {lost:.1e}; raise its w_max (matsubara.w_max)"
+            )
+        return {"iterations": int(found.iterations[i]), "change": change, "warning": warning}

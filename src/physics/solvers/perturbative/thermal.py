@@ -1,0 +1,252 @@
+"""One-orbital problems at finite temperature, many at once: what the cheap solvers share.
+
+Problems on one axis form a batch, whose functions are rows of arrays. `TimeMaps` holds the linear
+maps between values at Matsubara frequencies and in imaginary time as matrices, found once an axis:
+seconds, by the intermediate representation of `dmftnet.physics.grids.matsubara`; after that a
+transform is a product of matrices.
+
+Where ``Sigma = U n + U^2 n (1 - n) s``, with s of unit weight, `answered` makes the solutions. Then
+``F = Sigma G`` and the double occupancy is the sum of Galitskii and Migdal,
+``U <n_up n_dn> = T sum_n F(iw_n) e^(i w_n 0+) = -F(tau = beta)``, without a division by U.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from dmftnet.physics.grids.matsubara import ImaginaryAxis
+from dmftnet.physics.impurity.pole_hybridization import PoleHybridization
+from dmftnet.physics.impurity.problem import ImpurityProblem
+from dmftnet.physics.impurity.protocol import IMAGINARY, Capabilities
+from dmftnet.physics.impurity.solutions import MatsubaraSolution
+
+THERMAL = Capabilities(
+    zero_temperature=False, finite_temperature=True, axes=(IMAGINARY,), poles=True
+)
+"""What all of them take."""
+
+WIDER = 3.0
+"""A product of three functions reaches three times as far in energy as each of them."""
+
+NORM_ERROR = 1e-6
+"""Of ``-G(0) - G(beta) = 1``: what the axis misses by more is warned of."""
+
+ROUNDING = 1e-7
+"""Of Im Sigma over the largest value, and of a double occupancy: beyond, a sign counts as wrong."""
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Problems of one orbital on one axis.
+
+    Parameters
+    ----------
+    axis : ImaginaryAxis
+    problems : tuple of ImpurityProblem
+    U, eps_d : (B,) float64, in D
+    delta : (B, n_iw) complex128, in D
+        ``Delta(i w_n)``.
+    """
+
+    axis: ImaginaryAxis
+    problems: tuple[ImpurityProblem, ...]
+    U: np.ndarray
+    eps_d: np.ndarray
+    delta: np.ndarray
+
+    @classmethod
+    def of(cls, axis: ImaginaryAxis, problems: Sequence[ImpurityProblem]) -> Batch:
+        """From the problems themselves."""
+        z = 1j * axis.omega_n
+        known = (getattr(p.hybridization, "values", None) for p in problems)
+        delta = [
+            p.hybridization.at(z)[0] if values is None else values[0]
+            for p, values in zip(problems, known, strict=True)
+        ]
+        U, eps_d = (np.array(v) for v in zip(*((p.U, p.eps_d[0]) for p in problems), strict=True))
+        return cls(axis, tuple(problems), U, eps_d, np.array(delta))
+
+    def greens(self, sigma: np.ndarray | float, eps: np.ndarray | None = None) -> np.ndarray:
+        """(B, n_iw) ``1 / (i w_n - eps - Delta - Sigma)``, in 1/D; eps is `eps_d` by default."""
+        level = (self.eps_d if eps is None else eps)[:, None]
+        return 1 / (1j * self.axis.omega_n - level - self.delta - sigma)
+
+    def select(self, chosen: np.ndarray) -> Batch:
+        """Those of an array of indices."""
+        problems = tuple(self.problems[i] for i in chosen)
+        return Batch(self.axis, problems, self.U[chosen], self.eps_d[chosen], self.delta[chosen])
+
+
+def in_batches(
+    problems: Sequence[ImpurityProblem],
+    solve: Callable[[Batch], list[MatsubaraSolution]],
+    largest: int = 256,
+) -> list[MatsubaraSolution]:
+    """Solve problems of any axes, those that share one together, and give the answers in order."""
+    groups: dict[ImaginaryAxis, list[int]] = {}
+    for i, problem in enumerate(problems):
+        groups.setdefault(problem.axis, []).append(i)
+    answers: dict[int, MatsubaraSolution] = {}
+    for axis, members in groups.items():
+        for start in range(0, len(members), largest):
+            some = members[start : start + largest]
+            batch = Batch.of(axis, [problems[i] for i in some])
+            answers.update(zip(some, solve(batch), strict=True))
+    return [answers[i] for i in range(len(problems))]
+
+
+class TimeMaps:
+    """Maps between an axis' Matsubara frequencies and times that hold products of its functions.
+
+    Parameters
+    ----------
+    axis : ImaginaryAxis
+
+    Attributes
+    ----------
+    wide : ImaginaryAxis
+        `WIDER` times as far in energy.
+    tau : (n_tau,) float64, in 1/D
+        Its sampling points.
+    """
+
+    def __init__(self, axis: ImaginaryAxis):
+        self.axis = axis
+        self.wide = ImaginaryAxis(axis.beta, WIDER * axis.w_max, axis.accuracy)
+        self.tau = self.wide.tau
+        unit = np.eye(axis.omega_n.size)
+        parts = np.concatenate([unit.astype(complex), 1j * unit])  # real and imaginary parts
+        self._coefficients = axis.to_coefficients(parts)
+        self._ends = self._to(np.array([0.0, axis.beta]))
+        self._times, self._mirrored = self._to(self.tau), self._to(axis.beta - self.tau)
+        n_l = self.wide.to_coefficients(np.zeros(self.wide.omega_n.size, dtype=complex)).size
+        self._basis = np.eye(n_l)
+        self._fit = np.linalg.pinv(self.wide.at_tau(self._basis, self.tau))  # well conditioned
+        self._frequencies = self._fit @ self.wide.at_frequencies(self._basis, axis.indices)
+
+    def _to(self, tau: np.ndarray) -> np.ndarray:
+        n_l = self._coefficients.shape[-1]
+        return self._coefficients @ self.axis.at_tau(np.eye(n_l), tau)
+
+    def at_ends(self, values: np.ndarray) -> np.ndarray:
+        """(B, 2) values at tau = 0 and beta of functions known at the axis' frequencies."""
+        return _parts(values) @ self._ends
+
+    def occupation(self, greens: np.ndarray) -> np.ndarray:
+        """(B,) ``-G(beta)``."""
+        return -self.at_ends(greens)[:, 1]
+
+    def to_times(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(B, n_iw) values at the axis' frequencies -> (B, n_tau) each, at tau and beta - tau."""
+        parts = _parts(values)
+        return parts @ self._times, parts @ self._mirrored
+
+    def to_frequencies(self, values: np.ndarray) -> np.ndarray:
+        """(B, n_tau) values at `tau` -> (B, n_iw) complex128 at the axis' frequencies."""
+        return values @ self._frequencies
+
+    def interpolation(self, tau: np.ndarray) -> np.ndarray:
+        """(n_tau, n) matrix that takes values at `tau` of this object to any other times."""
+        return self._fit @ self.wide.at_tau(self._basis, tau)
+
+
+@lru_cache(maxsize=32)
+def time_maps(axis: ImaginaryAxis) -> TimeMaps:
+    """The maps of an axis, made once."""
+    return TimeMaps(axis)
+
+
+def _parts(values: np.ndarray) -> np.ndarray:
+    return np.concatenate([values.real, values.imag], axis=-1)
+
+
+def answered(
+    batch: Batch,
+    n: np.ndarray,
+    s: np.ndarray,
+    diagnostics: Sequence[Mapping[str, Any]],
+    name: str,
+) -> list[MatsubaraSolution]:
+    """Solutions of ``Sigma = U n + U^2 n (1 - n) s``.
+
+    Parameters
+    ----------
+    n : (B,) float64
+        Occupation of one spin that Sigma is made with.
+    s : (B, n_iw) complex128, in 1/D
+        Tends to ``1 / iw``.
+    diagnostics : sequence of B mappings
+        What the solver has to say; their ``warning`` comes first.
+    """
+    weight = (batch.U * n * (1 - n))[:, None] * s
+    sigma = batch.U[:, None] * (n[:, None] + weight)
+    greens = batch.greens(sigma)
+    maps = time_maps(batch.axis)
+    doubles = n * maps.occupation(greens) - maps.at_ends(weight * greens)[:, 1]
+    return solutions(batch, greens, sigma, doubles, diagnostics, name)
+
+
+def solutions(
+    batch: Batch,
+    greens: np.ndarray,
+    sigma: np.ndarray,
+    doubles: np.ndarray,
+    diagnostics: Sequence[Mapping[str, Any]],
+    name: str,
+) -> list[MatsubaraSolution]:
+    """Solutions that warn of what is wrong with them.
+
+    Parameters
+    ----------
+    greens, sigma : (B, n_iw) complex128, in 1/D and D
+    doubles : (B,) float64
+    """
+    ends = time_maps(batch.axis).at_ends(greens)
+    answers = []
+    for i, problem in enumerate(batch.problems):
+        said = dict(diagnostics[i])
+        double = float(doubles[i])
+        found = [
+            said.get("warning", ""),
+            _beyond_the_axis(problem, batch.axis, ends[i]),
+            _wrong_sign(sigma[i], batch.axis),
+            _impossible(double, -ends[i, 1]),
+        ]
+        found = [text for text in found if text]
+        where = f"{name} at U = {problem.U:g}, eps_d = {problem.eps_d[0]:g}: "
+        said["warning"] = where + "; ".join(found) if found else ""
+        answers.append(
+            MatsubaraSolution(
+                problem, batch.axis, greens[[i]], double, sigma=sigma[[i]], diagnostics=said
+            )
+        )
+    return answers
+
+
+def _beyond_the_axis(problem: ImpurityProblem, axis: ImaginaryAxis, ends: np.ndarray) -> str:
+    norm, bath = -float(ends.sum()), problem.hybridization
+    wider = f"w_max = {axis.w_max:g} of the axis (matsubara.w_max), raise it"
+    if isinstance(bath, PoleHybridization) and np.abs(bath.energies).max(initial=0) > axis.w_max:
+        return f"bath levels reach {np.abs(bath.energies).max():.3g} D, beyond {wider}"
+    if abs(norm - 1) > NORM_ERROR:
+        return f"-G(0) - G(beta) is off 1 by {norm - 1:+.1e}: spectral weight lies beyond {wider}"
+    return ""
+
+
+def _wrong_sign(sigma: np.ndarray, axis: ImaginaryAxis) -> str:
+    worst = int(np.argmax(sigma.imag))
+    if sigma.imag[worst] <= ROUNDING * max(np.abs(sigma).max(), 1.0):
+        return ""
+    return f"Im Sigma = {sigma.imag[worst]:+.1e} > 0 at omega_n = {axis.omega_n[worst]:.3g}"
+
+
+def _impossible(double: float, n: float) -> str:
+    low, high = max(0.0, 2 * n - 1), n
+    if low - ROUNDING <= double <= high + ROUNDING:
+        return ""
+    return f"a double occupancy of {double:.3g} lies outside [{low:.3g}, {high:.3g}]"
