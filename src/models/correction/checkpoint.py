@@ -85,7 +85,9 @@ def read_correction(directory: str | Path) -> dict[str, Any]:
         raise StoreError(f"'{path}' lacks {missing}; the file is incomplete, train again")
     inputs = record["inputs"]
     if not isinstance(inputs, list) or not all(isinstance(name, str) for name in inputs):
-        raise StoreError(f"'{path}': inputs = {checks.shown(inputs)}; copy the file again, or train")
+        raise StoreError(
+            f"'{path}': inputs = {checks.shown(inputs)}; copy the file again, or train"
+        )
     unknown = [name for name in inputs if name not in checks.section("solvers", record["solvers"])]
     if unknown:
         raise StoreError(f"'{path}' names no solver for {unknown}; copy the file again, or train")

@@ -50,7 +50,7 @@ class Hubbard1Solver(Solver):
         return self.solve_batch([problem])[0]
 
     def solve_batch(self, problems: Sequence[ImpurityProblem]) -> list[MatsubaraSolution]:
-        """Solve several problems, in order, those of one axis together."""
+        """Solve several problems, in order, all together."""
         for problem in problems:
             self.require(problem)
         return in_batches(problems, self._solve)
@@ -61,7 +61,7 @@ class Hubbard1Solver(Solver):
         s = 1 / (z - (batch.eps_d + (1 - n) * batch.U)[:, None])
         sigma = (batch.U * n)[:, None] + (batch.U**2 * n * (1 - n))[:, None] * s
         missed = n - time_maps(batch.axis).occupation(batch.greens(sigma))
-        said = [_said(*values) for values in zip(batch.U, n, missed, strict=True)]
+        said = [_said(*values) for values in zip(batch.U / batch.beta, n, missed, strict=True)]
         return answered(batch, n, s, said, self.name)
 
 

@@ -89,7 +89,7 @@ class IptSolver(Solver):
     def solve_batch(
         self, problems: Sequence[ImpurityProblem]
     ) -> list[SelfEnergySolution | MatsubaraSolution]:
-        """Solve several problems, in order; at finite temperature those of one axis together."""
+        """Solve several problems, in order; at finite temperature together."""
         for problem in problems:
             self.require(problem)
         thermal = iter(
@@ -103,7 +103,7 @@ class IptSolver(Solver):
         said = [
             {"reference_level": float(level), "warning": _inconsistent(n, {"occupation": off})}
             for level, n, off in zip(
-                answer.eps_0, answer.n, answer.occupation - answer.n, strict=True
+                answer.eps_0 / batch.beta, answer.n, answer.occupation - answer.n, strict=True
             )
         ]
         return answered(batch, answer.n, answer.s, said, self.name)

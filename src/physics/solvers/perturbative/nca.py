@@ -78,7 +78,7 @@ class NcaSolver(Solver):
         return self.solve_batch([problem])[0]
 
     def solve_batch(self, problems: Sequence[ImpurityProblem]) -> list[MatsubaraSolution]:
-        """Solve several problems, in order, those of one axis together."""
+        """Solve several problems, in order, all together."""
         for problem in problems:
             self.require(problem)
         return in_batches(problems, self._solve, TOGETHER)

@@ -1,8 +1,9 @@
 """One-orbital problems at finite temperature, many at once: what the cheap solvers share.
 
-Problems on one axis form a batch, whose functions are rows of arrays. `TimeMaps` holds the linear
-maps between values at Matsubara frequencies and in imaginary time as matrices, found once an axis:
-seconds, by the intermediate representation of `dmftnet.physics.grids.matsubara`; after that a
+The problem is scale invariant: in units of T = 1/beta all temperatures are one, and problems whose
+axes have the same ``beta w_max`` form a batch, whose functions are rows of arrays. `TimeMaps` holds
+the linear maps between values at Matsubara frequencies and in imaginary time as matrices, found
+once: seconds, by the intermediate representation of `dmftnet.physics.grids.matsubara`; after that a
 transform is a product of matrices.
 
 Where ``Sigma = U n + U^2 n (1 - n) s``, with s of unit weight, `answered` makes the solutions. Then
@@ -42,44 +43,49 @@ ROUNDING = 1e-7
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Problems of one orbital on one axis.
+    """Problems of one orbital in units of their T.
 
     Parameters
     ----------
     axis : ImaginaryAxis
+        At ``beta = 1``.
     problems : tuple of ImpurityProblem
-    U, eps_d : (B,) float64, in D
-    delta : (B, n_iw) complex128, in D
+    beta : (B,) float64, in 1/D
+    U, eps_d : (B,) float64, in T
+    delta : (B, n_iw) complex128, in T
         ``Delta(i w_n)``.
     """
 
     axis: ImaginaryAxis
     problems: tuple[ImpurityProblem, ...]
+    beta: np.ndarray
     U: np.ndarray
     eps_d: np.ndarray
     delta: np.ndarray
 
     @classmethod
     def of(cls, axis: ImaginaryAxis, problems: Sequence[ImpurityProblem]) -> Batch:
-        """From the problems themselves."""
-        z = 1j * axis.omega_n
+        """From problems whose axes have the size and accuracy of this one."""
+        beta = np.array([problem.beta for problem in problems])
         known = (getattr(p.hybridization, "values", None) for p in problems)
         delta = [
-            p.hybridization.at(z)[0] if values is None else values[0]
+            p.hybridization.at(1j * p.axis.omega_n)[0] if values is None else values[0]
             for p, values in zip(problems, known, strict=True)
         ]
         U, eps_d = (np.array(v) for v in zip(*((p.U, p.eps_d[0]) for p in problems), strict=True))
-        return cls(axis, tuple(problems), U, eps_d, np.array(delta))
+        scaled = beta * U, beta * eps_d, beta[:, None] * np.array(delta)
+        return cls(axis, tuple(problems), beta, *scaled)
 
     def greens(self, sigma: np.ndarray | float, eps: np.ndarray | None = None) -> np.ndarray:
-        """(B, n_iw) ``1 / (i w_n - eps - Delta - Sigma)``, in 1/D; eps is `eps_d` by default."""
+        """(B, n_iw) ``1 / (i w_n - eps - Delta - Sigma)``, in 1/T; eps is `eps_d` by default."""
         level = (self.eps_d if eps is None else eps)[:, None]
         return 1 / (1j * self.axis.omega_n - level - self.delta - sigma)
 
     def select(self, chosen: np.ndarray) -> Batch:
         """Those of an array of indices."""
         problems = tuple(self.problems[i] for i in chosen)
-        return Batch(self.axis, problems, self.U[chosen], self.eps_d[chosen], self.delta[chosen])
+        arrays = (a[chosen] for a in (self.beta, self.U, self.eps_d, self.delta))
+        return Batch(self.axis, problems, *arrays)
 
 
 def in_batches(
@@ -87,10 +93,12 @@ def in_batches(
     solve: Callable[[Batch], list[MatsubaraSolution]],
     largest: int = 256,
 ) -> list[MatsubaraSolution]:
-    """Solve problems of any axes, those that share one together, and give the answers in order."""
+    """Solve problems of any axes, those of one size together, and give the answers in order."""
     groups: dict[ImaginaryAxis, list[int]] = {}
     for i, problem in enumerate(problems):
-        groups.setdefault(problem.axis, []).append(i)
+        axis = problem.axis
+        size = float(f"{axis.beta * axis.w_max:.12g}")  # one that differs by rounding is the same
+        groups.setdefault(ImaginaryAxis.universal(1.0, size, axis.accuracy), []).append(i)
     answers: dict[int, MatsubaraSolution] = {}
     for axis, members in groups.items():
         for start in range(0, len(members), largest):
@@ -178,7 +186,7 @@ def answered(
     ----------
     n : (B,) float64
         Occupation of one spin that Sigma is made with.
-    s : (B, n_iw) complex128, in 1/D
+    s : (B, n_iw) complex128, in 1/T
         Tends to ``1 / iw``.
     diagnostics : sequence of B mappings
         What the solver has to say; their ``warning`` comes first.
@@ -203,18 +211,19 @@ def solutions(
 
     Parameters
     ----------
-    greens, sigma : (B, n_iw) complex128, in 1/D and D
+    greens, sigma : (B, n_iw) complex128, in 1/T and T
     doubles : (B,) float64
     """
     ends = time_maps(batch.axis).at_ends(greens)
     answers = []
-    for i, problem in enumerate(batch.problems):
+    for i, (problem, beta) in enumerate(zip(batch.problems, batch.beta, strict=True)):
+        axis, in_D = problem.axis, sigma[[i]] / beta
         said = dict(diagnostics[i])
         double = float(doubles[i])
         found = [
             said.get("warning", ""),
-            _beyond_the_axis(problem, batch.axis, ends[i]),
-            _wrong_sign(sigma[i], batch.axis),
+            _beyond_the_axis(problem, axis, ends[i]),
+            _wrong_sign(in_D[0], axis),
             _impossible(double, -ends[i, 1]),
         ]
         found = [text for text in found if text]
@@ -222,7 +231,7 @@ def solutions(
         said["warning"] = where + "; ".join(found) if found else ""
         answers.append(
             MatsubaraSolution(
-                problem, batch.axis, greens[[i]], double, sigma=sigma[[i]], diagnostics=said
+                problem, axis, greens[[i]] * beta, double, sigma=in_D, diagnostics=said
             )
         )
     return answers

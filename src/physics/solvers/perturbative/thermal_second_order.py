@@ -63,7 +63,7 @@ def thermal_second_order(batch: Batch, even: np.ndarray, tolerance: float) -> Th
 
 
 def at_level(batch: Batch, eps_0: np.ndarray) -> ThermalAnswers:
-    """With the reference at given (B,) levels, in D; n is that of the reference."""
+    """With the reference at given (B,) levels, in T; n is that of the reference."""
     maps = time_maps(batch.axis)
     reference = batch.greens(0.0, eps_0)
     n = np.clip(maps.occupation(reference), N_MIN, 1 - N_MIN)
