@@ -22,6 +22,7 @@ import numpy as np
 
 from dmftnet import checks
 from dmftnet.data.jobfile import Columns
+from dmftnet.data.keys import SPLITS
 from dmftnet.data.plans.sampling import MAX_BLOCK, Trajectory, TrajectorySampler, split_of
 from dmftnet.data.plans.thermal import (
     ACCURACY,
@@ -80,6 +81,9 @@ class ThermalContinuousPlan(ThermalPlan):
         Width of the intervals of U that share a split.
     block : int
         Of `block` (at least 3) consecutive intervals one is for validation, one for the test.
+    only : str, optional
+        "train", "val" or "test": every U is moved, within its interval, to the nearest interval of
+        this split.
     seed : int
     size, accuracy : float
         See `UniversalAxes`.
@@ -97,6 +101,7 @@ class ThermalContinuousPlan(ThermalPlan):
         kept: Sequence[int] = (0, 1, 2, 4, 7),
         U_block: float = 0.2,
         block: int = 5,
+        only: str | None = None,
         seed: int = 0,
         size: float = UNIVERSAL_SIZE,
         accuracy: float = ACCURACY,
@@ -120,6 +125,7 @@ class ThermalContinuousPlan(ThermalPlan):
         self.kept = frozenset(checks.integer("sampling.kept", number) for number in kept)
         self.U_block = checks.number("sampling.U_block", U_block, above=0)
         self.block = checks.integer("sampling.block", block, at_least=3, at_most=MAX_BLOCK)
+        self.only = None if only is None else checks.choice("sampling.only", only, SPLITS)
         self.seed = checks.seed("sampling.seed", seed)
 
     def drawn(self, id: int) -> tuple[Trajectory, bool, float]:
@@ -127,10 +133,25 @@ class ThermalContinuousPlan(ThermalPlan):
         trajectory = self.sampler.trajectory(id)
         rng = np.random.default_rng([self.seed, id, STREAM])
         is_loop = bool(rng.random() < self.loop_fraction)
-        beta = float(np.exp(rng.uniform(*np.log(self.beta))))
+        low, high = self.beta
+        beta = float(low * (high / low) ** rng.random())
         start = str(rng.choice(SPECTRA))
+        if self.only is not None:
+            trajectory = self._moved(trajectory)
         trajectory = replace(trajectory, split=self.split(trajectory.U))
         return (trajectory if is_loop else replace(trajectory, start=start)), is_loop, beta
+
+    def _moved(self, trajectory: Trajectory) -> Trajectory:
+        """To the nearest interval of the split that is asked for, ``eps_d + U/2`` kept."""
+        own = self.block_of(trajectory.U)
+        steps = (sign * step for step in range(2 * self.block) for sign in (1, -1))
+        found = next(
+            step
+            for step in steps
+            if own + step >= 0 and self.split((own + step + 0.5) * self.U_block) == self.only
+        )
+        change = found * self.U_block
+        return replace(trajectory, U=trajectory.U + change, eps_d=trajectory.eps_d - 0.5 * change)
 
     def block_of(self, U: float) -> int:
         """The interval that a U, in D, lies in."""
