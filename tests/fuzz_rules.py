@@ -90,6 +90,8 @@ RULES = {
     ),
     "lattice.half_bandwidth": number(*POSITIVE, "1e300", "50", good=("0.8", "1.2")),
     "lattice.path": Rule("path", ("[a]", "nowhere.txt", "x" * 300)),
+    "text.cutoff": number(*POSITIVE, "1e300", good=("5", "20")),
+    "text.n_tau": integer("0", "1", "-1", "1000000000", good=("2", "11")),
     "loop.tolerance": number(*POSITIVE, good=("0.1", "1e-2")),
     "loop.zero_tolerance": number(*POSITIVE, good=("0.5", "1e-2")),
     "loop.max_iterations": integer("0", "-1", good=("1", "2")),
