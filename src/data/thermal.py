@@ -18,8 +18,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import yaml
 
 from dmftnet import checks
 from dmftnet.data.jobfile import Columns, read_jobs
@@ -124,6 +126,25 @@ class ThermalStore:
     def __len__(self) -> int:
         """Number of samples."""
         return self["U"].size
+
+    @cached_property
+    def solvers(self) -> dict[str, Any]:
+        """Plain configs of the solvers that made the approximations, by name.
+
+        Raises
+        ------
+        StoreError
+            If the file does not hold them.
+        """
+        try:
+            config = yaml.safe_load(self.attributes["config"])
+            found = dict(config["sampling"]["approximations"])
+        except (KeyError, TypeError, ValueError, yaml.YAMLError):
+            found = {}
+        missing = [name for name in self.approximations if name not in found]
+        if missing:
+            raise StoreError(f"file {self.path} does not say how {missing} were made; {REMEDY}")
+        return found
 
     @property
     def is_discrete(self) -> bool:

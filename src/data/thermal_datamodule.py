@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from lightning import LightningDataModule
@@ -107,6 +108,24 @@ class ThermalDataModule(LightningDataModule):
     @property
     def accuracy(self) -> float:
         return float(self.stores[0].attributes["axis_accuracy"])
+
+    @cached_property
+    def solvers(self) -> dict[str, Any]:
+        """Plain configs of the solvers that made the inputs, by name; the first file's.
+
+        Raises
+        ------
+        StoreError
+            If the files' differ: a model must know what it corrects.
+        """
+        found = [store.solvers for store in self.stores]
+        for name in self.inputs:
+            if any(solvers[name] != found[0][name] for solvers in found):
+                raise StoreError(
+                    f"files {self._names}: '{name}' was made with different settings; train on "
+                    "files that agree"
+                )
+        return {name: found[0][name] for name in self.inputs}
 
     @cached_property
     def data_hash(self) -> str:

@@ -19,38 +19,63 @@ import lightning
 import torch
 import wandb
 from hydra.core.hydra_config import HydraConfig
+from hydra.utils import get_class
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException, SIGTERMException
 from rich.console import Console
 from rich.table import Table
+from torch import nn
 
 from dmftnet import checks
 from dmftnet.callbacks.progress_log import ProgressLog
-from dmftnet.config import arguments, arguments_of, entry_point, instantiate, run, to_plain
-from dmftnet.errors import DmftnetError
-from dmftnet.models.networks.spectral_model import SpectralModel
-from dmftnet.models.training.baselines import Baseline
-from dmftnet.models.training.checkpoint import build_model, describe_data, save_model
-from dmftnet.models.training.fine_tuning import begin_with
-from dmftnet.models.training.losses import DerivativeLoss
-from dmftnet.models.training.module import SpectralModule
+from dmftnet.config import arguments_of, entry_point, instantiate, run, to_plain
+from dmftnet.data.datamodule import SpectralDataModule
+from dmftnet.data.thermal_datamodule import ThermalDataModule
+from dmftnet.errors import DmftnetError, SettingError
+from dmftnet.models.correction.task import CorrectionTask
 from dmftnet.models.training.resuming import require_resumable
-from dmftnet.models.training.scoring import SUMMARY, kl_summary, real_axis_kl, scores_beside
+from dmftnet.models.training.spectral_task import SpectralTask
+from dmftnet.models.training.task import Task
 from dmftnet.places import CONF
 from dmftnet.progress import check_every
 
-COLUMNS = {"kl_median": "median", "kl_90": "90 %", "kl_worst": "worst"}
+TASKS: dict[type, Task] = {
+    SpectralDataModule: SpectralTask(),
+    ThermalDataModule: CorrectionTask(),
+}
+"""What is trained, by the class of the dataset."""
 
 
-def check(plain: dict[str, Any]) -> None:
+def task_of(plain: dict[str, Any]) -> Task:
+    """That of the dataset that the config names; nothing has been read yet.
+
+    Raises
+    ------
+    SettingError
+    """
+    target = checks.section("dataset", plain["dataset"]).get("_target_")
+    try:
+        kind = get_class(target)
+    except Exception:  # of a name that is none hydra raises almost anything
+        kind = object
+    for data, task in TASKS.items():
+        if issubclass(kind, data):
+            return task
+    names = ", ".join(data.__name__ for data in TASKS)
+    raise SettingError(
+        f"dataset._target_ = {checks.shown(target)} is no data to train on; name one of {names}"
+    )
+
+
+def check(plain: dict[str, Any], task: Task) -> None:
     """The keys that no class of the project checks; nothing has been made or read yet."""
     checks.seed("seed", plain["seed"])
     checks.threads("threads", plain["threads"])
     check_every(plain["progress_every"])
-    checks.choice("monitor", plain["monitor"], [f"val/{name}" for name in SUMMARY])
+    checks.choice("monitor", plain["monitor"], [f"val/{name}" for name in task.summary])
     checks.flag("baselines", plain["baselines"])
-    arguments(SpectralModule, "module", plain["module"])
+    task.check(plain)
     trainer = checks.section("trainer", plain["trainer"])
     for key in ("max_epochs", "check_val_every_n_epoch"):
         checks.integer(f"trainer.{key}", trainer.get(key), at_least=1)
@@ -59,16 +84,14 @@ def check(plain: dict[str, Any]) -> None:
 
 
 def train_network(
-    config, plain: dict[str, Any], model: SpectralModel, datamodule, loggers, run_dir: Path
+    config, plain: dict[str, Any], task: Task, model: nn.Module, datamodule, loggers, run_dir: Path
 ) -> dict[str, Any]:
     """Fit with Lightning, put the best checkpoint's weights into `model`; returns what it cost."""
-    module = SpectralModule(
+    module = task.module(
         model,
-        instantiate(config, "loss", DerivativeLoss),
+        instantiate(config, "loss", task.loss),
         instantiate(config, "optimizer"),
-        seed=config.seed,
-        hyperparameters=plain,
-        **plain["module"],
+        plain,
     )
     keeping = {
         "dirpath": run_dir / "checkpoints",
@@ -120,14 +143,14 @@ def begin(loggers: dict[str, Logger]) -> None:
             logger.experiment  # noqa: B018 - a property that begins it
 
 
-def print_scores(scores: dict[str, dict]) -> None:
+def print_scores(task: Task, scores: dict[str, dict]) -> None:
     """The test table, one row a model."""
-    table = Table(title="KL(A_ref || A) on the real axis, test trajectories")
+    table = Table(title=task.title)
     table.add_column("model")
-    for title in COLUMNS.values():
+    for title in task.columns.values():
         table.add_column(title, justify="right")
     for name, values in scores.items():
-        table.add_row(name, *(f"{values[key]:.2e}" for key in COLUMNS))
+        table.add_row(name, *(f"{values[key]:.2e}" for key in task.columns))
     Console().print(table)
 
 
@@ -135,44 +158,35 @@ def print_scores(scores: dict[str, dict]) -> None:
 @entry_point
 def main(config) -> float:
     plain = to_plain(config)
-    check(plain)
+    task = task_of(plain)
+    check(plain, task)
     run_dir = Path(HydraConfig.get().runtime.output_dir)
     lightning.seed_everything(config.seed, workers=True, verbose=False)
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     datamodule = instantiate(config, "dataset", lightning.LightningDataModule)
     datamodule.setup("fit")
-    dataset = plain["dataset"]
-    model = build_model(
-        plain["model"], plain["head"], *(dataset[key] for key in ("grid", "angles", "resolution"))
-    )
-    earlier = []
-    if config.init_from is not None:
-        description = {"model": plain["model"], "head": plain["head"], "grid": dataset["grid"]}
-        earlier = begin_with(model, description, config.init_from)
+    model = task.build(plain, datamodule)
+    earlier = [] if config.init_from is None else task.begin_with(model, plain)
     loggers = {
         f"logger.{name}": instantiate(config, f"logger.{name}", Logger, save_dir=run_dir)
         for name in config.get("logger") or ()
     }
-    name = HydraConfig.get().runtime.choices["model"]
-    record = {key: plain[key] for key in ("model", "head", "loss", "optimizer", "seed")}
+    name, record = task.label(HydraConfig.get().runtime.choices, model), {}
     try:
-        if isinstance(model, Baseline):
+        if task.is_fitted(model):
             begin(loggers)
             model.fit(datamodule.arrays("train"), datamodule.arrays("val"))
         else:
-            name = f"{name}, {HydraConfig.get().runtime.choices['head']} head"
-            record["training"] = train_network(config, plain, model, datamodule, loggers, run_dir)
+            record["training"] = train_network(
+                config, plain, task, model, datamodule, loggers, run_dir
+            )
             if earlier:
                 record["training"]["earlier"] = earlier
         model.eval()
-        scores = scores_beside(name, model, datamodule, dataset if plain["baselines"] else None)
-        validation = kl_summary(real_axis_kl(model, datamodule.arrays("val")))
-        save_model(
-            run_dir,
-            model,
-            {**record, **describe_data(datamodule, dataset), "test": scores, "val": validation},
-        )
+        scores = task.scores(name, model, datamodule, plain)
+        validation = task.validation(model, datamodule)
+        task.save(run_dir, model, {**record, "test": scores, "val": validation}, datamodule, plain)
         others = {row.replace(" ", "_"): r for row, r in scores.items() if row != name}
         for logger in loggers.values():
             logger.log_metrics(
@@ -181,7 +195,7 @@ def main(config) -> float:
             logger.save()
     finally:
         wandb.finish()  # else the next run in this process is merged into this one
-    print_scores(scores)
+    print_scores(task, scores)
     print(f"model written to {run_dir}")
     return validation[config.monitor.removeprefix("val/")]
 

@@ -16,7 +16,7 @@ puts out, and nearer to a causal truth than before. Without a base, what is miss
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 
 import numpy as np
@@ -103,6 +103,9 @@ class CorrectionModel(nn.Module, ABC):
     def fit(self, train: ThermalArrays, validation: ThermalArrays) -> None:
         """Fit at once what is not trained by gradients; choices on `validation`."""
         raise DmftnetError(f"{type(self).__name__} is trained, not fitted")
+
+    def resize(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Take over the sizes of stored arrays where they depend on the training data."""
 
     # --- from problems to answers -------------------------------------------------------------
 
