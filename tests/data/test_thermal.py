@@ -125,6 +125,7 @@ def test_answers_are_those_of_brute_force(models):
         tau = beta * np.linspace(0, 1, 101)
         found = axis.at_tau(axis.to_coefficients(G[i]), tau)
         np.testing.assert_allclose(found, thermal_tau(poles, weights, tau, beta), atol=1e-6)
+        np.testing.assert_allclose(store.greens_tau(tau / beta)[i], found, atol=1e-10)
 
 
 def test_models_lie_in_their_ranges(models):
@@ -310,6 +311,9 @@ def test_an_approximation_that_fails_is_missing_and_said(tmp_path):
     assert cold.any() and not cold.all()
     np.testing.assert_array_equal(np.isnan(store.greens("bad")).all(axis=1), cold)
     np.testing.assert_array_equal(np.isnan(store.density("bad")), cold)
+    times = store.greens_tau(np.array([0.0, 0.5]), "bad")
+    np.testing.assert_array_equal(np.isnan(times).all(axis=1), cold)
+    assert np.isfinite(times[~cold]).all()
     assert np.isfinite(store.greens("ed1")).all() and (store.seconds("bad") >= 0).all()
     assert store.columns[Remarks.TEXT].tolist() == ["sample 0, bad: told to fail"] * cold.sum()
     np.testing.assert_array_equal(store.columns[Remarks.MODEL], store["model"][cold])
