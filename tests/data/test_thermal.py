@@ -177,6 +177,19 @@ def test_as_many_levels_as_the_model_has_are_exact(models):
     np.testing.assert_allclose(1 / store.greens("ed1")[i], inverse - store.self_energy("ed1")[i])
 
 
+def test_a_poor_bath_spoils_less_with_the_given_hybridization(models):
+    """One level for two: G by Dyson's equation against that of the discrete model itself."""
+    store = ThermalStore.open(models)
+    x = np.linspace(0, 1, 101)
+    exact, dyson = store.greens_tau(x), store.greens_tau(x, "ed1")
+    cold = np.flatnonzero(store["beta"] > 10)
+    discrete = [ed(1).solve(continuous(store, i)).greens_tau(store["beta"][i] * x)[0] for i in cold]
+    errors = [np.abs(G - exact[cold]).mean(axis=1) for G in (discrete, dyson[cold])]
+    for measure in (np.median, np.max):
+        poor, good = measure(errors, axis=1)
+        assert cold.size > 10 and good < 0.9 * poor, (poor, good)
+
+
 def continuous(store, i):
     problem = store.problem(i)
     return problem.moved(MatsubaraHybridization(store.axis(i), store.hybridization[i]))
