@@ -15,9 +15,12 @@ from dmftnet.data.exact_loops import ReferenceStore
 from dmftnet.data.plans.sampling import SPLITS
 from dmftnet.data.store import SCHEMA as SPECTRA
 from dmftnet.data.store import SpectralStore
+from dmftnet.data.thermal import SCHEMA as THERMAL
+from dmftnet.data.thermal import ThermalStore
 from dmftnet.models.shipping.card import front_matter, model_card
 from dmftnet.models.training.checkpoint import read_record
 from dmftnet.moved import flat_baths
+from dmftnet.physics.solvers.krylov.ed import FITTED_LEVELS
 from dmftnet.provenance import sha256
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -63,7 +66,7 @@ failed or was not good enough to keep.
 Curves of the self-consistent solution: hybridization, spectrum, self-energy. The schema is the
 table in `src/data/exact_loops.py`. Loops that did not converge are marked in the file.
 
-## How they were made
+{thermal}## How they were made
 
 {made}
 
@@ -91,6 +94,28 @@ the networks that drove, the `weights/` of their commit.
 MIT, like the code.
 """
 
+THERMAL_SECTION = """## Impurities at finite temperature
+
+{samples}
+
+Samples are impurity problems on the imaginary axis, in units of their own D = 2 sqrt(weight of
+Delta): U, eps_d, beta, the bath (levels, or Delta at {n_iw} Matsubara frequencies, the same odd
+integers at every temperature), and of the exact solver and of every approximation Sigma(i w_n),
+density, double occupancy and seconds. G follows by Dyson's equation with the given Delta. "Dropped"
+are models of which a solve failed, or G has weight above the axis. Discrete baths are split by
+model; continuous ones by trajectory and by intervals of U at once. The schema is the table in
+`docs/arrays.md`; `dmftnet.data.thermal.ThermalStore` reads the files.
+
+How far each approximation is from the exact answer, as the mean of |dG(tau)| over tau:
+
+{approximations}
+
+"""
+"""Of the card, where files of this kind ship."""
+
+TAUS = np.linspace(0, 1, 201)
+"""Times tau / beta at which approximations are compared."""
+
 
 def weights_card(folder: Path) -> str:
     """The card of shipped weights, as ship.py wrote it."""
@@ -107,20 +132,62 @@ def data_card(folder: Path) -> str:
     loops = [store for store in stores if store.attributes["schema"] == LOOPS]
     header = ["file", "what", "MB", "trajectories", "dropped", "solves", *SPLITS, "U", "filling"]
     columns = ["file", "what", "MB", "loops", "converged", "lattices", "U", "filling"]
+    thermal = [store for store in stores if store.attributes["schema"] == THERMAL]
     made = [[f"`{store.path.name}`", *_origin(store)] for store in stores]
     body = CARD.format(
         total=sum(file.stat().st_size for file in files) / 1e6,
         n_w=_the_same(store.grid.n_w for store in spectra),
         spectra=_table(header, [_solves(store) for store in spectra]),
         loops=_table(columns, [_loops(store) for store in loops]),
+        thermal=_thermal(thermal) if thermal else "",
         made=_table(["file", "command", "solver", "sites", "commit"], made),
         checksums=_table(["file", "SHA-256"], [[f"`{f.name}`", f"`{sha256(f)}`"] for f in files]),
     )
     return f"---\n{yaml.safe_dump(FRONT, sort_keys=False)}---\n\n{body}"
 
 
-def _opened(file: Path) -> SpectralStore | ReferenceStore:
-    return (ReferenceStore if "reference" in file.name else SpectralStore).open(file)
+def _opened(file: Path) -> SpectralStore | ReferenceStore | ThermalStore:
+    kinds = {"reference": ReferenceStore, "thermal": ThermalStore}
+    kind = next((kind for word, kind in kinds.items() if word in file.name), SpectralStore)
+    return kind.open(file)
+
+
+def _thermal(stores: list[ThermalStore]) -> str:
+    """The section of files at finite temperature."""
+    header = ["file", "what", "MB", "models", "dropped", "samples", *SPLITS, "U", "density", "beta"]
+    columns = ["file", "approximation", "median", "worst", "missing", "ms"]
+    return THERMAL_SECTION.format(
+        n_iw=_the_same(store.odd.size for store in stores),
+        samples=_table(header, [_models(store) for store in stores]),
+        approximations=_table(columns, [row for store in stores for row in _approximated(store)]),
+    )
+
+
+def _models(store: ThermalStore) -> list[str]:
+    """A row of their first table."""
+    status = store.columns["models/status"]
+    counts = [status.size, np.count_nonzero(status), len(store)]
+    counts += [store.indices(split).size for split in SPLITS]
+    ranges = [f"{store[key].min():.2f} to {store[key].max():.2f}" for key in ("U", "density")]
+    beta = f"{store['beta'].min():.3g} to {store['beta'].max():.3g}"
+    return [*_name(store), *(f"{n:,}" for n in counts), *ranges, beta]
+
+
+def _approximated(store: ThermalStore) -> list[list[str]]:
+    """Rows of their second table."""
+    exact, rows = store.greens_tau(TAUS), []
+    rows.append([f"`{store.path.name}`", "exact", "", "", "", f"{_ms(store.seconds())}"])
+    for name in store.approximations:
+        error = np.trapezoid(np.abs(store.greens_tau(TAUS, name) - exact), TAUS, axis=1)
+        missing = np.isnan(error)
+        values = [f"{value:.1e}" for value in (np.nanmedian(error), np.nanmax(error))]
+        seconds = _ms(store.seconds(name)[~missing])
+        rows.append([f"`{store.path.name}`", name, *values, f"{missing.sum():,}", seconds])
+    return rows
+
+
+def _ms(seconds: np.ndarray) -> str:
+    return f"{1e3 * np.median(seconds):.3g}"
 
 
 def _solves(store: SpectralStore) -> list[str]:
@@ -138,7 +205,7 @@ def _loops(store: ReferenceStore) -> list[str]:
     return [*_name(store), *map(str, counts), lattices, *_ranges(store)]
 
 
-def _name(store: SpectralStore | ReferenceStore) -> list[str]:
+def _name(store: SpectralStore | ReferenceStore | ThermalStore) -> list[str]:
     size = store.path.stat().st_size / 1e6
     return [f"`{store.path.name}`", WHAT[store.path.stem], f"{size:.1f}"]
 
@@ -147,12 +214,16 @@ def _ranges(store: SpectralStore | ReferenceStore) -> list[str]:
     return [f"{store[key].min():.2f} to {store[key].max():.2f}" for key in ("U", "filling")]
 
 
-def _origin(store: SpectralStore | ReferenceStore) -> list[str]:
+def _origin(store: SpectralStore | ReferenceStore | ThermalStore) -> list[str]:
     """Command, solver, bath sites and commit on record."""
     solver = flat_baths(yaml.safe_load(store.attributes["config"])["solver"])
     commit = yaml.safe_load(store.attributes["provenance"])["commit"]
     name = solver["_target_"].rpartition(".")[2].removesuffix("Solver").lower()
-    return [f"`{store.attributes['command']}`", name, str(solver["n_bath"]), commit[:12]]
+    sites = solver["n_bath"]
+    if isinstance(store, ThermalStore):
+        fitted = solver["fit"]["n_bath"] or FITTED_LEVELS[1]
+        sites = store["bath_energies"].shape[1] if store.is_discrete else fitted
+    return [f"`{store.attributes['command']}`", name, str(sites), commit[:12]]
 
 
 def _the_same(values) -> int:

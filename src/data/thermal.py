@@ -208,6 +208,14 @@ class ThermalStore:
         with np.errstate(invalid="ignore"):  # NaN where an approximation failed
             return 1 / (inverse - self.self_energy(name))
 
+    def greens_tau(self, x: np.ndarray, name: str | None = None) -> np.ndarray:
+        """(n, n_x) float64 G(tau) at ``x = tau / beta`` in [0, 1]; NaN where `name` failed."""
+        axis, greens = self._axis_at(1.0), self.greens(name) / self["beta"][:, None]
+        found = np.isfinite(greens).all(axis=1)
+        values = np.full((len(self), np.size(x)), np.nan)
+        values[found] = axis.at_tau(axis.to_coefficients(greens[found]), x)
+        return values
+
     def density(self, name: str | None = None) -> np.ndarray:
         """(n,) float64 density of one spin, as the solver gives it."""
         return self["density"] if name is None else self._of("densities", name)
@@ -222,8 +230,11 @@ class ThermalStore:
 
     def axis(self, sample: int) -> ImaginaryAxis:
         """The imaginary axis of one sample."""
-        size, accuracy = self.attributes["axis_size"], self.attributes["axis_accuracy"]
-        return ImaginaryAxis.universal(float(self["beta"][sample]), float(size), float(accuracy))
+        return self._axis_at(float(self["beta"][sample]))
+
+    def _axis_at(self, beta: float) -> ImaginaryAxis:
+        size, accuracy = (float(self.attributes[f"axis_{key}"]) for key in ("size", "accuracy"))
+        return ImaginaryAxis.universal(beta, size, accuracy)
 
     def problem(self, sample: int) -> ImpurityProblem:
         """The impurity problem of one sample, in units of its D."""

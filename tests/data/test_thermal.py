@@ -125,6 +125,7 @@ def test_answers_are_those_of_brute_force(models):
         tau = beta * np.linspace(0, 1, 101)
         found = axis.at_tau(axis.to_coefficients(G[i]), tau)
         np.testing.assert_allclose(found, thermal_tau(poles, weights, tau, beta), atol=1e-6)
+        np.testing.assert_allclose(store.greens_tau(tau / beta)[i], found, atol=1e-10)
 
 
 def test_models_lie_in_their_ranges(models):
@@ -174,6 +175,19 @@ def test_as_many_levels_as_the_model_has_are_exact(models):
     np.testing.assert_allclose(store.self_energy("ed1")[i], sigma, atol=half + 1e-6)
     inverse = 1j * store.omega_n[i] - store["eps_d"][i] - store.hybridization[i]
     np.testing.assert_allclose(1 / store.greens("ed1")[i], inverse - store.self_energy("ed1")[i])
+
+
+def test_a_poor_bath_spoils_less_with_the_given_hybridization(models):
+    """One level for two: G by Dyson's equation against that of the discrete model itself."""
+    store = ThermalStore.open(models)
+    x = np.linspace(0, 1, 101)
+    exact, dyson = store.greens_tau(x), store.greens_tau(x, "ed1")
+    cold = np.flatnonzero(store["beta"] > 10)
+    discrete = [ed(1).solve(continuous(store, i)).greens_tau(store["beta"][i] * x)[0] for i in cold]
+    errors = [np.abs(G - exact[cold]).mean(axis=1) for G in (discrete, dyson[cold])]
+    for measure in (np.median, np.max):
+        poor, good = measure(errors, axis=1)
+        assert cold.size > 10 and good < 0.9 * poor, (poor, good)
 
 
 def continuous(store, i):
@@ -310,6 +324,9 @@ def test_an_approximation_that_fails_is_missing_and_said(tmp_path):
     assert cold.any() and not cold.all()
     np.testing.assert_array_equal(np.isnan(store.greens("bad")).all(axis=1), cold)
     np.testing.assert_array_equal(np.isnan(store.density("bad")), cold)
+    times = store.greens_tau(np.array([0.0, 0.5]), "bad")
+    np.testing.assert_array_equal(np.isnan(times).all(axis=1), cold)
+    assert np.isfinite(times[~cold]).all()
     assert np.isfinite(store.greens("ed1")).all() and (store.seconds("bad") >= 0).all()
     assert store.columns[Remarks.TEXT].tolist() == ["sample 0, bad: told to fail"] * cold.sum()
     np.testing.assert_array_equal(store.columns[Remarks.MODEL], store["model"][cold])

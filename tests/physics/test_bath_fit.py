@@ -57,6 +57,21 @@ def chi(bath, hybridization, weight_power=1.0, w_cut=8.0):
     return np.sqrt(mean) / np.abs(exact).max()
 
 
+@pytest.mark.parametrize("n_bath", [3, 4])
+def test_levels_that_nothing_fixes_do_not_run_away(n_bath):
+    """At high temperature and a wide window a step may overflow; it is shortened, no warning."""
+    rng = np.random.default_rng(0)
+    for beta in (1.0, 50.0):
+        axis = ImaginaryAxis.universal(beta, accuracy=1e-7)
+        for _ in range(12):
+            couplings = rng.normal(size=(4, 1))
+            couplings *= 0.5 / np.linalg.norm(couplings)
+            levels = PoleHybridization(rng.uniform(-1, 1, 4), couplings)
+            bath = MatsubaraFit(n_bath).discretise(known(levels.at(1j * axis.omega_n), axis))
+            assert np.isfinite(bath.levels.energies).all()
+            assert bath.diagnostics["fit_residual"] < 2e-2
+
+
 @pytest.mark.parametrize(
     ("n_bath", "residual"),
     [(2, 1.0e-1), (3, 2.2e-2), (4, 4.0e-3), (5, 6.3e-4), (6, 8.3e-5), (7, 9.3e-6), (8, 9.0e-7)],

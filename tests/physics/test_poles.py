@@ -136,3 +136,13 @@ def test_response_poles():
 def test_bad_input_is_refused(make, text):
     with pytest.raises(InvalidProblemError, match=text):
         make()
+
+
+def test_responses_are_the_sums_of_G_F_and_I():
+    rng = np.random.default_rng(2)
+    answer = ResponsePoles(rng.normal(size=5000), rng.normal(size=(5000, 2)))
+    z = 1j * np.array([0.1, 1.0, 30.0]) + 0.2
+    found = answer.responses(z)
+    for part, spectrum in zip(found, (answer.G, answer.F, answer.I), strict=True):
+        scale = np.abs(spectrum.weights).sum() / z.imag
+        assert (np.abs(part - spectrum.greens(z)) <= 1e-14 * scale).all()

@@ -14,6 +14,7 @@ from content import content_hash
 from shell import environment, python_path
 
 from dmftnet.data.store import SpectralStore
+from dmftnet.data.thermal import ThermalStore
 
 ROOT = Path(__file__).parents[2]
 N_JOBS = 12
@@ -147,3 +148,43 @@ def test_bad_values_are_named(tmp_path):
     assert run.returncode == 2
     assert run.stderr.startswith("error: sampling: U_dense = [3.0, 9.0]")
     assert not (tmp_path / "toy.h5").exists()
+
+
+THERMAL = (
+    "dataset=thermal_models",
+    "sampling.n_models=4",
+    "sampling.per_job=2",
+    "sampling.n_bath=1",
+)
+
+
+def thermal(folder: Path, *overrides: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [
+            sys.executable,
+            str(ROOT / "generate.py"),
+            f"hydra.run.dir={folder / 'run'}",
+            f"dataset.path={folder / 'thermal.h5'}",
+            "executor.n_workers=1",
+            *THERMAL,
+            *overrides,
+        ],
+        env=environment(),
+        cwd=folder,
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_thermal_files_through_the_command_line(tmp_path):
+    """A solver that cannot is one line; then a file, as the config has it, which can grow."""
+    run = thermal(tmp_path)
+    assert run.returncode == 2 and "solver 'ras' works at T = 0" in run.stderr
+    assert not (tmp_path / "thermal.h5").exists()
+    for number in (4, 6):
+        run = thermal(tmp_path, "solver=ed", f"sampling.n_models={number}")
+        assert run.returncode == 0, run.stderr
+        store = ThermalStore.open(tmp_path / "thermal.h5")
+        assert len(store) == number and store.approximations == ("ed1", "ed2", "ed3")
+    assert store.odd.size == 21
+    assert "sampling.n_models=6" in store.attributes["command"]
