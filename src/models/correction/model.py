@@ -34,6 +34,9 @@ HIGHEST = 600
 """Odd integer of the last Matsubara frequency that is a feature; above it all is known."""
 
 N_COMPONENTS = 24
+LARGEST = 8.0
+"""Of a coefficient, in standard deviations of the training data."""
+
 CHUNK = 2048
 
 
@@ -148,7 +151,9 @@ class CorrectionModel(nn.Module, ABC):
         return self.coefficients((self.features(problems) - self.offset) / self.scale)
 
     def _curve(self, coefficients: torch.Tensor) -> torch.Tensor:
-        return torch.complex(*(coefficients @ self.components).chunk(2, dim=-1))
+        """Far beyond what the training data hold a coefficient saturates."""
+        bounded = LARGEST * torch.tanh(coefficients / LARGEST)
+        return torch.complex(*(bounded @ self.components).chunk(2, dim=-1))
 
     # --- from the training data ---------------------------------------------------------------
 

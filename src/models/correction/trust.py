@@ -1,0 +1,150 @@
+"""How near a problem is to what a correction has been trained on.
+
+Three checks, each with a limit: the box of U, ``|eps_d + U/2|`` and beta of the training samples,
+the spread of an ensemble, and the distance to the nearest training sample in the leading principal
+components of the features. Limits are calibrated on loops that no training saw (``ship.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.numpy import load_file
+from scipy.spatial import cKDTree
+
+from dmftnet import checks
+from dmftnet.data.thermal_arrays import ThermalArrays
+from dmftnet.errors import SettingError, StoreError
+from dmftnet.models.correction.checkpoint import read_correction
+from dmftnet.models.correction.ensemble import CorrectionEnsemble
+from dmftnet.models.correction.model import CorrectionModel, as_problems
+from dmftnet.models.correction.thermal import Problems, mirrored
+
+POINTS = "training_points.safetensors"
+N_LEADING = 8
+RANGES = ("U", "shift", "beta")
+LIMITS = ("spread", "distance")
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureDistance:
+    """Distance to the nearest training sample.
+
+    Parameters
+    ----------
+    mean : (F,)
+    axes : (k, F)
+        Leading principal components of the features, scaled to unit variance.
+    points : (n, k)
+        Training samples and their mirror images.
+    """
+
+    mean: np.ndarray
+    axes: np.ndarray
+    points: np.ndarray
+
+    def __post_init__(self):
+        object.__setattr__(self, "_tree", cKDTree(self.points))
+
+    @classmethod
+    def fit(cls, model: CorrectionModel, train: ThermalArrays) -> FeatureDistance:
+        """From the training split."""
+        parts = [features(model, as_problems(a)) for a in (train, train.particle_hole())]
+        rows = np.concatenate(parts)
+        mean = rows.mean(axis=0)
+        _, values, vectors = np.linalg.svd(rows - mean, full_matrices=False)
+        scale = values[:N_LEADING, None] / np.sqrt(len(rows))
+        axes = vectors[:N_LEADING] / np.maximum(scale, 1e-9)
+        points = (rows - mean) @ axes.T
+        return cls(*(np.asarray(a, dtype=np.float32) for a in (mean, axes, points)))
+
+    def __call__(self, model: CorrectionModel, problems: Problems) -> np.ndarray:
+        """(B,) distance, the smaller of the problem's and its mirror image's."""
+        both = (features(model, p) for p in (problems, mirrored(problems)))
+        found = [self._tree.query((rows - self.mean) @ self.axes.T)[0] for rows in both]
+        return np.minimum(*found)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """What a `FeatureDistance` is rebuilt from."""
+        return {"mean": self.mean, "axes": self.axes, "points": self.points}
+
+
+@torch.no_grad()
+def features(model: CorrectionModel | CorrectionEnsemble, problems: Problems) -> np.ndarray:
+    """(B, F) features as the (first) model sees them, scaled."""
+    first = model.members[0] if isinstance(model, CorrectionEnsemble) else model
+    return ((first.features(problems) - first.offset) / first.scale).cpu().numpy()
+
+
+@dataclass(frozen=True)
+class ThermalTrust:
+    """The three checks.
+
+    Parameters
+    ----------
+    ranges : mapping
+        ``U``, ``shift`` and ``beta`` to (low, high), in D; what is missing is not checked.
+    limits : mapping
+        ``spread`` and ``distance`` likewise.
+    distance : FeatureDistance, optional
+    """
+
+    ranges: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    limits: Mapping[str, float] = field(default_factory=dict)
+    distance: FeatureDistance | None = None
+
+    def __post_init__(self):
+        for name, box in checks.mapping("ranges", self.ranges, RANGES).items():
+            checks.numbers(f"ranges.{name}", box, size=2)
+        for name, limit in checks.mapping("limits", self.limits, LIMITS).items():
+            checks.number(f"limits.{name}", limit, at_least=0)
+        if "distance" in self.limits and self.distance is None:
+            raise SettingError(
+                "limits.distance is given, but the checkpoint holds no training points; make one "
+                "that does with ship.py"
+            )
+
+    def distances(self, model, problems: Problems) -> list[float | None]:
+        """(B,) distances, None where nothing is known of the training data."""
+        if self.distance is None:
+            return [None] * len(next(iter(problems.values())))
+        return self.distance(model, problems).tolist()
+
+    def verdict(
+        self, U: float, eps_d: float, beta: float, scores: Mapping[str, float | None]
+    ) -> tuple[bool, str]:
+        """Whether the parameters lie outside the box, and one line of what is wrong, or none."""
+        values = {"U": U, "shift": abs(eps_d + U / 2), "beta": beta}
+        outside = [
+            f"{name} = {values[name]:.3g} outside {low:.3g} to {high:.3g}"
+            for name, (low, high) in self.ranges.items()
+            if not low * (1 - 1e-6) - 1e-6 <= values[name] <= high * (1 + 1e-6) + 1e-6
+        ]
+        beyond = [
+            f"{name} {score:.2e} beyond {limit:.2e}"
+            for name, limit in self.limits.items()
+            if (score := scores[name]) is not None and score > limit
+        ]
+        text = ", ".join(outside + beyond)
+        where = f"U = {U:.4g}, eps_d = {eps_d:.4g}, beta = {beta:.4g} (in D)"
+        return bool(outside), f"{where}: {text}" if text else ""
+
+
+def load_trust(directory: str | Path, limits: Mapping[str, float] | None = None) -> ThermalTrust:
+    """Box, limits and training points of a checkpoint; `limits` replace those on file."""
+    directory = Path(directory)
+    record, path = read_correction(directory), directory / POINTS
+    distance = None
+    if path.is_file():
+        try:
+            distance = FeatureDistance(**load_file(path))
+        except Exception as exc:  # of a damaged file safetensors raises almost anything
+            raise StoreError(
+                f"'{path}' is damaged ({checks.reason(exc)}); copy it anew, or run ship.py"
+            ) from None
+    limits = {**(record.get("limits") or {}), **checks.section("solver.limits", limits or {})}
+    return ThermalTrust(record.get("ranges") or {}, limits, distance)

@@ -1,0 +1,280 @@
+"""`correction`: cheap solvers at finite temperature, and a learned correction of the best of them.
+
+Method
+    1. The problem in units of its own ``D = 2 sqrt(m0)``, m0 the weight of the hybridization, on
+       the universal axis.
+    2. Every approximation that the model reads, by the solver that made the training data.
+    3. The model's correction of Sigma, projected onto positive measures
+       (`dmftnet.models.correction.model`), and G by Dyson's equation with its own density.
+Range
+    One orbital at finite temperature, near the training data: every solution says how near
+    (``extrapolating``, ``spread``, ``distance``, ``warning``). Whatever the model puts out, the
+    answer is causal, with exact norm, boundary condition and tails. Without a bath, or without
+    interaction, it is exact.
+Cost
+    That of the approximations, and about a millisecond.
+Otherwise
+    ``guarded_correction``, which hands over to ``ed``; ``ed`` with six fitted levels; ``ctseg``.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from dmftnet import checks
+from dmftnet.data.keys import ThermalBatch as Batch
+from dmftnet.errors import DmftnetError, DmftnetWarning, StoreError
+from dmftnet.models.correction.checkpoint import load_correction
+from dmftnet.models.correction.ensemble import CorrectionEnsemble, disagreement
+from dmftnet.models.correction.model import CorrectionModel, answers
+from dmftnet.models.correction.thermal import Problems
+from dmftnet.models.correction.trust import ThermalTrust, load_trust
+from dmftnet.physics.grids.matsubara import ImaginaryAxis
+from dmftnet.physics.impurity.hybridization import Hybridization
+from dmftnet.physics.impurity.interaction import Interaction
+from dmftnet.physics.impurity.matsubara_hybridization import MatsubaraHybridization
+from dmftnet.physics.impurity.pole_hybridization import PoleHybridization
+from dmftnet.physics.impurity.problem import ImpurityProblem
+from dmftnet.physics.impurity.protocol import ImpuritySolver, Solver
+from dmftnet.physics.impurity.solutions import MatsubaraSolution
+from dmftnet.physics.solvers.perturbative.hubbard1 import Hubbard1Solver
+from dmftnet.physics.solvers.perturbative.thermal import THERMAL
+from dmftnet.places import WEIGHTS
+
+NO_BATH = 1e-10
+"""Weight of a hybridization over U^2 below which the impurity is an atom."""
+
+SOLVERS = "dmftnet.physics."
+
+
+class CorrectionSolver(Solver):
+    """Impurity solver driven by a learned correction.
+
+    Parameters
+    ----------
+    checkpoint : path, optional
+        A run folder of ``train.py +experiment=correction``, or one that ``ship.py`` wrote (an
+        ensemble with limits). By default the weights that ship.
+    limits : mapping, optional
+        ``spread`` and ``distance``, in place of those in the folder.
+    """
+
+    name = "correction"
+    capabilities = THERMAL
+
+    def __init__(
+        self,
+        checkpoint: str | Path | None = None,
+        limits: Mapping[str, float] | None = None,
+    ):
+        folder = WEIGHTS / "correction" if checkpoint is None else checkpoint
+        folder = checks.path("solver.checkpoint", folder, "a folder of train.py or ship.py")
+        self._setup(load_correction(folder), load_trust(folder, limits), Path(folder).name)
+
+    @classmethod
+    def from_model(
+        cls,
+        model: CorrectionModel | CorrectionEnsemble,
+        solvers: Mapping[str, ImpuritySolver],
+        label: str = "model in training",
+    ) -> CorrectionSolver:
+        """A solver around a model in memory; nothing is checked."""
+        solver = cls.__new__(cls)
+        solver.model, solver.trust, solver.label = model, ThermalTrust(), label
+        solver.approximations = dict(solvers)
+        return solver
+
+    def _setup(
+        self, model: CorrectionModel | CorrectionEnsemble, trust: ThermalTrust, label: str
+    ) -> None:
+        if "spread" in trust.limits and not isinstance(model, CorrectionEnsemble):
+            raise DmftnetError(
+                f"limits.spread is given, but '{label}' is a single model, which has no spread; "
+                "give an ensemble, or limits.distance"
+            )
+        self.model, self.trust, self.label = model, trust, label
+        configs = model.record["solvers"]
+        self.approximations = {name: built_solver(configs[name]) for name in model.inputs}
+
+    @property
+    def limits(self) -> Mapping[str, float]:
+        """Of spread and distance, beyond which answers carry a warning."""
+        return self.trust.limits
+
+    def solve(self, problem: ImpurityProblem) -> MatsubaraSolution:
+        """Solve one problem; warns where the answer is beyond the limits."""
+        solution = self.solve_batch([problem])[0]
+        if solution.diagnostics["warning"]:
+            warnings.warn(solution.diagnostics["warning"], DmftnetWarning, stacklevel=2)
+        return solution
+
+    def solve_batch(self, problems: Sequence[ImpurityProblem]) -> list[MatsubaraSolution]:
+        """Solve all problems, the model in one pass; warnings in the diagnostics alone."""
+        for problem in problems:
+            self.require(problem)
+        units = [unit_of(problem.hybridization) for problem in problems]
+        pairs = zip(units, problems, strict=True)
+        bare = [unit**2 <= 4 * NO_BATH * max(p.U, 1e-3) ** 2 for unit, p in pairs]
+        with_bath = [i for i, empty in enumerate(bare) if not empty]
+        atoms = [i for i, empty in enumerate(bare) if empty]
+        found = dict(
+            zip(atoms, Hubbard1Solver().solve_batch([problems[i] for i in atoms]), strict=True)
+        )
+        for i in atoms:
+            found[i].diagnostics.update(self._nothing_to_say())
+        if with_bath:
+            chosen = [(problems[i], units[i]) for i in with_bath]
+            found |= dict(zip(with_bath, self._corrected(chosen), strict=True))
+        return [found[i] for i in range(len(problems))]
+
+    def _nothing_to_say(self) -> dict[str, Any]:
+        return {
+            "checkpoint": self.label,
+            "extrapolating": False,
+            "spread": None,
+            "distance": None,
+            "warning": "",
+        }
+
+    def _corrected(
+        self, chosen: Sequence[tuple[ImpurityProblem, float]]
+    ) -> list[MatsubaraSolution]:
+        scaled = [self._scaled(problem, unit) for problem, unit in chosen]
+        batch = self._batch(scaled)
+        measures, answer = answers(self.model, batch)
+        spread = self._spread(batch)
+        distance = self.trust.distances(self.model, batch)
+        t = self.model.measure.kernel @ measures.T  # (n_iw, B), in 1/T
+        doubles = self._double_occupancies(batch, answer, t.T)
+        solutions = []
+        for i, (problem, unit) in enumerate(chosen):
+            n, axis, own = float(answer.density[i]), problem.axis, scaled[i]
+            z = 1j * axis.omega_n / unit
+            dynamic = own.U**2 * n * (1 - n) * self.model.measure.at(measures[i], z, own.beta)
+            sigma = unit * (own.U * n + dynamic)
+            known = problem.hybridization
+            delta = (
+                known.values if isinstance(known, MatsubaraHybridization) else known.at(unit * z)
+            )
+            greens = 1 / (unit * z - problem.eps_d[0] - delta[0] - sigma)
+            scores = {"spread": spread[i], "distance": distance[i]}
+            outside, objection = self.trust.verdict(own.U, float(own.eps_d[0]), own.beta, scores)
+            if objection:
+                objection = f"correction '{self.label}' beyond its limits at {objection}"
+            diagnostics = {
+                "checkpoint": self.label,
+                "extrapolating": outside,
+                **scores,
+                "warning": objection,
+            }
+            solutions.append(
+                MatsubaraSolution(
+                    problem, axis, greens[None], doubles[i], sigma[None], diagnostics=diagnostics
+                )
+            )
+        return solutions
+
+    def _scaled(self, problem: ImpurityProblem, unit: float) -> ImpurityProblem:
+        """In units of its D, on the universal axis."""
+        beta = problem.beta * unit
+        axis = ImaginaryAxis.universal(beta, self.model.measure.size, self.model.measure.accuracy)
+        bath: Hybridization
+        if isinstance(problem.hybridization, PoleHybridization):
+            known = problem.hybridization
+            bath = PoleHybridization(known.energies / unit, known.couplings / unit)
+        else:
+            values = problem.hybridization.at(1j * axis.omega_n * unit) / unit
+            bath = MatsubaraHybridization(axis, values)
+        return ImpurityProblem(
+            problem.eps_d / unit, Interaction(problem.U / unit), bath, float(beta)
+        )
+
+    def _batch(self, scaled: Sequence[ImpurityProblem]) -> Problems:
+        """The inputs of the model."""
+        size, accuracy = self.model.measure.size, self.model.measure.accuracy
+        axes = [ImaginaryAxis.universal(p.beta, size, accuracy) for p in scaled]
+        delta = [p.hybridization.at(1j * a.omega_n)[0] for p, a in zip(scaled, axes, strict=True)]
+        sigmas, densities = [], []
+        for name in self.model.inputs:
+            found = self.approximations[name].solve_batch(scaled)
+            sigmas.append([s.matsubara_self_energy(a)[0] for s, a in zip(found, axes, strict=True)])
+            densities.append([s.filling / 2 for s in found])
+        n, n_iw = len(scaled), axes[0].omega_n.size
+        arrays = {
+            Batch.U: np.array([p.U for p in scaled]),
+            Batch.EPS_D: np.array([p.eps_d[0] for p in scaled]),
+            Batch.BETA: np.array([p.beta for p in scaled]),
+            Batch.HYBRIDIZATION: np.array(delta),
+            Batch.SELF_ENERGIES: np.array(sigmas, dtype=complex)
+            .reshape(-1, n, n_iw)
+            .swapaxes(0, 1),
+            Batch.DENSITIES: np.array(densities, dtype=float).reshape(-1, n).T,
+        }
+        return {name: torch.as_tensor(np.ascontiguousarray(a)) for name, a in arrays.items()}
+
+    def _spread(self, batch: Problems) -> list[float | None]:
+        if not isinstance(self.model, CorrectionEnsemble):
+            return [None] * len(batch[Batch.U])
+        return disagreement(self.model, batch).tolist()
+
+    def _double_occupancies(self, batch: Problems, answer, t: np.ndarray) -> list[float]:
+        """Galitskii and Migdal's sum: ``n n_G - U n (1 - n) (t G)(beta)``, without a division."""
+        beta, n, U = batch[Batch.BETA], answer.density, batch[Batch.U]
+        product = torch.as_tensor(t) * beta[:, None] * answer.greens
+        tail = self.model.dyson.density(product, beta)  # -(t G)(beta)
+        return (n * n + U * n * (1 - n) * tail).tolist()
+
+
+def unit_of(hybridization: Hybridization) -> float:
+    """``D = 2 sqrt(m0)``, m0 the weight of a bath of one orbital."""
+    if isinstance(hybridization, PoleHybridization):
+        weight = float(np.sum(np.abs(hybridization.couplings) ** 2))
+    else:
+        axis = hybridization.axis
+        ends = axis.at_tau(axis.to_coefficients(hybridization.values), np.array([0.0, axis.beta]))
+        weight = -float(ends.sum())
+    return 2 * float(np.sqrt(max(weight, 0.0)))
+
+
+def built_solver(config: Mapping[str, Any]) -> ImpuritySolver:
+    """A solver from its plain config; classes of `dmftnet.physics` alone.
+
+    Raises
+    ------
+    StoreError
+        If it names another, or arguments that it does not take.
+    """
+    made = _built(checks.section("solvers", config))
+    if not isinstance(made, ImpuritySolver):
+        raise StoreError(f"solvers: {checks.shown(config)} is no impurity solver; train again")
+    return made
+
+
+def _built(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        inner = {key: _built(part) for key, part in value.items() if key != "_target_"}
+        target = value.get("_target_")
+        if target is None:
+            return inner
+        module, _, name = str(target).rpartition(".")
+        found = None
+        if f"{module}.".startswith(SOLVERS):
+            try:
+                found = getattr(importlib.import_module(module), name, None)
+            except ImportError:
+                found = None
+        if not inspect.isclass(found):
+            raise StoreError(f"solvers: {checks.shown(target)} is no class of {SOLVERS[:-1]}")
+        try:
+            return found(**inner)
+        except TypeError as error:
+            raise StoreError(f"solvers: {name}: {checks.reason(error)}; train again") from None
+    return value
