@@ -37,8 +37,9 @@ ALLOWED = {
 ROOMS_OF_MODELS = {
     "networks": {"networks"},
     "training": {"training", "networks"},
-    "solvers": {"solvers", "training", "networks"},
-    "shipping": {"shipping", "solvers", "training", "networks"},
+    "correction": {"correction", "training", "networks"},
+    "solvers": {"solvers", "correction", "training", "networks"},
+    "shipping": {"shipping", "solvers", "correction", "training", "networks"},
 }
 ROOT_CONFIGS = sorted(path.stem for path in CONF.glob("*.yaml"))
 EXPERIMENTS = sorted(CONF.glob("experiment/*.yaml"))

@@ -29,7 +29,7 @@ from torch import nn
 
 from dmftnet import checks
 from dmftnet.callbacks.progress_log import ProgressLog
-from dmftnet.config import arguments_of, entry_point, instantiate, run, to_plain
+from dmftnet.config import arguments, arguments_of, entry_point, instantiate, run, to_plain
 from dmftnet.data.datamodule import SpectralDataModule
 from dmftnet.data.thermal_datamodule import ThermalDataModule
 from dmftnet.errors import DmftnetError, SettingError
@@ -75,6 +75,7 @@ def check(plain: dict[str, Any], task: Task) -> None:
     check_every(plain["progress_every"])
     checks.choice("monitor", plain["monitor"], [f"val/{name}" for name in task.summary])
     checks.flag("baselines", plain["baselines"])
+    arguments(task.module_class, "module", plain["module"])
     task.check(plain)
     trainer = checks.section("trainer", plain["trainer"])
     for key in ("max_epochs", "check_val_every_n_epoch"):

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from dmftnet import checks
-from dmftnet.config import arguments
 from dmftnet.errors import DmftnetError
 from dmftnet.models.correction.checkpoint import build_correction, save_correction
 from dmftnet.models.correction.model import CorrectionModel, errors
@@ -25,10 +24,10 @@ class CorrectionTask:
         "error_worst": "worst",
     }
     summary = SUMMARY
+    module_class = CorrectionModule
     loss = CorrectionLoss
 
     def check(self, plain: Mapping[str, Any]) -> None:
-        arguments(CorrectionModule, "module", plain["module"])
         if plain["init_from"] is not None:
             raise DmftnetError(
                 f"init_from = {checks.shown(plain['init_from'])}: corrections train in minutes and "

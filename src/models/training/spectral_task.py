@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from dmftnet.config import arguments
 from dmftnet.models.networks.spectral_model import SpectralModel
 from dmftnet.models.training.baselines import Baseline
 from dmftnet.models.training.checkpoint import build_model, describe_data, save_model
@@ -26,10 +25,11 @@ class SpectralTask:
         "kl_worst": "worst",
     }
     summary = SUMMARY
+    module_class = SpectralModule
     loss = DerivativeLoss
 
     def check(self, plain: Mapping[str, Any]) -> None:
-        arguments(SpectralModule, "module", plain["module"])
+        """Every key has a class that checks it."""
 
     def build(self, plain: Mapping[str, Any], datamodule: Any) -> SpectralModel:
         data = (plain["dataset"][key] for key in ("grid", "angles", "resolution"))

@@ -23,11 +23,15 @@ class Task(Protocol):
     columns : dict of key of a score to its heading
     summary : tuple of str
         Scores that ``val/<name>`` of the monitor may be.
+    loss, module_class : type
+        What the config's ``loss`` must be, and what takes the arguments of its ``module``.
     """
 
     title: str
     columns: Mapping[str, str]
     summary: tuple[str, ...]
+    loss: type
+    module_class: type
 
     def check(self, plain: Mapping[str, Any]) -> None:
         """Raise SettingError where a key is wrong that no class checks."""
