@@ -33,8 +33,8 @@ THERMAL = Capabilities(
 WIDER = 3.0
 """A product of three functions reaches three times as far in energy as each of them."""
 
-NORM_ERROR = 1e-6
-"""Of ``-G(0) - G(beta) = 1``: what the axis misses by more is warned of."""
+NORM_ERROR = 1e-7
+"""Of ``-G(0) - G(beta) = 1``: more is warned of. G(tau) is then off by up to ten times as much."""
 
 ROUNDING = 1e-7
 """Of Im Sigma over the largest value, and of a double occupancy: beyond, a sign counts as wrong."""
