@@ -6,7 +6,7 @@ Each is given the hybridization of a DMFT loop that `ed` closed on the Bethe lat
 levels, and compared with `ed` there. ``error`` is ``(1/beta) integral |G - G_ed| dtau``; ``norm``
 ``|-G(0) - G(beta) - 1|``; ``moment`` how far Sigma(i inf), from the last two frequencies, lies from
 ``U n``, n that of G; ``double occ.`` the error of the double occupancy, all three the largest;
-``Im Sigma > 0`` counts problems. The first table has errors one by one, the second over all problems
+``Im Sigma > 0`` counts problems. The first table has errors one by one, the second over all of them
 with the cost of a solve.
 """
 
@@ -31,7 +31,7 @@ from dmftnet.physics.lattices.bethe import Bethe
 from dmftnet.physics.solvers.krylov.ed import EdSolver
 from dmftnet.physics.solvers.perturbative.hubbard1 import Hubbard1Solver
 from dmftnet.physics.solvers.perturbative.ipt import IptSolver
-from dmftnet.physics.solvers.perturbative.nca import NcaSolver
+from dmftnet.physics.solvers.perturbative.nca import NcaSolver, high_frequency
 
 CASES = [(1.0, 0.0), (2.0, 0.0), (2.2, 0.0), (2.8, 0.0), (4.0, 0.0), (2.0, 0.5), (4.0, 1.0)]
 """U and the distance of eps_d from half filling, in D."""
@@ -61,8 +61,7 @@ def measured(solution: ImpuritySolution, exact: ImpuritySolution) -> dict[str, f
     G, reference = (s.greens_tau(0.5 * beta * (tau + 1))[0] for s in (solution, exact))
     ends = solution.greens_tau(np.array([0.0, beta]))[0]
     sigma = solution.matsubara_self_energy(axis)[0]
-    squares = axis.omega_n[-2:] ** 2  # the next term of the real part falls with the square
-    start = float(np.diff(squares * sigma[-2:].real)[0] / np.diff(squares)[0])
+    start = float(high_frequency(axis.omega_n, sigma[None])[0])
     return {
         "error": 0.5 * float(weights @ np.abs(G - reference)),
         "norm": abs(float(ends.sum()) + 1),

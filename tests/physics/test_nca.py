@@ -108,14 +108,19 @@ def test_what_it_violates():
     doped = NcaSolver().solve(problem(2.0, -0.4, 5.0))
     start = doped.matsubara_self_energy()[0, -1].real
     assert 1e-2 < abs(start - 2.0 * doped.filling / 2) < 0.5
+    assert "Sigma(i inf) is off U n by" in doped.diagnostics["warning"]
+    even = problem(2.0, -1.0, 5.0, energies=np.array([-0.5, 0.0, 0.5]))
+    even = even.replace(hybridization=PoleHybridization([-0.5, 0.0, 0.5], [[0.3], [0.2], [0.3]]))
+    half = NcaSolver().solve(even).diagnostics
+    assert abs(half["moment_error"]) < 1e-6 and half["warning"] == ""
     ends = doped.greens_tau(np.array([0.0, 5.0]))
     assert -ends.sum() == pytest.approx(1, abs=1e-9)
 
 
 def test_a_self_energy_of_the_wrong_sign_is_warned_of():
     warning = NcaSolver().solve(problem(2.0, -0.5, 50.0, scale=4.0)).diagnostics["warning"]
-    assert warning.startswith("nca at U = 2, eps_d = -0.5: Im Sigma = +")
-    assert NcaSolver().solve(problem(4.0, -2.0, 5.0)).diagnostics["warning"] == ""
+    assert warning.startswith("nca at U = 2, eps_d = -0.5: ") and "Im Sigma = +" in warning
+    assert "Im Sigma" not in NcaSolver().solve(problem(4.0, -2.0, 5.0)).diagnostics["warning"]
 
 
 def test_a_bath_that_binds_by_many_temperatures():
