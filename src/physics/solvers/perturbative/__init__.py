@@ -1,1 +1,1 @@
-"""Cheap solvers that expand in the interaction: ipt."""
+"""Cheap solvers, expansions in the interaction or in the bath: ipt, hubbard1, nca."""

@@ -60,9 +60,12 @@ class Hubbard1Solver(Solver):
         z = 1j * batch.axis.omega_n
         s = 1 / (z - (batch.eps_d + (1 - n) * batch.U)[:, None])
         sigma = (batch.U * n)[:, None] + (batch.U**2 * n * (1 - n))[:, None] * s
-        missed = n - time_maps(batch.axis).occupation(batch.greens(sigma))
-        said = [_said(*values) for values in zip(batch.U / batch.beta, n, missed, strict=True)]
-        return answered(batch, n, s, said, self.name)
+        occupation = time_maps(batch.axis).occupation(batch.greens(sigma))
+        said = [
+            _said(*values) for values in zip(batch.U / batch.beta, n, n - occupation, strict=True)
+        ]
+        # at U = 0 spins are independent, though of the bath's density, not the atom's
+        return answered(batch, np.where(batch.U == 0, occupation, n), s, said, self.name)
 
 
 def atomic_occupation(U: np.ndarray, eps_d: np.ndarray, beta: float) -> np.ndarray:

@@ -8,7 +8,8 @@ Method: propagators of the empty, singly and doubly occupied atom in the bath
 Range
     Exact in the atomic limit; the norm holds. Not exact at U = 0; at low temperature and weak
     coupling Im Sigma > 0 near zero frequency, which is warned of. Away from half filling
-    ``Sigma(i inf)`` is not U n (A. Rueegg, E. Gull, G. Fiete, A. Millis, PRB 87, 075124 (2013)).
+    ``Sigma(i inf)`` is not U n (A. Rueegg, E. Gull, G. Fiete, A. Millis, PRB 87, 075124 (2013)),
+    which is warned of too.
 Cost
     A few milliseconds (benchmarks/cheap_solvers.py); the first at a temperature some seconds, for
     the basis.
@@ -42,6 +43,9 @@ from dmftnet.physics.solvers.perturbative.thermal import (
     solutions,
     time_maps,
 )
+
+MOMENT_ERROR = 1e-2
+"""Of ``Sigma(i inf) = U n``, in D; more is warned of."""
 
 TOGETHER = 32
 """Problems in one batch: their matrices stay within a few megabytes."""
@@ -91,10 +95,12 @@ class NcaSolver(Solver):
         Z = found.at_beta.sum(axis=1) + found.at_beta[:, 1]
         greens = maps.to_frequencies(greens_tau / Z[:, None])
         sigma = 1 / batch.greens(0.0) - 1 / greens
-        said = [self._said(found, i) for i in range(len(batch.problems))]
+        n = (found.at_beta[:, 1] + found.at_beta[:, 2]) / Z
+        moments = high_frequency(batch.axis.omega_n, sigma) - batch.U * n
+        said = [self._said(found, i, float(moment)) for i, moment in enumerate(moments)]
         return solutions(batch, greens, sigma, found.at_beta[:, 2] / Z, said, self.name)
 
-    def _said(self, found: Propagators, i: int) -> dict:
+    def _said(self, found: Propagators, i: int, moment: float) -> dict:
         change, lost = float(found.change[i]), float(np.abs(found.at_zero[i] - 1).max())
         warning = ""
         if change > self.tolerance:
@@ -106,4 +112,17 @@ class NcaSolver(Solver):
             warning = (
                 f"the axis misses the propagators by {lost:.1e}; raise its w_max (matsubara.w_max)"
             )
-        return {"iterations": int(found.iterations[i]), "change": change, "warning": warning}
+        elif abs(moment) > MOMENT_ERROR:
+            warning = f"Sigma(i inf) is off U n by {moment:+.2g} D"
+        return {
+            "iterations": int(found.iterations[i]),
+            "change": change,
+            "moment_error": moment,
+            "warning": warning,
+        }
+
+
+def high_frequency(omega_n: np.ndarray, sigma: np.ndarray) -> np.ndarray:
+    """(B,) Re Sigma(i inf) from the last two frequencies: the next term falls with the square."""
+    squares = omega_n[-2:] ** 2
+    return np.diff(squares * sigma[:, -2:].real)[:, 0] / np.diff(squares)

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -34,8 +34,8 @@ THERMAL = Capabilities(
 WIDER = 3.0
 """A product of three functions reaches three times as far in energy as each of them."""
 
-NORM_ERROR = 1e-6
-"""Of ``-G(0) - G(beta) = 1``: what the axis misses by more is warned of."""
+NORM_ERROR = 1e-7
+"""Of ``-G(0) - G(beta) = 1``: more is warned of. G(tau) is then off by up to ten times as much."""
 
 ROUNDING = 1e-7
 """Of Im Sigma over the largest value, and of a double occupancy: beyond, a sign counts as wrong."""
@@ -115,27 +115,44 @@ class TimeMaps:
     ----------
     axis : ImaginaryAxis
 
-    Attributes
-    ----------
-    wide : ImaginaryAxis
-        `WIDER` times as far in energy.
-    tau : (n_tau,) float64, in 1/D
-        Its sampling points.
+    Notes
+    -----
+    The times' basis is made when it is first asked for: `at_ends` needs none.
     """
 
     def __init__(self, axis: ImaginaryAxis):
         self.axis = axis
-        self.wide = ImaginaryAxis(axis.beta, WIDER * axis.w_max, axis.accuracy)
-        self.tau = self.wide.tau
         unit = np.eye(axis.omega_n.size)
         parts = np.concatenate([unit.astype(complex), 1j * unit])  # real and imaginary parts
         self._coefficients = axis.to_coefficients(parts)
         self._ends = self._to(np.array([0.0, axis.beta]))
-        self._times, self._mirrored = self._to(self.tau), self._to(axis.beta - self.tau)
-        n_l = self.wide.to_coefficients(np.zeros(self.wide.omega_n.size, dtype=complex)).size
-        self._basis = np.eye(n_l)
-        self._fit = np.linalg.pinv(self.wide.at_tau(self._basis, self.tau))  # well conditioned
-        self._frequencies = self._fit @ self.wide.at_frequencies(self._basis, axis.indices)
+
+    @cached_property
+    def wide(self) -> ImaginaryAxis:
+        """The axis that reaches `WIDER` times as far in energy."""
+        return ImaginaryAxis(self.axis.beta, WIDER * self.axis.w_max, self.axis.accuracy)
+
+    @property
+    def tau(self) -> np.ndarray:
+        """(n_tau,) float64 sampling points of `wide`, in 1/D."""
+        return self.wide.tau
+
+    @cached_property
+    def _times(self) -> tuple[np.ndarray, np.ndarray]:
+        return self._to(self.tau), self._to(self.axis.beta - self.tau)
+
+    @cached_property
+    def _basis(self) -> np.ndarray:
+        frequencies = np.zeros(self.wide.omega_n.size, dtype=complex)
+        return np.eye(self.wide.to_coefficients(frequencies).size)
+
+    @cached_property
+    def _fit(self) -> np.ndarray:
+        return np.linalg.pinv(self.wide.at_tau(self._basis, self.tau))  # well conditioned
+
+    @cached_property
+    def _frequencies(self) -> np.ndarray:
+        return self._fit @ self.wide.at_frequencies(self._basis, self.axis.indices)
 
     def _to(self, tau: np.ndarray) -> np.ndarray:
         n_l = self._coefficients.shape[-1]
@@ -152,7 +169,8 @@ class TimeMaps:
     def to_times(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(B, n_iw) values at the axis' frequencies -> (B, n_tau) each, at tau and beta - tau."""
         parts = _parts(values)
-        return parts @ self._times, parts @ self._mirrored
+        forward, backward = self._times
+        return parts @ forward, parts @ backward
 
     def to_frequencies(self, values: np.ndarray) -> np.ndarray:
         """(B, n_tau) values at `tau` -> (B, n_iw) complex128 at the axis' frequencies."""

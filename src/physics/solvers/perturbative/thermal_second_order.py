@@ -20,7 +20,7 @@ LEVEL_SHARE = 0.9
 """Reference levels lie within this share of the axis' w_max."""
 
 N_MIN = 1e-9
-"""Occupation of the reference, so that an empty or a full level divides by no zero."""
+"""Least that is divided by, so that an empty or a full level divides by no zero."""
 
 
 class ThermalAnswers(NamedTuple):
@@ -66,10 +66,11 @@ def at_level(batch: Batch, eps_0: np.ndarray) -> ThermalAnswers:
     """With the reference at given (B,) levels, in T; n is that of the reference."""
     maps = time_maps(batch.axis)
     reference = batch.greens(0.0, eps_0)
-    n = np.clip(maps.occupation(reference), N_MIN, 1 - N_MIN)
+    n = np.clip(maps.occupation(reference), 0.0, 1.0)
+    n_0 = np.clip(n, N_MIN, 1 - N_MIN)
     forward, backward = maps.to_times(reference)
     diagram = maps.to_frequencies(forward**2 * backward)  # S2 / U^2
-    dressed = diagram / (1 - dressing(batch, eps_0, n, n) * diagram)
-    s = dressed / (n * (1 - n))[:, None]
+    dressed = diagram / (1 - dressing(batch, eps_0, n, n_0) * diagram)
+    s = dressed / (n_0 * (1 - n_0))[:, None]
     sigma = (batch.U * n)[:, None] + (batch.U**2 * n * (1 - n))[:, None] * s
     return ThermalAnswers(n, maps.occupation(batch.greens(sigma)), eps_0, s)
