@@ -129,7 +129,9 @@ def bath(length, beta, table):
     step = beta / table.shape[0]
     cell = min(int(length / step), table.shape[0] - 1)
     t = length - cell * step
-    return sign * (((table[cell, 0] * t + table[cell, 1]) * t + table[cell, 2]) * t + table[cell, 3])
+    return sign * (
+        ((table[cell, 0] * t + table[cell, 1]) * t + table[cell, 2]) * t + table[cell, 3]
+    )
 
 
 @compiled

@@ -20,9 +20,7 @@ import numpy as np
 
 from dmftnet.physics.solvers.compiled import compiled
 from dmftnet.physics.solvers.ctseg.configuration import (
-    ROOM,
     Configuration,
-    crosses,
     occupied,
     occupied_until,
     overlap,

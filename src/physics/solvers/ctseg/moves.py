@@ -43,7 +43,14 @@ from dmftnet.physics.solvers.ctseg.determinants import (
 )
 
 INSERT_SEGMENT, INSERT_HOLE, REMOVE_SEGMENT, REMOVE_HOLE, SHIFT_END, SHIFT_START = range(6)
-KINDS = ("insert segment", "insert hole", "remove segment", "remove hole", "shift end", "shift start")
+KINDS = (
+    "insert segment",
+    "insert hole",
+    "remove segment",
+    "remove hole",
+    "shift end",
+    "shift start",
+)
 REFRESH = 500
 """Moves after which the inverses are computed anew."""
 
@@ -121,15 +128,11 @@ def insert(rng, state, spin, hole, beta, eps, U, table, scratch):
     for i in range(k):
         column[i] = bath(annihilators[i] - start, beta, table)
         row[i] = bath(stop - creators[i], beta, table)
-    ratio = grown_ratio(
-        inverses[spin], k, column, row, bath(stop - start, beta, table), by_column
-    )
+    ratio = grown_ratio(inverses[spin], k, column, row, bath(stop - start, beta, table), by_column)
     first_creator = min(creators[0], start) if k > 0 else start
     first_annihilator = min(annihilators[0], stop) if k > 0 else stop
     crossing = 1 if first_annihilator < first_creator else 0
-    sign = parity(
-        place[0] + place[1] + crosses(creators, annihilators, k) * k + crossing * (k + 1)
-    )
+    sign = parity(place[0] + place[1] + crosses(creators, annihilators, k) * k + crossing * (k + 1))
     energy = energy_of(state, spin, tau, length, beta, eps, U)
     weight = np.exp(energy if hole else -energy)
     if not accepted(rng, state, beta * longest / (k + 1) * ratio * sign * weight):
