@@ -16,6 +16,7 @@ from dmftnet.models.training.checkpoint import build_model
 from dmftnet.physics.bath.fit import MatsubaraFit
 from dmftnet.physics.bath.intervals import Intervals
 from dmftnet.physics.grids.real_axis import FrequencyGrid
+from dmftnet.physics.solvers.ctseg.solver import CtsegSolver
 from dmftnet.physics.solvers.krylov.ed import EdSolver
 from dmftnet.physics.solvers.krylov.ras import RasSolver
 from dmftnet.physics.solvers.perturbative.ipt import IptSolver
@@ -57,6 +58,7 @@ SOLVERS = EXACT | {
         bath=Intervals(3), t_max=40.0, dt=1.0, truncation=1e-12, ground_truncation=1e-16
     ),
     "ipt": IptSolver,
+    "ctseg": lambda: CtsegSolver(n_chains=2, n_sweeps=9600, n_warmup=500),
     "network, film": lambda: tiny_network("film.Film", "RotatedHead"),
     "network, rotated head": lambda: tiny_network("crossquery.CrossQuery", "RotatedHead"),
     "network, direct head": lambda: tiny_network("crossattn.CrossAttention", "DirectHead"),
@@ -64,6 +66,7 @@ SOLVERS = EXACT | {
     "guarded, network trusted": lambda: GuardedSolver(tiny_ensemble(), EXACT["ed"]()),
     "guarded, falling back": lambda: GuardedSolver(tiny_ensemble(-1.0), EXACT["ed"]()),
 }
+THERMAL = ("ctseg",)  # at T > 0 alone, and without a real axis
 WITNESSES = EXACT | {"mps": SOLVERS["mps"]}  # two exact ones, and one that fits poles to signals
 LEARNED = ("network", "guarded")  # computed in float32
 SYMMETRY = {"network": 2e-5, "guarded": 2e-5, "mps": 1e-5}  # where it is not 1e-6, see the tests

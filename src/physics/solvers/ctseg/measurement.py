@@ -137,7 +137,7 @@ class Chain:
     def _advance(self, n_sweeps: int, measuring: bool = True):
         curves = np.zeros((3, self.indices.size), dtype=np.complex128)
         numbers, squares, drift = np.zeros(4), np.zeros(4), np.zeros(1)
-        counts, done = np.zeros((len(KINDS), 2), dtype=np.int64), np.zeros(2, dtype=np.int64)
+        counts, done = np.zeros((len(KINDS), 2), dtype=np.int64), np.zeros(3, dtype=np.int64)
         while done[0] < n_sweeps:
             scratch = np.empty((4, self.configuration.room))
             advance(
@@ -155,20 +155,22 @@ def advance(
     rng, state, beta, eps, U, table, scratch, n_sweeps, moves, measuring, indices, done, curves,
     numbers, squares, counts, drift,
 ):  # fmt: skip
-    """Sweeps from where ``done = (sweeps, moves in the next)`` stands, until there is no room.
+    """Sweeps from where ``done`` stands, until they are done or there is no room.
+
+    ``done = (sweeps, moves in the next one, moves since the inverses were computed anew)``.
 
     What is measured is added to ``curves, numbers, squares, counts``; see `Samples`.
     """
-    room, since = scratch.shape[1], 0
+    room = scratch.shape[1]
     while done[0] < n_sweeps:
         while done[1] < moves:
             if max(state[3][0], state[3][1]) == room:
                 return
             move(rng, state, beta, eps, U, table, scratch, counts)
             done[1] += 1
-            since += 1
-            if since == REFRESH:
-                since = 0
+            done[2] += 1
+            if done[2] == REFRESH:
+                done[2] = 0
                 drift[0] = max(drift[0], refresh(state, beta, table))
         if measuring:
             measure(state, beta, indices, curves, numbers, squares)

@@ -194,7 +194,7 @@ def remove(rng, state, spin, hole, beta, eps, U):
 @compiled
 def shift(rng, state, spin, at_end, beta, eps, U, table, scratch):
     """Attempt to move an annihilator (``at_end``) or a creator between its neighbours."""
-    all_creators, all_annihilators, inverses, order, full, _ = state
+    all_creators, all_annihilators, inverses, order, _, _ = state
     creators, annihilators = all_creators[spin], all_annihilators[spin]
     k = order[spin]
     if k == 0:

@@ -17,9 +17,9 @@ Cost
 Otherwise
     Errors below 1e-5, several orbitals, or T = 0: ``ed``.
 
-In a DMFT loop noise feeds back, and the change of Delta from iteration to iteration does not fall
-below it: set ``loop.tolerance`` and ``loop.zero_tolerance`` to some four times the relative error of
-Delta (docs/physics.md, quantum Monte Carlo).
+In a DMFT loop noise feeds back: `dmftnet.physics.dmft.loop` stops where the change is within the
+error of a solve, which stands in the diagnostics (``noise``), and says so. To go further, take more
+sweeps; ``loop.tolerance`` below the noise has no effect.
 
 References: P. Werner et al., PRL 97, 076405 (2006); E. Gull et al., RMP 83, 349 (2011).
 """
@@ -54,6 +54,9 @@ MAX_DENSE = 64
 NOTHING = 1e-12
 """Largest value of Delta, in D, that is rounding: the impurity is an atom."""
 
+MOVES = (20, 1.5)
+"""Moves in a sweep, and how many more for each 1/D of beta."""
+
 MIN_BLOCKS = 32
 """In all; the regression on control variates takes up to nine degrees of freedom."""
 
@@ -82,8 +85,8 @@ class CtsegSolver(Solver):
         Measured sweeps of each chain.
     n_warmup : int
         Sweeps of each chain before.
-    moves : int
-        Attempted moves in a sweep, which ends in a measurement.
+    moves : int or None
+        Attempted in a sweep, which ends in a measurement. None: `MOVES`, near the best for metals.
     n_blocks : int
         Blocks of each chain, by which errors are found.
     seed : int
@@ -106,7 +109,7 @@ class CtsegSolver(Solver):
     n_chains: int = 4
     n_sweeps: int = 25_600
     n_warmup: int = 2_000
-    moves: int = 100
+    moves: int | None = None
     n_blocks: int = 32
     seed: int = 0
     until_error: float | None = None
@@ -122,7 +125,7 @@ class CtsegSolver(Solver):
     )
 
     def __post_init__(self):
-        for name, limit in (("n_chains", 1000), ("n_blocks", 10_000), ("moves", 10**6)):
+        for name, limit in (("n_chains", 1000), ("n_blocks", 10_000)):
             value = checks.integer(f"solver.{name}", getattr(self, name), at_least=1, at_most=limit)
             settle(self, **{name: value})
         for name in ("n_sweeps", "max_sweeps"):
@@ -134,6 +137,9 @@ class CtsegSolver(Solver):
             seed=checks.seed("solver.seed", self.seed),
             n_threads=checks.threads("solver.n_threads", self.n_threads),
         )
+        if self.moves is not None:
+            value = checks.integer("solver.moves", self.moves, at_least=1, at_most=10**6)
+            settle(self, moves=value)
         if self.until_error is not None:
             value = checks.number("solver.until_error", self.until_error, at_least=1e-7, below=1)
             settle(self, until_error=value)
@@ -204,12 +210,13 @@ class CtsegSolver(Solver):
         n_dense = min(MAX_DENSE, max(1, int(DENSE * axis.beta / (2 * np.pi))))
         indices = np.union1d(2 * np.arange(n_dense) + 1, axis.indices)
         eps = float(problem.eps_d[0])
+        moves = self.moves or int(MOVES[0] + MOVES[1] * axis.beta)
         # problems have random numbers of their own: their errors are independent
         content = np.concatenate([[problem.U, eps, axis.beta], problem.hybridization.vector()])
         digest = hashlib.blake2b(content.tobytes(), digest_size=16).digest()
         seeds = np.random.SeedSequence([self.seed, *np.frombuffer(digest, dtype=np.uint32)])
         return [
-            Chain(seed, axis.beta, eps, problem.U, table, indices, self.moves)
+            Chain(seed, axis.beta, eps, problem.U, table, indices, moves)
             for seed in seeds.spawn(self.n_chains)
         ]
 
@@ -260,6 +267,7 @@ class CtsegSolver(Solver):
             "filling_error": float(errors(found.filling)),
             "double_occupancy_error": float(errors(found.double_occupancy)),
             "largest_error": largest,
+            "noise": float(np.abs(errors(found.greens)).max() / np.abs(found.greens[0]).max()),
             "tau": tau,
             "greens_tau_error": errors(found.greens_tau(tau)),
             "greens_error": errors(found.greens),
@@ -296,6 +304,7 @@ def _atom(problem: ImpurityProblem, axis: ImaginaryAxis) -> MatsubaraSolution:
             "filling_error": 0.0,
             "double_occupancy_error": 0.0,
             "largest_error": 0.0,
+            "noise": 0.0,
             "tau": tau,
             "greens_tau_error": np.zeros(tau.size),
             "greens_error": nothing,
