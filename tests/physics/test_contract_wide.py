@@ -177,7 +177,7 @@ def test_spectra_are_positive_and_normalised(name, problem):
 def test_solutions_without_a_real_axis_say_so(name, problem):
     solution = solved(name, problem)
     for ask in (solution.spectrum, solution.self_energy):
-        with pytest.raises(InvalidProblemError, match="has no .* on the real axis; "):
+        with pytest.raises(InvalidProblemError, match=r"has no .* on the real axis; "):
             ask()
 
 

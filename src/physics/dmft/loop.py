@@ -16,9 +16,9 @@ beyond the end of a branch it creeps, for a while as if it stood still, past the
 solution, and from a fixed point that it does not hold it departs as slowly.
 A loop that does not converge is a result with a reason, no exception.
 
-A statistical solver says its ``noise``, the relative standard error of G. Below `STANDARD_ERRORS` of
-it nothing can be judged, so tolerances are at least as large, and the reason says so. Noise feeds
-back: what such a loop ends with has about three times the error of a single solve.
+A statistical solver says its ``noise``, the relative standard error of G. Below `STANDARD_ERRORS`
+of it nothing can be judged, so tolerances are at least as large, and the reason says so. Noise
+feeds back: what such a loop ends with has about three times the error of a single solve.
 
 Cost: iterations x one solve; 6 to 10 iterations in a metal or insulator, 20 to 60 near the Mott
 transition (U from 2.3 to 3), where both solutions are stable and the start decides.
@@ -52,7 +52,7 @@ NOISE = 1e-3
 """KL, in tolerances, below which a step may be rounding and its eigenvalue is ignored."""
 
 
-STANDARD_ERRORS = 3.0
+STANDARD_ERRORS = 2.0
 """Of a statistical solver, within which a change is none: the difference of two solves has 1.4."""
 
 
