@@ -28,7 +28,7 @@ from dmftnet.physics.impurity.interaction import Interaction
 from dmftnet.physics.impurity.pole_hybridization import PoleHybridization
 from dmftnet.physics.impurity.problem import ImpurityProblem
 from dmftnet.physics.lattices.bethe import Bethe
-from dmftnet.physics.solvers.ctseg.estimates import MATCHED, covariance, errors
+from dmftnet.physics.solvers.ctseg.estimates import covariance, errors
 from dmftnet.physics.solvers.ctseg.solver import CtsegSolver
 from dmftnet.physics.solvers.krylov.ed import EdSolver
 
@@ -68,7 +68,7 @@ def runs(console: Console) -> None:
         values, vectors = np.linalg.eigh(np.mean([covariance(g) for g in found], axis=0))
         rank = int((values > 1e-4 * values[-1]).sum())
         kept = vectors[:, -rank:]
-        blocks = len(found[0]) - 1 - (1 + 2 * MATCHED)  # control variates took the rest
+        blocks = len(found[0]) - 1
         T2 = []
         for g in found:
             apart = (g[0] - exact) @ kept

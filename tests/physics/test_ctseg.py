@@ -195,7 +195,7 @@ def test_errors_are_honest(witness):
     """24 seeds: chi-squared over tau with the covariance of each run, and the scatter of the runs.
 
     With the covariance of n_b blocks ``chi^2 (n_b - r) / (r (n_b - 1))`` follows F(r, n_b - r), r
-    directions being kept; the regression leaves n_b smaller by the number of control variates.
+    directions being kept.
     The sum over runs of the errors' squares is a chi-squared of its own.
     """
     tau = np.linspace(0, BETA, 12)[1:-1]
@@ -213,9 +213,9 @@ def test_errors_are_honest(witness):
     assert np.abs(np.mean(scaled, axis=0)).max() < 5 / np.sqrt(24)
 
 
-def hotelling(replicas, exact, rank, spent=9):
+def hotelling(replicas, exact, rank):
     """Probability of a chi-squared as large, over the leading directions of the covariance."""
-    C, blocks = covariance(replicas), len(replicas) - 1 - spent
+    C, blocks = covariance(replicas), len(replicas) - 1
     values, vectors = np.linalg.eigh(C)
     along = (replicas[0] - exact) @ vectors[:, -rank:]
     T2 = (along**2 / values[-rank:]).sum()

@@ -23,8 +23,9 @@
    the samples tell.
 4. Differences of two estimators of one thing vanish on average: G at the lowest frequencies as
    measured and as from Sigma, n from segments and from G(beta). They serve as control variates:
-   every answer loses its regression on them over the blocks. Away from half filling errors fall by
-   factors of 1.5 to 4, and ``-G(beta)`` is n. What the regression itself costs is in the errors.
+   every answer loses its regression on them, with coefficients from other blocks. ``-G(beta)`` is
+   then n, and away from half filling errors are up to several times smaller. What the regression
+   costs is in the errors.
 
 Where the problem is particle-hole symmetric G and I are set imaginary, F real and n = 1/2.
 """
@@ -43,6 +44,9 @@ from dmftnet.physics.solvers.ctseg.measurement import DOUBLE, FILLING, SIGN, Sam
 
 MATCHED = 4
 """Lowest frequencies at which G as measured serves as a control variate; more gain nothing."""
+
+FOLDS = 8
+"""Sets of blocks whose control variates have coefficients of their own, from all other sets."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,19 +142,30 @@ def _differences(axis, indices, measured, greens, density) -> np.ndarray:
 def _controlled(replicas: np.ndarray, zeros: np.ndarray) -> np.ndarray:
     """Replicas (1 + n_blocks, ...) without their regression on (1 + n_blocks, n) zeros.
 
-    The residuals have n degrees of freedom less, and the coefficients errors of their own: two
-    factors, exact for normal variables (S. Lavenberg, P. Welch, Manag. Sci. 27, 322 (1981)).
+    The coefficients for a fold of blocks come from the others: from its own blocks they would
+    depend on what they multiply, a bias wherever distributions are skewed, as they are where
+    segments are rare. The scatter of what is left then holds the errors of the coefficients too.
     """
-    blocks, n = len(zeros) - 1, zeros.shape[1]
-    apart = zeros[1:] - zeros[1:].mean(axis=0)
-    size = np.linalg.norm(apart, axis=0)
-    q, r = np.linalg.qr(apart / size)
-    away = (replicas[1:] - replicas[1:].mean(axis=0)).reshape(blocks, -1)
-    shift = np.linalg.solve(r.T, zeros[0] / size) @ (q.T @ away)
-    rest = away - q @ (q.T @ away)
-    rest *= np.sqrt((blocks - 1) / (blocks - 1 - n) * (blocks - 2) / (blocks - 2 - n))
-    found = replicas[0] - shift.reshape(replicas.shape[1:])
-    return np.concatenate([found[None], found + rest.reshape(blocks, *replicas.shape[1:])])
+    blocks = len(zeros) - 1
+    values, controls = _of_blocks(replicas).reshape(blocks, -1), _of_blocks(zeros)
+    fold = np.arange(blocks) * FOLDS // blocks
+    rest = np.empty_like(values)
+    for this in range(FOLDS):
+        inside, outside = fold == this, fold != this
+        apart = controls[outside] - controls[outside].mean(axis=0)
+        size = np.linalg.norm(apart, axis=0)
+        q, r = np.linalg.qr(apart / size)
+        away = values[outside] - values[outside].mean(axis=0)
+        rest[inside] = values[inside] - controls[inside] / size @ np.linalg.solve(r, q.T @ away)
+    found = rest.mean(axis=0)
+    left_out = found - (rest - found) / (blocks - 1)
+    return np.concatenate([found[None], left_out]).reshape(replicas.shape)
+
+
+def _of_blocks(replicas: np.ndarray) -> np.ndarray:
+    """(n_blocks, ...) jackknife pseudo-values: what each block contributes to the mean."""
+    blocks = len(replicas) - 1
+    return blocks * replicas[0] - (blocks - 1) * replicas[1:]
 
 
 def _leave_one_out(blocks: np.ndarray) -> np.ndarray:
