@@ -16,6 +16,7 @@ from dmftnet.models.training.checkpoint import build_model
 from dmftnet.physics.bath.fit import MatsubaraFit
 from dmftnet.physics.bath.intervals import Intervals
 from dmftnet.physics.grids.real_axis import FrequencyGrid
+from dmftnet.physics.solvers.ctseg.solver import CtsegSolver
 from dmftnet.physics.solvers.krylov.ed import EdSolver
 from dmftnet.physics.solvers.krylov.ras import RasSolver
 from dmftnet.physics.solvers.perturbative.hubbard1 import Hubbard1Solver
@@ -66,7 +67,12 @@ GROUND = EXACT | {  # at T = 0 on the real axis, and some beyond
     "guarded, network trusted": lambda: GuardedSolver(tiny_ensemble(), EXACT["ed"]()),
     "guarded, falling back": lambda: GuardedSolver(tiny_ensemble(-1.0), EXACT["ed"]()),
 }
-SOLVERS = GROUND | {"hubbard1": Hubbard1Solver, "nca": NcaSolver}  # which need a temperature
+THERMAL = {  # at T > 0 alone, and without a real axis
+    "hubbard1": Hubbard1Solver,
+    "nca": NcaSolver,
+    "ctseg": lambda: CtsegSolver(n_chains=2, n_sweeps=9600, n_warmup=500),
+}
+SOLVERS = GROUND | THERMAL
 WITNESSES = EXACT | {"mps": GROUND["mps"]}  # two exact ones, and one that fits poles to signals
 LEARNED = ("network", "guarded")  # computed in float32
 SYMMETRY = {"network": 2e-5, "guarded": 2e-5, "mps": 1e-5}  # where it is not 1e-6, see the tests

@@ -8,7 +8,7 @@ from functools import lru_cache
 
 import numpy as np
 import pytest
-from physics.contract import GRID, SOLVERS
+from physics.contract import GRID, SOLVERS, THERMAL
 
 from dmftnet.errors import InvalidProblemError
 from dmftnet.physics.bath.intervals import Intervals
@@ -109,8 +109,9 @@ def can(name, problem):
 
 PAIRS = [(name, problem) for name in SOLVERS for problem in PROBLEMS]
 ABLE = [pair for pair in PAIRS if can(*pair)]
-THERMAL = [(n, p) for n, p in ABLE if np.isfinite(PROBLEMS[p].beta)]
-REAL = [(n, p) for n, p in ABLE if isinstance(PROBLEMS[p].hybridization, SpectralHybridization)]
+AT_BETA = [(n, p) for n, p in ABLE if np.isfinite(PROBLEMS[p].beta)]
+SPECTRAL = [(n, p) for n, p in ABLE if isinstance(PROBLEMS[p].hybridization, SpectralHybridization)]
+REAL = [(n, p) for n, p in SPECTRAL if n not in THERMAL]
 
 
 def axis_of(problem):
@@ -157,7 +158,9 @@ def test_a_solution_is_one(name, problem):
 
 @pytest.mark.parametrize(("name", "problem"), ABLE)
 def test_green_and_self_energy_are_causal_at_matsubara_frequencies(name, problem):
-    """``(X - X^+) / 2i <= 0``, to rounding of the largest value; G tends to ``1 / iw``."""
+    """``(X - X^+) / 2i <= 0``, to rounding of the largest value; G tends to ``1 / iw``.
+
+    `ctseg` obeys within its error bars alone: of Sigma, here 1/40 of it and less."""
     solution = solved(name, problem)
     axis = axis_of(solution.problem)
     G, sigma = solution.matsubara_greens(axis), solution.matsubara_self_energy(axis)
@@ -181,6 +184,14 @@ def test_spectra_are_positive_and_normalised(name, problem):
     norm = np.einsum("wab,w->ab", A, GRID.weights)
     np.testing.assert_allclose(norm, np.eye(len(norm)), rtol=0, atol=3e-2)
     np.testing.assert_array_equal(diagonal(solution.spectrum(angle=0.1)).real >= -1e-12, True)
+
+
+@pytest.mark.parametrize(("name", "problem"), [pair for pair in SPECTRAL if pair not in REAL])
+def test_solutions_without_a_real_axis_say_so(name, problem):
+    solution = solved(name, problem)
+    for ask in (solution.spectrum, solution.self_energy):
+        with pytest.raises(InvalidProblemError, match=r"has no .* on the real axis; "):
+            ask()
 
 
 @pytest.mark.parametrize(("name", "problem"), ABLE)
@@ -221,11 +232,12 @@ def test_the_self_energy_starts_from_the_mean_field(name, problem):
     np.testing.assert_allclose(sigma, repulsion @ n, rtol=0, atol=max(1e-4, tolerance(name)))
 
 
-@pytest.mark.parametrize(("name", "problem"), THERMAL)
+@pytest.mark.parametrize(("name", "problem"), AT_BETA)
 def test_imaginary_time(name, problem):
     """``G(0) + G(beta) = -1``, ``-G(beta)`` the density, -G positive and convex; and G(iw) is its
 
-    transform: through the intermediate representation, to that of the axis."""
+    transform: through the intermediate representation, to that of the axis. Convex within error
+    bars alone in `ctseg`: here by fifteen of them."""
     solution = solved(name, problem)
     beta, axis = solution.problem.beta, solution.problem.axis
     tau = np.concatenate([[0.0], axis.tau, [beta]])

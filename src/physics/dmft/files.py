@@ -148,7 +148,7 @@ def _write(file: h5py.File, result: DMFTResult, summary, provenance) -> None:
         group = file if site == 0 else file.create_group(f"sites/{site}")
         group.attrs["U"], group.attrs["J"] = problem.U, problem.J
         group.attrs["eps_d"], group.attrs["beta"] = problem.eps_d, problem.beta
-        group.attrs["diagnostics"] = json.dumps(solution.diagnostics, default=str)
+        group.attrs["diagnostics"] = json.dumps(solution.diagnostics, default=_plain)
         if isinstance(problem.hybridization, MatsubaraHybridization):
             group.attrs["axis"] = json.dumps(asdict(problem.axis))
         for key, values in _arrays(problem, solution).items():
@@ -157,6 +157,13 @@ def _write(file: h5py.File, result: DMFTResult, summary, provenance) -> None:
             group[_of_orbital(ENERGIES, orb)] = poles.energies
             group[_of_orbital(AMPLITUDES, orb)] = poles.amplitudes
         _check(f"solution of {problem.n_orb} orbitals", group, problem.n_orb, strict=True)
+
+
+def _plain(value: Any) -> Any:
+    """What JSON has no word for: numbers and arrays of numpy as lists, complex ones by part."""
+    if isinstance(value, np.ndarray | np.generic):
+        return [value.real, value.imag] if np.iscomplexobj(value) else value.tolist()
+    return str(value)
 
 
 def _arrays(problem: ImpurityProblem, solution: ImpuritySolution) -> dict[ArrayKey, np.ndarray]:

@@ -16,6 +16,10 @@ beyond the end of a branch it creeps, for a while as if it stood still, past the
 solution, and from a fixed point that it does not hold it departs as slowly.
 A loop that does not converge is a result with a reason, no exception.
 
+A statistical solver says its ``noise``, the relative standard error of G. Below `STANDARD_ERRORS`
+of it nothing can be judged, so tolerances are at least as large, and the reason says so. Noise
+feeds back: what such a loop ends with has about three times the error of a single solve.
+
 Cost: iterations x one solve; 6 to 10 iterations in a metal or insulator, 20 to 60 near the Mott
 transition (U from 2.3 to 3), where both solutions are stable and the start decides.
 
@@ -46,6 +50,10 @@ the way left to go is then at most 20 residuals."""
 
 NOISE = 1e-3
 """KL, in tolerances, below which a step may be rounding and its eigenvalue is ignored."""
+
+
+STANDARD_ERRORS = 2.0
+"""Of a statistical solver, within which a change is none: the difference of two solves has 1.4."""
 
 
 class _Sites:
@@ -133,6 +141,7 @@ class _Run:
     eigenvalue: float = np.inf
     last: tuple[np.ndarray, np.ndarray] | None = None  # input and residual before
     drift: list[float] = field(default_factory=list)
+    noise: list[float] = field(default_factory=list)
     diagnostics: list[dict[str, Any]] = field(default_factory=list)
     result: DMFTResult | None = None
 
@@ -148,7 +157,7 @@ class DMFTLoop:
         Acts on the hybridizations of all sites; a mixed spectrum is clipped at zero.
     tolerance : float
         On the change of the unmixed hybridization by its own measure, in two consecutive
-        iterations.
+        iterations; a statistical solver's noise raises it.
     zero_tolerance : float
         On the change of its value at zero frequency, relative to its maximum, in the same two.
     max_iterations : int
@@ -245,6 +254,7 @@ class DMFTLoop:
         kl = max(a.change(b) for a, b in both) if new is not None else np.inf
         run.kl.append(kl)
         run.drift.append(max((a.drift(b) for a, b in both), default=np.inf))
+        run.noise.append(max(s.diagnostics.get("noise", 0.0) for s in solutions))
         run.diagnostics.append(_joined([solution.diagnostics for solution in solutions]))
         if self.on_iteration is not None:
             self.on_iteration(Iteration(run.index, len(run.kl), kl, problems, solutions))
@@ -288,10 +298,16 @@ class DMFTLoop:
         if not self.lattice.self_consistent:
             return True, "one impurity solve, no self-consistency asked for"
         measure = run.problems[0].hybridization.measure
-        quiet = max(run.kl[-2:]) <= self.tolerance
-        still = max(run.drift[-2:]) <= self.zero_tolerance
+        unseen = STANDARD_ERRORS * max(run.noise[-2:])
+        quiet = max(run.kl[-2:]) <= max(self.tolerance, unseen)
+        still = max(run.drift[-2:]) <= max(self.zero_tolerance, unseen)
         arriving = run.eigenvalue <= EIGENVALUE or run.kl[-1] <= NOISE * self.tolerance
         if len(run.kl) >= 2 and quiet and still and arriving:
+            if max(run.kl[-2:]) > self.tolerance:
+                return True, (
+                    f"{measure} {run.kl[-1]:.2e} in two iterations within {STANDARD_ERRORS:g} "
+                    f"standard errors of the solver, {run.noise[-1]:.1e} each"
+                )
             return True, f"{measure} {run.kl[-1]:.2e} <= {self.tolerance:.2e} in two iterations"
         if len(run.kl) < self.max_iterations:
             return None

@@ -43,8 +43,10 @@ class ImpuritySolution(Protocol):
         Gaussian width ``eta + slope |w|`` of the spectrum, in D, where it has one.
     knows_densities : bool
         Whether `density_matrix` and `double_occupancies` are known.
-    diagnostics : dict of str to int, float, bool, str or None
-        What a user should know: sizes, residuals, clipped weight, spread, warnings.
+    diagnostics : dict of str to int, float, bool, str, None or array
+        What a user should know: sizes, residuals, clipped weight, spread, warnings; arrays of
+        standard errors where a solver has them. ``noise``: of a statistical solver, the largest
+        standard error of G over its largest value, by which loops judge.
     """
 
     @property

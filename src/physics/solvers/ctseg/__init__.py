@@ -1,0 +1,1 @@
+"""Continuous-time quantum Monte Carlo in the segment picture."""
