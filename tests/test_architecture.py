@@ -36,6 +36,7 @@ ALLOWED = {
 }
 ROOMS_OF_MODELS = {
     "networks": {"networks"},
+    "correction": {"correction", "networks"},
     "training": {"training", "networks"},
     "solvers": {"solvers", "training", "networks"},
     "shipping": {"shipping", "solvers", "training", "networks"},
