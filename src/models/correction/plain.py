@@ -57,7 +57,7 @@ class PlainNetwork(CorrectionNetwork):
         z = self.dyson.frequencies(problems[Batch.BETA])
         greens = (1 + self.predicted(problems)) / z
         bare = z - problems[Batch.EPS_D][:, None] - problems[Batch.HYBRIDIZATION]
-        density = self.dyson.density(greens, problems[Batch.BETA])
+        density = -self.dyson.greens_tau(greens, problems[Batch.BETA])[:, -1]  # its norm is its own
         return Answer(density, bare - 1 / greens, greens)
 
     def missing(self, problems: Problems) -> tuple[torch.Tensor, torch.Tensor]:

@@ -78,7 +78,7 @@ class ThermalDyson(Constants):
         self.constant("tau", tau)
         self.constant("quadrature", quadrature)
         self.constant("to_tau", axis.at_tau(coefficients, tau))  # (2 n_iw, n_tau)
-        self.constant("to_density", -axis.at_tau(coefficients, np.array([1.0]))[:, 0])
+        self.constant("to_density", -axis.at_tau(coefficients[:n_iw], np.array([1.0]))[:, 0])
 
     def frequencies(self, beta: torch.Tensor) -> torch.Tensor:
         """(B,) -> (B, n_iw) complex128 ``i w_n``."""
@@ -94,8 +94,15 @@ class ThermalDyson(Constants):
         return self.greens_tau(a - b, beta).abs() @ self.quadrature
 
     def density(self, greens: torch.Tensor, beta: torch.Tensor) -> torch.Tensor:
-        """(B,) density of one spin, ``-G(beta)``."""
-        return _parts(greens / beta[:, None]) @ self.to_density
+        """(B,) density of one spin, ``-G(beta)`` for a G of norm one.
+
+        ``1/2 + (G(0) - G(beta)) / 2``, which follows from the real part alone, and is mirrored
+        exactly.
+        """
+        return 0.5 + self._half_difference(greens, beta)
+
+    def _half_difference(self, greens: torch.Tensor, beta: torch.Tensor) -> torch.Tensor:
+        return (greens.real / beta[:, None]) @ self.to_density
 
     def self_energy(self, problems: Problems, q: torch.Tensor, n: torch.Tensor) -> torch.Tensor:
         """(B, n_iw) complex128 Sigma of a density."""
@@ -142,8 +149,8 @@ class ThermalDyson(Constants):
             m = n[:, None]
             greens = 1 / (bare - U * m - dynamic * (m * (1 - m)))
             change = greens**2 * (U + dynamic * (1 - 2 * m))
-            density, slope = self.density(torch.stack([greens, change]), beta)
-            surplus, slope = density - n, (slope - 1).clamp(max=FLATTEST)
+            half, slope = self._half_difference(torch.stack([greens, change]), beta)
+            surplus, slope = half + (0.5 - n), (slope - 1).clamp(max=FLATTEST)
             done = (surplus.abs() <= TOLERANCE) | (high - low <= 1e-15)
             if done.all():
                 break

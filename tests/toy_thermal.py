@@ -1,0 +1,98 @@
+"""Impurities whose G is known exactly: levels coupled to a few levels, Sigma from a measure.
+
+With Delta and Sigma sums of poles, ``G(z) = [z - eps_d - Delta(z) - Sigma(z)]^-1`` is the corner of
+the resolvent of one matrix, level and poles in a star: its eigenvalues give G(tau) in closed form.
+Nothing here knows of the code that it checks but for the array class.
+"""
+
+import numpy as np
+from scipy.special import expit
+
+from dmftnet.data.thermal_arrays import ThermalArrays
+
+SIZE, ACCURACY = 1600.0, 1e-7
+INPUTS = ("crude", "fair")
+
+
+def star(level, energies, weights):
+    """Poles and weights of ``[z - level - sum_k w_k / (z - e_k)]^-1``."""
+    n = len(energies) + 1
+    matrix = np.diag(np.concatenate([[level], energies]))
+    matrix[0, 1:] = matrix[1:, 0] = np.sqrt(weights)
+    poles, vectors = np.linalg.eigh(matrix)
+    assert poles.size == n
+    return poles, vectors[0] ** 2
+
+
+def poles_of(U, eps_d, levels, couplings, nodes, measure, n):
+    """Poles and weights of G at a density n of one spin; energies in D."""
+    dynamic = U**2 * n * (1 - n) * measure
+    energies, weights = np.concatenate([levels, nodes]), np.concatenate([couplings**2, dynamic])
+    return star(eps_d + U * n, energies, weights)
+
+
+def surplus_of(n, beta, **problem):
+    """The density of G[n] less n."""
+    poles, weights = poles_of(n=n, **problem)
+    return weights @ expit(-beta * poles) - n
+
+
+def bisected(beta, **problem):
+    """The root of `surplus_of`, by halving."""
+    low, high = 0.0, 1.0
+    for _ in range(50):
+        n = 0.5 * (low + high)
+        low, high = (n, high) if surplus_of(n, beta, **problem) > 0 else (low, n)
+    return n
+
+
+def pole_sum(poles, weights, z):
+    """(..., n) ``sum_k w_k / (z - e_k)``."""
+    return (weights / (np.asarray(z)[..., None] - poles)).sum(-1)
+
+
+def random_arrays(n, odd, seed=0):
+    """Four bath levels, Sigma of three poles; approximations of it that lack something smooth.
+
+    Parameters
+    ----------
+    odd : (n_iw,) odd integers of the axis.
+    """
+    rng = np.random.default_rng(seed)
+    samples = [_sample(rng, np.asarray(odd)) for _ in range(n)]
+    columns = {name: np.array([sample[name] for sample in samples]) for name in samples[0]}
+    return ThermalArrays(**columns, model=np.arange(n, dtype=np.int64))
+
+
+def _sample(rng, odd):
+    U, beta = rng.uniform(1, 3), rng.choice([5.0, 10.0, 20.0])
+    eps_d = -U / 2 + rng.uniform(-0.3, 0.3)
+    levels, couplings = rng.uniform(-1, 1, 4), np.sqrt(0.25 * rng.dirichlet(np.ones(4) * 3))
+    problem = {"U": U, "eps_d": eps_d, "levels": levels, "couplings": couplings}
+    z = 1j * np.pi / beta * odd
+    found = [_answer(problem, beta, z, quality) for quality in (0.5, 0.8, 1.0)]
+    *others, (sigma, density) = found
+    return {
+        "U": U,
+        "eps_d": eps_d,
+        "beta": beta,
+        "hybridization": pole_sum(levels, couplings**2, z),
+        "self_energies": np.array([other[0] for other in others]),
+        "densities": np.array([other[1] for other in others]),
+        "self_energy": sigma,
+        "density": density,
+        "double_occupancy": density**2 / 2,
+    }
+
+
+def _answer(problem, beta, z, quality):
+    """Sigma at z and the density; quality one is exact, less has less of a central pole."""
+    U, asymmetry = problem["U"], problem["eps_d"] / problem["U"] + 0.5
+    width = 0.6 + 0.4 * U + (problem["levels"] ** 2) @ problem["couplings"] ** 2
+    central = quality / (1 + U)
+    sides = (1 - central) * (0.5 + 0.3 * quality * asymmetry * np.array([-1, 1]))
+    nodes = np.array([-width, 0.3 * asymmetry, width])
+    measure = np.array([sides[0], central, sides[1]])
+    density = bisected(beta, nodes=nodes, measure=measure, **problem)
+    dynamic = U**2 * density * (1 - density) * pole_sum(nodes, measure, z)
+    return U * density + dynamic, density
