@@ -2,12 +2,18 @@
 
 With Delta and Sigma sums of poles, ``G(z) = [z - eps_d - Delta(z) - Sigma(z)]^-1`` is the corner of
 the resolvent of one matrix, level and poles in a star: its eigenvalues give G(tau) in closed form.
-Nothing here knows of the code that it checks but for the array class.
+No physics here is that of the code which it checks.
 """
 
 import numpy as np
 from scipy.special import expit
 
+from dmftnet.data.jobfile import write_jobs
+from dmftnet.data.keys import ThermalModels as Models
+from dmftnet.data.keys import ThermalRemarks as Remarks
+from dmftnet.data.keys import ThermalSamples as Samples
+from dmftnet.data.keys import arrays_of
+from dmftnet.data.thermal import SCHEMA, VERSION
 from dmftnet.data.thermal_arrays import ThermalArrays
 
 SIZE, ACCURACY = 1600.0, 1e-7
@@ -96,3 +102,67 @@ def _answer(problem, beta, z, quality):
     density = bisected(beta, nodes=nodes, measure=measure, **problem)
     dynamic = U**2 * density * (1 - density) * pole_sum(nodes, measure, z)
     return U * density + dynamic, density
+
+
+def write_file(path, odd, n_models=24, first_id=0, seed=0, failed=(), size=SIZE):
+    """A file of schema ``dmftnet-thermal``, two samples a model; of 4 models one is for
+    validation, one for the test.
+
+    Parameters
+    ----------
+    failed : sequence of (sample, approximation)
+        Numbers of approximations that gave no answer.
+    """
+    arrays, n = random_arrays(2 * n_models, odd, seed), 2 * n_models
+    missing = np.zeros((n, 2), dtype=bool)
+    for sample, approximation in failed:
+        missing[sample, approximation] = True
+    away = arrays.self_energies - arrays.self_energy[:, None]
+    deviation = np.stack([away.real, away.imag], axis=-1)
+    deviation[missing] = np.nan
+    ids = first_id + np.arange(n_models)
+    one, none = np.ones(n), np.full(n, np.nan)
+    values = {
+        Samples.MODEL: np.repeat(ids, 2),
+        Samples.ITERATION: np.tile([0, 1], n_models),
+        Samples.U: arrays.U,
+        Samples.EPS_D: arrays.eps_d,
+        Samples.BETA: arrays.beta,
+        Samples.UNIT: one,
+        Samples.HYBRIDIZATION: arrays.hybridization,
+        Samples.SELF_ENERGY: arrays.self_energy,
+        Samples.DENSITY: arrays.density,
+        Samples.DOUBLE_OCCUPANCY: arrays.double_occupancy,
+        Samples.BEYOND: none,
+        Samples.RESIDUAL: none,
+        Samples.CHANGE: none,
+        Samples.SECONDS: one,
+        Samples.DEVIATION: deviation,
+        Samples.DENSITIES: np.where(missing, np.nan, arrays.densities),
+        Samples.DOUBLES: np.where(missing, np.nan, arrays.densities**2 / 2),
+        Samples.TIMES: np.ones((n, 2)),
+        Models.ID: ids,
+        Models.ORIGIN: np.zeros(n_models),
+        Models.SPLIT: np.array([0, 0, 1, 2])[np.arange(n_models) % 4],
+        Models.BLOCK: np.full(n_models, -1),
+        Models.STATUS: np.zeros(n_models),
+        Models.N_SAMPLES: np.full(n_models, 2),
+        Remarks.MODEL: np.array([0])[:0],
+        Remarks.TEXT: np.array(["x"])[:0],
+    }
+    keys = [key for group in (Samples, Models, Remarks) for key in arrays_of(group)]
+    columns = {
+        key: values[key] if key.dtype == "str" else values[key].astype(key.dtype)
+        for key in keys
+        if key in values
+    }
+    attributes = {
+        "schema": SCHEMA,
+        "schema_version": VERSION,
+        "complete": True,
+        "approximations": list(INPUTS),
+        "axis_size": size,
+        "axis_accuracy": ACCURACY,
+    }
+    write_jobs(path, attributes, np.asarray(odd, dtype=float), {0: columns})
+    return path

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.special import expit
-from toy_thermal import ACCURACY, SIZE, bisected, pole_sum, poles_of, surplus_of
+from toy_thermal import ACCURACY, SIZE, bisected, poles_of, surplus_of
 
 from dmftnet.data.keys import ThermalBatch as Batch
 from dmftnet.models.correction.thermal import Answer, ThermalDyson, mirrored
