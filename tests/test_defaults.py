@@ -20,6 +20,7 @@ VARIANTS = {
     "dataset/bethe_agnostic*": "dataset/bethe_small",
     "dataset/bethe_reference_test": "dataset/bethe_reference",
     "loss/amplitude": "loss/derivative",
+    "model/correction_linear": "model/correction_polynomial",
     "sampling/agnostic": "sampling/bethe_small",
     "sampling/bethe": "sampling/bethe_small",
     "sampling/bethe_reference_test": "sampling/bethe_reference",

@@ -1,7 +1,7 @@
 """One contract for every impurity solver; the laws that only exact solvers owe come after.
 
-One orbital at T = 0 on the real axis, which all but those at finite temperature alone treat; wider problems are
-in `test_contract_wide`, the solvers in `contract`.
+One orbital at T = 0 on the real axis, which all but solvers at finite temperature treat; wider
+problems are in `test_contract_wide`, the solvers in `contract`.
 """
 
 import numpy as np

@@ -11,6 +11,7 @@ that for the particle-hole mirrored problem, so the symmetry is exact.
 
 For use, q is projected onto positive measures (`answers`): the result is causal whatever the model
 puts out, and nearer to a causal truth than before. Without a base, what is missing is everything.
+Models that are compared with, `is_projected` False, answer as they are.
 """
 
 from __future__ import annotations
@@ -63,6 +64,7 @@ class CorrectionModel(nn.Module, ABC):
     """
 
     needs_gradient = True
+    is_projected = True
 
     def __init__(
         self,
@@ -108,7 +110,13 @@ class CorrectionModel(nn.Module, ABC):
         raise DmftnetError(f"{type(self).__name__} is trained, not fitted")
 
     def resize(self, state: Mapping[str, torch.Tensor]) -> None:
-        """Take over the sizes of stored arrays where they depend on the training data."""
+        """Take over the sizes of stored arrays where they depend on the data.
+
+        Raises
+        ------
+        StoreError
+            If they cannot be those of this model.
+        """
 
     # --- from problems to answers -------------------------------------------------------------
 
@@ -118,9 +126,13 @@ class CorrectionModel(nn.Module, ABC):
 
     def reduced(self, problems: Problems) -> torch.Tensor:
         """(B, n_iw) complex128 q of the answer."""
+        return self.reduced_base(problems) + self.predicted(problems)
+
+    def predicted(self, problems: Problems) -> torch.Tensor:
+        """(B, n_iw) complex128 what is predicted, averaged with its mirror image."""
         both = self._coefficients(problems), self._coefficients(mirrored(problems))
         here, there = (self._curve(c) for c in both)
-        return self.reduced_base(problems) + 0.5 * (here + there.conj())
+        return 0.5 * (here + there.conj())
 
     def reduced_base(self, problems: Problems) -> torch.Tensor:
         """(B, n_iw) complex128 q of what is corrected; zero without a base."""
@@ -158,31 +170,39 @@ class CorrectionModel(nn.Module, ABC):
     # --- from the training data ---------------------------------------------------------------
 
     @torch.no_grad()
-    def prepare(self, train: ThermalArrays) -> tuple[torch.Tensor, torch.Tensor]:
+    def prepare(self, train: ThermalArrays) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Scales of the features and components of what is missing, from training samples.
 
         Returns
         -------
         features, coefficients : (2 n, n_features), (2 n, n_components)
             Of the samples and their mirror images.
+        weights : (2 n,)
+            What an error of a sample's coefficients makes of its G, rms one: an error of q means
+            little where U is small.
         """
         both = [as_problems(part) for part in (train, train.particle_hole())]
         features = torch.cat([self.features(problems) for problems in both])
-        missing, weights = (
-            torch.cat(parts) for parts in zip(*map(self._missing, both), strict=True)
-        )
+        parts = zip(*map(self.missing, both), strict=True)
+        missing, errors_made = (torch.cat(part) for part in parts)
         self.offset.copy_(features.mean(0))
         self.scale.copy_(features.std(0) + 1e-3)
-        weight = weights.pow(2).mean(0).sqrt().repeat(2).clamp_min(1e-12)
+        weight = errors_made.pow(2).mean(0).sqrt().repeat(2).clamp_min(1e-12)
+        of_sample = errors_made.pow(2).mean(1).sqrt()
+        of_sample = of_sample / of_sample.pow(2).mean().sqrt().clamp_min(1e-300)
         rows = torch.cat([missing.real, missing.imag], dim=-1) * weight
-        vectors = torch.linalg.svd(rows, full_matrices=False)[2][: self.n_components]
+        vectors = torch.linalg.svd(rows * of_sample[:, None], full_matrices=False)[2]
+        vectors = vectors[: self.n_components]
         found = rows @ vectors.T
-        spread = found.std(0).clamp_min(1e-12)
+        spread = (found * of_sample[:, None]).pow(2).mean(0).sqrt().clamp_min(1e-12)
         self.components.copy_(vectors * spread[:, None] / weight)
-        return (features - self.offset) / self.scale, found / spread
+        return (features - self.offset) / self.scale, found / spread, of_sample
 
-    def _missing(self, problems: Problems) -> tuple[torch.Tensor, torch.Tensor]:
-        """What is missing in q, and what an error of q makes of G(tau), about: (B, n_iw) each."""
+    def missing(self, problems: Problems) -> tuple[torch.Tensor, torch.Tensor]:
+        """What is to be `predicted`, and what an error of it makes of G(tau), about:
+
+        (B, n_iw) each, complex128 and float64. Here what is missing in q.
+        """
         n, beta = problems[Batch.DENSITY], problems[Batch.BETA]
         q = self.dyson.reduced(problems, problems[Batch.SELF_ENERGY], n)
         greens = self.dyson.greens(problems, problems[Batch.SELF_ENERGY])
@@ -210,20 +230,28 @@ def project(model: CorrectionModel, problems: Problems, q: torch.Tensor) -> np.n
 
 
 @torch.no_grad()
-def answers(model: CorrectionModel, problems: Problems) -> tuple[np.ndarray, Answer]:
+def answers(model: CorrectionModel, problems: Problems) -> tuple[np.ndarray | None, Answer]:
     """Causal answers: the measures (B, J) of the self-energy, and n, Sigma, G at the axis.
+
+    Of a model that is not projected no measures, and the answer as it is.
 
     Raises
     ------
     ConvergenceError
         If the model's output is not finite.
     """
-    q = model.reduced(problems)
+    if model.is_projected:
+        q = model.reduced(problems)
+    else:
+        answer = model(problems)
+        q = answer.greens
     if not torch.isfinite(torch.view_as_real(q)).all():
         raise ConvergenceError(
             "the correction is not finite: its training diverged, or its file is damaged; train "
             "with a lower optimizer.lr, or copy the weights again"
         )
+    if not model.is_projected:
+        return None, answer
     measures = project(model, problems, q)
     return measures, model.dyson(problems, measured(model, problems, measures))
 
