@@ -36,7 +36,6 @@ ALLOWED = {
 }
 ROOMS_OF_MODELS = {
     "networks": {"networks"},
-    "correction": {"correction", "networks"},
     "training": {"training", "networks"},
     "correction": {"correction", "training", "networks"},
     "solvers": {"solvers", "correction", "training", "networks"},

@@ -23,8 +23,12 @@ class CorrectionEnsemble(nn.Module):
         With the same inputs and axis.
     """
 
+    is_projected = True
+
     def __init__(self, members: Sequence[CorrectionModel]):
         super().__init__()
+        if not all(member.is_projected for member in members):
+            raise DmftnetError("ensemble: a member predicts G itself, which has no mean measure")
         kinds = {(m.inputs, m.measure) for m in members}
         if len(kinds) != 1:
             raise DmftnetError(

@@ -35,7 +35,7 @@ from dmftnet.errors import DmftnetError, DmftnetWarning, StoreError
 from dmftnet.models.correction.checkpoint import load_correction
 from dmftnet.models.correction.ensemble import CorrectionEnsemble, disagreement
 from dmftnet.models.correction.model import CorrectionModel, answers
-from dmftnet.models.correction.thermal import Problems
+from dmftnet.models.correction.thermal import Answer, Problems
 from dmftnet.models.correction.trust import ThermalTrust, load_trust
 from dmftnet.physics.grids.matsubara import ImaginaryAxis
 from dmftnet.physics.impurity.hybridization import Hybridization
@@ -152,19 +152,22 @@ class CorrectionSolver(Solver):
         measures, answer = answers(self.model, batch)
         spread = self._spread(batch)
         distance = self.trust.distances(self.model, batch)
-        t = self.model.measure.kernel @ measures.T  # (n_iw, B), in 1/T
-        doubles = self._double_occupancies(batch, answer, t.T)
+        doubles = self._double_occupancies(batch, answer)
         solutions = []
         for i, (problem, unit) in enumerate(chosen):
-            n, axis, own = float(answer.density[i]), problem.axis, scaled[i]
-            z = 1j * axis.omega_n / unit
-            dynamic = own.U**2 * n * (1 - n) * self.model.measure.at(measures[i], z, own.beta)
-            sigma = unit * (own.U * n + dynamic)
+            axis, own = problem.axis, scaled[i]
+            z = 1j * axis.omega_n
             known = problem.hybridization
-            delta = (
-                known.values if isinstance(known, MatsubaraHybridization) else known.at(unit * z)
-            )
-            greens = 1 / (unit * z - problem.eps_d[0] - delta[0] - sigma)
+            delta = known.values if isinstance(known, MatsubaraHybridization) else known.at(z)
+            free = z - problem.eps_d[0] - delta[0]
+            if measures is None:
+                greens = self._interpolated(answer.greens[i], own.beta, axis) / unit
+                sigma = free - 1 / greens
+            else:
+                n = float(answer.density[i])
+                t = self.model.measure.at(measures[i], z / unit, own.beta)
+                sigma = unit * (own.U * n + own.U**2 * n * (1 - n) * t)
+                greens = 1 / (free - sigma)
             scores = {"spread": spread[i], "distance": distance[i]}
             outside, objection = self.trust.verdict(own.U, float(own.eps_d[0]), own.beta, scores)
             if objection:
@@ -225,12 +228,17 @@ class CorrectionSolver(Solver):
             return [None] * len(batch[Batch.U])
         return disagreement(self.model, batch).tolist()
 
-    def _double_occupancies(self, batch: Problems, answer, t: np.ndarray) -> list[float]:
-        """Galitskii and Migdal's sum: ``n n_G - U n (1 - n) (t G)(beta)``, without a division."""
-        beta, n, U = batch[Batch.BETA], answer.density, batch[Batch.U]
-        product = torch.as_tensor(t) * beta[:, None] * answer.greens
-        tail = self.model.dyson.density(product, beta)  # -(t G)(beta)
-        return (n * n + U * n * (1 - n) * tail).tolist()
+    def _interpolated(self, greens: torch.Tensor, beta: float, axis: ImaginaryAxis) -> np.ndarray:
+        """(n_iw,) of another axis at the same temperature."""
+        own = ImaginaryAxis.universal(beta, self.model.measure.size, self.model.measure.accuracy)
+        return own.at_frequencies(own.to_coefficients(greens.numpy()), axis.indices)
+
+    def _double_occupancies(self, batch: Problems, answer: Answer) -> list[float]:
+        """Galitskii and Migdal's sum: ``n n_G - (D G)(beta) / U``, D the dynamic part of Sigma."""
+        n, U = answer.density, batch[Batch.U]
+        dynamic = (answer.sigma - (U * n)[:, None]) / U.clamp_min(1e-12)[:, None]
+        tail = self.model.dyson.density(dynamic * answer.greens, batch[Batch.BETA])
+        return (n * n + tail).tolist()
 
 
 def unit_of(hybridization: Hybridization) -> float:
