@@ -109,8 +109,8 @@ def test_what_it_violates():
     start = doped.matsubara_self_energy()[0, -1].real
     assert 1e-2 < abs(start - 2.0 * doped.filling / 2) < 0.5
     assert "Sigma(i inf) is off U n by" in doped.diagnostics["warning"]
-    even = problem(2.0, -1.0, 5.0, energies=np.array([-0.5, 0.0, 0.5]))
-    even = even.replace(hybridization=PoleHybridization([-0.5, 0.0, 0.5], [[0.3], [0.2], [0.3]]))
+    bath = PoleHybridization(np.array([-0.5, 0.0, 0.5]), np.array([[0.3], [0.2], [0.3]]))
+    even = ImpurityProblem([-1.0], Interaction(2.0), bath, 5.0)
     half = NcaSolver().solve(even).diagnostics
     assert abs(half["moment_error"]) < 1e-6 and half["warning"] == ""
     ends = doped.greens_tau(np.array([0.0, 5.0]))
