@@ -237,8 +237,8 @@ class CorrectionSolver(Solver):
         """Galitskii and Migdal's sum: ``n n_G - (D G)(beta) / U``, D the dynamic part of Sigma."""
         n, U = answer.density, batch[Batch.U]
         dynamic = (answer.sigma - (U * n)[:, None]) / U.clamp_min(1e-12)[:, None]
-        tail = self.model.dyson.density(dynamic * answer.greens, batch[Batch.BETA])
-        return (n * n + tail).tolist()
+        product = self.model.dyson.greens_tau(dynamic * answer.greens, batch[Batch.BETA])
+        return (n * n - product[:, -1]).tolist()
 
 
 def unit_of(hybridization: Hybridization) -> float:
