@@ -175,7 +175,7 @@ def test_answers_are_causal_whatever_a_model_puts_out(trained, splits, name):
 
 
 def test_the_plain_network_breaks_laws_that_corrections_keep(trained, splits):
-    """Im Sigma > 0 somewhere, and the second moment of G; its norm it keeps, as its components do."""
+    """The sign of Im Sigma, and the second moment of G; the norm it keeps, as its components do."""
     problems, positive, moments = as_problems(splits[2]), {}, {}
     z = trained["plain"].dyson.frequencies(problems[Batch.BETA])
     for name in ("plain", "network"):

@@ -110,7 +110,7 @@ class Regression(CorrectionModel):
 
     def _set(self, learned: Learned) -> None:
         for name in self.learned:
-            setattr(self, name, torch.tensor(np.ascontiguousarray(learned[name])))
+            setattr(self, name, torch.tensor(np.array(learned[name], order="C")))
 
     def _require_fit(self, buffer: torch.Tensor) -> None:
         if buffer.numel() == 0:
