@@ -12,11 +12,19 @@ from toy_thermal import ACCURACY, INPUTS, SIZE, random_arrays
 
 from dmftnet.data.keys import ThermalBatch as Batch
 from dmftnet.errors import ConvergenceError, DmftnetError, SettingError, StoreError
-from dmftnet.models.correction.model import CorrectionModel, answers, as_problems, errors
+from dmftnet.models.correction.model import (
+    CorrectionModel,
+    answers,
+    as_problems,
+    errors,
+    measured,
+    project,
+)
 from dmftnet.models.correction.networks import CorrectionNetwork
 from dmftnet.models.correction.plain import Approximation, PlainNetwork
 from dmftnet.models.correction.regression import KernelRidgeCorrection, PolynomialCorrection
 from dmftnet.models.correction.thermal import ThermalDyson, mirrored
+from dmftnet.physics.analysis.self_energy_measure import SelfEnergyMeasure
 from dmftnet.places import CONF
 
 AXIS = (SIZE, ACCURACY)
@@ -147,6 +155,30 @@ def test_of_many_samples_kernel_ridge_uses_some_with_their_images(splits):
     assert model.samples.shape == (100, model.n_features)
     X = model.prepare(splits[0])[0]
     assert torch.equal(model.samples[50:51], X[300:301])
+
+
+def projected(model, problems, q):
+    """(B,) errors of G that the projection of q makes."""
+    before = model.dyson(problems, q).greens
+    after = model.dyson(problems, measured(model, problems, project(model, problems, q))).greens
+    return model.dyson.distance(before, after, problems[Batch.BETA])
+
+
+def test_a_projection_returns_what_is_a_measure(splits):
+    model, problems = CorrectionNetwork(INPUTS, *AXIS), as_problems(splits[2])
+    rng = np.random.default_rng(0)
+    measures = rng.dirichlet(np.full(model.measure.nodes.size, 0.1), len(splits[2]))
+    assert projected(model, problems, measured(model, problems, measures)).max() < 1e-6
+
+
+def test_sharp_poles_between_the_nodes_are_met_to_the_square_of_the_spacing(splits):
+    model, problems = CorrectionNetwork(INPUTS, *AXIS), as_problems(splits[2])
+    q = model.dyson.reduced(problems, problems[Batch.SELF_ENERGY], problems[Batch.DENSITY])
+    coarse = projected(model, problems, q)
+    model.measure = SelfEnergyMeasure(*AXIS, n_nodes=80)
+    fine = projected(model, problems, q)
+    assert coarse.max() < 1e-4
+    assert (coarse.median() / fine.median()).item() == pytest.approx(4, rel=0.5)
 
 
 @pytest.mark.parametrize("name", PROJECTED)
