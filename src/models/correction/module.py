@@ -28,9 +28,9 @@ class CorrectionLoss(nn.Module):
     """``E / unit + geometric * L + relative * R`` of a batch.
 
     E is the mean of ``e = (1/beta) integral |G - G_exact| dtau``, and L that of
-    ``log(1 + e / floor)``, by which samples whose error is small count too; R that of the root mean square, over
-    the lowest frequencies, of ``|Sigma - Sigma_exact| / |Sigma_exact - U/2|``, which is what Z and
-    the Mott gap follow from, and which G hardly sees in an insulator.
+    ``log(1 + e / floor)``, by which samples whose error is small count too; R that of the root mean
+    square, over the lowest frequencies, of ``|Sigma - Sigma_exact| / |Sigma_exact - U/2|``, which
+    is what Z and the Mott gap follow from, and which G hardly sees in an insulator.
 
     Parameters
     ----------
