@@ -64,8 +64,9 @@ DELIBERATE |= {
 }
 
 TARGETLESS = {
-    ("ship", "calibration"): "dmftnet.models.solvers.applicability.Promise",
-    ("ship", "sharpening"): "dmftnet.evaluation.evidence.SharpeningChoice",
+    ("kind/corrections", "calibration"): "dmftnet.models.solvers.applicability.ErrorPromise",
+    ("kind/networks", "calibration"): "dmftnet.models.solvers.applicability.Promise",
+    ("kind/networks", "sharpening"): "dmftnet.evaluation.evidence.SharpeningChoice",
     ("module/spectral", None): "dmftnet.models.training.module.SpectralModule",
     ("module/correction", None): "dmftnet.models.correction.module.CorrectionModule",
 }
@@ -84,9 +85,11 @@ def plain_file(name: str) -> str | None:
 
 
 def content(name: str) -> dict:
-    """What a group's file stands for, that of its own defaults included; a root file as written."""
+    """What a group's file stands for, that of its own defaults included; as written a root file,
+
+    and one of a group that fills the root."""
     group, _, option = name.rpartition("/")
-    if not group:
+    if not group or group == "kind":
         return yaml.safe_load((CONF / f"{name}.yaml").read_text(encoding="utf-8"))
     GlobalHydra.instance().clear()
     with initialize_config_dir(config_dir=str(CONF), version_base="1.3"):

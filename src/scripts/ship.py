@@ -1,11 +1,12 @@
 """Ship checkpoints as one solver: a folder with limits and a model card.
 
     python ship.py 'checkpoints=[outputs/train/a,outputs/train/b]'
+    python ship.py kind=corrections 'checkpoints=[outputs/train/a,outputs/train/b]'
 
-Chooses the steps of sharpening and calibrates the limits of spread and distance on the validation
-split, measures test scores and the cost of a solve, and writes ``weights/`` (members,
-``model.yaml``, ``README.md``), which in a clone is the default of ``solver=network``. An existing
-folder is not touched.
+Calibrates the limits of spread and distance on the validation split, and there chooses a network's
+steps of sharpening; measures test scores and the cost of a solve. Writes members, ``model.yaml``
+and ``README.md`` to ``weights/``, or ``weights/correction/`` of corrections, which in a clone are
+the defaults of ``solver=network`` and ``solver=correction``. An existing folder is not touched.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from rich.markdown import Markdown
 from dmftnet import checks
 from dmftnet.config import entry_point, instantiate, run, to_plain
 from dmftnet.data.datamodule import SpectralDataModule
+from dmftnet.data.thermal_datamodule import ThermalDataModule
 from dmftnet.errors import DmftnetError, StoreError
 from dmftnet.evaluation.evidence import (
     SharpeningChoice,
@@ -31,9 +33,13 @@ from dmftnet.evaluation.evidence import (
     examine,
     interpolation,
 )
+from dmftnet.models.correction.checkpoint import read_correction
+from dmftnet.models.shipping import correction
 from dmftnet.models.shipping.card import front_matter, model_card
-from dmftnet.models.shipping.shipped import save_shipped
+from dmftnet.models.shipping.correction_card import correction_card
+from dmftnet.models.shipping.shipped import CORRECTIONS, NETWORKS, FolderKind, save_shipped
 from dmftnet.models.solvers.applicability import (
+    ErrorPromise,
     Promise,
     TrainingDistance,
     calibration_report,
@@ -77,7 +83,7 @@ def evidence(config, model, data) -> tuple[dict, dict, TrainingDistance]:
     chosen = own["validation"]
     limits = choose_limits(chosen.network_error, chosen.indicators, promise)
     calibration = asdict(promise) | {
-        name: calibration_report(found.network_error, found.indicators, limits, promise.kl)
+        name: calibration_report(found.network_error, found.indicators, limits, promise)
         for name, found in own.items()
     }
     rows = {"this solver": kl_summary(own["test"].score)}
@@ -97,6 +103,39 @@ def evidence(config, model, data) -> tuple[dict, dict, TrainingDistance]:
     if config.twin is not None:
         record["interpolation"] = twin_scores(config, data, distance, steps)
     return {**record, "shipping": provenance()}, rows, distance
+
+
+def ship_networks(config, checkpoints: list[str], part: Path) -> str:
+    """Writes networks as one solver; its card."""
+    records = [read_record(checkpoint) for checkpoint in checkpoints]
+    model = load_ensemble(checkpoints)
+    record, rows, distance = evidence(config, model, training_data(config, checkpoints, records))
+    save_shipped(part, checkpoints, record, distance)
+    own, members = described(part, NETWORKS)
+    return front_matter(own, members) + model_card(own, members, rows)
+
+
+def ship_corrections(config, checkpoints: list[str], part: Path) -> str:
+    """Writes corrections as one solver; its card."""
+    records = [read_correction(checkpoint) for checkpoint in checkpoints]
+    model = correction.load_members(checkpoints)
+    inputs = list(records[0]["inputs"])
+    data = instantiate(config, "dataset", ThermalDataModule, inputs=inputs)
+    correction.require_data(data, checkpoints, records)
+    promise = settings(to_plain(config), "calibration", ErrorPromise)
+    record, distance = correction.evidence(model, data, promise)
+    record["shipping"] = provenance()
+    save_shipped(part, checkpoints, record, distance, CORRECTIONS)
+    return correction_card(*described(part, CORRECTIONS))
+
+
+def described(folder: Path, kind: FolderKind) -> tuple[dict, list[dict]]:
+    """Descriptions of a shipped folder and of its members."""
+    own = kind.read(folder)
+    return own, [kind.read(folder / name) for name in own.get("members", [])] or [own]
+
+
+KINDS = {"networks": ship_networks, "corrections": ship_corrections}
 
 
 def twin_scores(config, data, distance: TrainingDistance, steps: int) -> dict:
@@ -130,9 +169,13 @@ def check(plain: dict) -> Path:
     checks.seed("seed", plain["seed"])
     checks.threads("threads", plain["threads"])
     checks.number("max_size", plain["max_size"], above=0)
-    for key, kind in (("calibration", Promise), ("sharpening", SharpeningChoice)):
-        settings(plain, key, kind)
-    checks.path("references", plain["references"])
+    checks.choice("kind", plain["kind"], list(KINDS))
+    if plain["kind"] == "networks":
+        settings(plain, "calibration", Promise)
+        settings(plain, "sharpening", SharpeningChoice)
+        checks.path("references", plain["references"])
+    else:
+        settings(plain, "calibration", ErrorPromise)
     return checks.path("folder", plain["folder"], "a folder that does not exist yet")
 
 
@@ -147,17 +190,10 @@ def main(config) -> None:
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     checkpoints = folders("checkpoints", to_plain(config)["checkpoints"])
-    records = [read_record(checkpoint) for checkpoint in checkpoints]
-    model = load_ensemble(checkpoints)
-    record, rows, distance = evidence(config, model, training_data(config, checkpoints, records))
     part = folder.with_name(folder.name + ".part")
     shutil.rmtree(part, ignore_errors=True)  # of a run that was killed
-    save_shipped(part, checkpoints, record, distance)
-    members = read_record(part).get("members", [])
-    described = [read_record(part / name) for name in members] or [read_record(part)]
-    card = model_card(read_record(part), described, rows)
-    front = front_matter(read_record(part), described)
-    (part / "README.md").write_text(front + card, encoding="utf-8")
+    card = KINDS[config.kind](config, checkpoints, part)
+    (part / "README.md").write_text(card, encoding="utf-8")
     size = sum(file.stat().st_size for file in part.rglob("*") if file.is_file()) / 1e6
     if size > config.max_size:
         shutil.rmtree(part)
@@ -166,7 +202,7 @@ def main(config) -> None:
             "fewer or smaller networks"
         )
     part.rename(folder)
-    Console().print(Markdown(card))
+    Console().print(Markdown(card.split("---\n\n", 1)[1]))
     print(f"{folder}: {size:.1f} MB")
 
 

@@ -8,6 +8,7 @@ from dmftnet.errors import DmftnetError
 from dmftnet.models.solvers.applicability import (
     MIN_ACCEPTED,
     Applicability,
+    ErrorPromise,
     Promise,
     TrainingDistance,
     calibration_report,
@@ -95,7 +96,7 @@ def test_limits_keep_their_promise_and_accept_the_most():
             assert n <= accepted or kept < 0.9
     alone = choose_limits(errors, {"distance": b}, Promise(share=0.9))
     assert set(alone) == {"distance"}
-    report = calibration_report(errors, {"spread": a, "distance": b}, limits, 1e-2)
+    report = calibration_report(errors, {"spread": a, "distance": b}, limits, Promise(share=0.9))
     assert report["accepted"] * 60 == pytest.approx(accepted)
     assert report["good_accepted"] == pytest.approx(share)
     assert report["kl_90_accepted"] < report["kl_90"]
@@ -108,6 +109,18 @@ def test_a_promise_that_cannot_be_kept_is_refused():
         DmftnetError, match=rf"0 of 40 validation solves, fewer than {MIN_ACCEPTED}"
     ):
         choose_limits(errors, {"distance": errors}, Promise())
+
+
+def test_corrections_are_promised_an_error_of_g():
+    """The rule is the same; words and keys are those of the measure."""
+    errors = np.linspace(0, 1e-2, 101)
+    limits = choose_limits(errors, {"distance": errors}, ErrorPromise(5e-3, share=1.0))
+    assert limits["distance"] == pytest.approx(5e-3)
+    report = calibration_report(errors, {"distance": errors}, limits, ErrorPromise(5e-3))
+    assert report["good_accepted"] == 1.0 and report["error_90"] == pytest.approx(9e-3)
+    assert "kl_90" not in report
+    with pytest.raises(DmftnetError, match=r"at error <= 1e-09 .* raise calibration\.error"):
+        choose_limits(errors + 1e-3, {"distance": errors}, ErrorPromise(1e-9))
 
 
 def test_objections_have_figures():

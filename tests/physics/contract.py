@@ -1,16 +1,18 @@
 """Every impurity solver, small enough to be tried on everything that it says it can solve.
 
 A new solver joins by one line in `GROUND` or `SOLVERS`. The networks have random weights: what
-holds for them holds by construction, whatever they have learned. The guarded solver takes part
-twice: as the network that it always trusts, and as the exact solver that it always falls back to.
+holds for them holds by construction, whatever they have learned; the corrections are trained on
+impurities that no test solves. A guarded solver takes part twice: as the learned solver that it
+always trusts, and as the exact solver that it always falls back to.
 """
 
 import torch
 from synthetic import ANGLES, RESOLUTION
+from toy_correction import toy_ensemble, toy_solver
 
 from dmftnet.models.networks.ensemble import Ensemble
 from dmftnet.models.solvers.applicability import Applicability
-from dmftnet.models.solvers.guarded import GuardedSolver
+from dmftnet.models.solvers.guarded import GuardedCorrection, GuardedSolver
 from dmftnet.models.solvers.network import NetworkSolver
 from dmftnet.models.training.checkpoint import build_model
 from dmftnet.physics.bath.fit import MatsubaraFit
@@ -71,6 +73,9 @@ THERMAL = {  # at T > 0 alone, and without a real axis
     "hubbard1": Hubbard1Solver,
     "nca": NcaSolver,
     "ctseg": lambda: CtsegSolver(n_chains=2, n_sweeps=9600, n_warmup=500),
+    "correction": toy_solver,
+    "guarded correction, trusted": lambda: GuardedCorrection(toy_ensemble(), EXACT["ed"]()),
+    "guarded correction, falling back": lambda: GuardedCorrection(toy_ensemble(0.0), EXACT["ed"]()),
 }
 SOLVERS = GROUND | THERMAL
 WITNESSES = EXACT | {"mps": GROUND["mps"]}  # two exact ones, and one that fits poles to signals

@@ -222,8 +222,7 @@ def test_the_self_energy_starts_from_the_mean_field(name, problem):
     if not solution.knows_densities:
         return
     far = ImaginaryAxis(np.pi / 2000.0, w_max=8.0)
-    own = name in THERMAL or isinstance(solution, MatsubaraSolution)
-    axis = solution.problem.axis if own else far
+    axis = solution.problem.axis if isinstance(solution, MatsubaraSolution) else far
     sigma = diagonal(solution.matsubara_self_energy(axis))[:, -1].real
     n, interaction = np.diag(solution.density_matrix()).real, solution.problem.interaction
     repulsion = interaction.opposite_spins(n.size) + interaction.parallel_spins(n.size)

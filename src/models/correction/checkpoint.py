@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from dmftnet import checks
-from dmftnet.errors import DmftnetError, StoreError
+from dmftnet.errors import DmftnetError, SettingError, StoreError
 from dmftnet.models.correction.ensemble import CorrectionEnsemble
 from dmftnet.models.correction.model import CorrectionModel
 from dmftnet.models.training.folder import (
     DESCRIPTION,
     built,
+    check_members,
     check_weights,
     model_class,
     read_description,
@@ -29,6 +30,7 @@ from dmftnet.models.training.folder import (
 SCHEMA = "dmftnet-correction"
 SCHEMA_VERSION = 1
 REQUIRED = ("model", "inputs", "size", "accuracy", "solvers")
+SECTIONS = ("model", "solvers", "ranges", "limits", "data", "training", "provenance")
 
 
 def build_correction(
@@ -83,6 +85,15 @@ def read_correction(directory: str | Path) -> dict[str, Any]:
     missing = [key for key in REQUIRED if key not in record]
     if missing:
         raise StoreError(f"'{path}' lacks {missing}; the file is incomplete, train again")
+    if "members" in record:
+        check_members(path, record["members"])
+    try:
+        for key in ("size", "accuracy"):
+            checks.number(key, record[key], above=0)
+        for key in SECTIONS:
+            checks.section(key, record.get(key) or {})
+    except SettingError as error:
+        raise StoreError(f"'{path}': {error}; copy the file again, or train") from error
     inputs = record["inputs"]
     if not isinstance(inputs, list) or not all(isinstance(name, str) for name in inputs):
         raise StoreError(
@@ -105,7 +116,13 @@ def load_correction(directory: str | Path) -> CorrectionModel | CorrectionEnsemb
     directory = Path(directory)
     record = read_correction(directory)
     if "members" in record:
-        members = [load_correction(directory / name) for name in record["members"]]
+        own = {name: read_correction(directory / name) for name in record["members"]}
+        for name, described in own.items():
+            if "members" in described:
+                raise StoreError(
+                    f"'{directory / name}' is an ensemble itself; a member is a single model"
+                )
+        members = [_load_one(directory / name, described) for name, described in own.items()]
         model: CorrectionModel | CorrectionEnsemble = CorrectionEnsemble(members)
     else:
         model = _load_one(directory, record)

@@ -25,6 +25,8 @@ from dmftnet.models.correction.model import CorrectionModel, as_problems
 from dmftnet.models.correction.thermal import Problems, mirrored
 
 POINTS = "training_points.safetensors"
+"""Beside a checkpoint's weights: what `FeatureDistance` is rebuilt from."""
+
 N_LEADING = 8
 RANGES = ("U", "shift", "beta")
 LIMITS = ("spread", "distance")
@@ -48,6 +50,14 @@ class FeatureDistance:
     points: np.ndarray
 
     def __post_init__(self):
+        parts = self.mean, self.axes, self.points
+        if not all(part.size and np.isfinite(part).all() for part in parts) or not (
+            self.axes.shape == (self.points.shape[1], *self.mean.shape)
+        ):
+            raise StoreError(
+                f"training points of shapes {[part.shape for part in parts]} do not fit together, "
+                "or are not finite; run ship.py"
+            )
         object.__setattr__(self, "_tree", cKDTree(self.points))
 
     @classmethod

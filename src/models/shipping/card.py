@@ -104,7 +104,7 @@ def model_card(
     kl = calibration["kl"]
     names = [name for name in LABELS if name in calibration["validation"]]
     rows = [
-        [LABELS[name].format(kl=kl), *(_number(calibration[s].get(name)) for s in SPLIT_COLUMNS)]
+        [LABELS[name].format(kl=kl), *(number(calibration[s].get(name)) for s in SPLIT_COLUMNS)]
         for name in names
     ]
     return TEMPLATE.format(
@@ -114,9 +114,9 @@ def model_card(
         slope=record["resolution"][1],
         **record["grid"],
         n_test=calibration["test"]["solves"],
-        scores=_table(
+        scores=table(
             ["", *SCORES.values()],
-            [[row, *(_number(values[key]) for key in SCORES)] for row, values in test.items()],
+            [[row, *(number(values[key]) for key in SCORES)] for row, values in test.items()],
         ),
         steps=record["sharpening"],
         sharpening=_sharpening(record),
@@ -124,11 +124,11 @@ def model_card(
         share=calibration["share"],
         kl=kl,
         limits=", ".join(f"{name} {limit:.3g}" for name, limit in record["limits"].items()),
-        calibration=_table(["", *SPLIT_COLUMNS], rows),
+        calibration=table(["", *SPLIT_COLUMNS], rows),
         data=f"`{record['data'].get('file', 'without a name')}`, SHA-256 "
         f"`{record['data']['sha256']}`; exact solver and sampling are recorded in the files, split "
         "by whole DMFT trajectories.",
-        training=_training(members),
+        training=training(members),
         cost=_cost(record["cost"], members),
     )
 
@@ -142,7 +142,7 @@ def front_matter(record: Mapping[str, Any], members: Sequence[Mapping[str, Any]]
     """
     score = record["test"]["this solver"]
     metrics = [
-        {"type": "kl_divergence", "name": f"KL, {title}", "value": float(_number(score[key]))}
+        {"type": "kl_divergence", "name": f"KL, {title}", "value": float(number(score[key]))}
         for key, title in SCORES.items()
     ]
     content = {
@@ -210,16 +210,16 @@ def _sharpening(record: Mapping[str, Any]) -> str:
     rows = [
         [
             str(row["steps"]),
-            _number(row["score"]),
+            number(row["score"]),
             f"{row['right']} of {row['loops']}",
-            _number(row["loop_kl"]),
+            number(row["loop_kl"]),
         ]
         for row in tried
     ]
     header = ["steps", "validation score", "loops in the exact phase", "KL of the loops"]
     return (
         f"{steps} steps: lowest validation score among those whose reference loops find the exact "
-        "phase most often. Geometric means of KL.\n\n" + _table(header, rows)
+        "phase most often. Geometric means of KL.\n\n" + table(header, rows)
     )
 
 
@@ -231,7 +231,7 @@ def _interpolation(found: Mapping[str, Any] | None) -> str:
     rows = [
         [
             f"{where} ({found[where]['solves']} solves), {kind}",
-            *(_number(found[where][kind][key]) for key in SCORES),
+            *(number(found[where][kind][key]) for key in SCORES),
         ]
         for where in ("inside", "outside")
         for kind in ("score", "network error")
@@ -239,11 +239,11 @@ def _interpolation(found: Mapping[str, Any] | None) -> str:
     return (
         "## Between the data\n\nTest trajectories lie close to training ones in U. Scores of a "
         f"twin trained without U = {blocks} D,\ninside these intervals and on the test "
-        f"trajectories outside:\n\n{_table(['', *SCORES.values()], rows)}\n\n"
+        f"trajectories outside:\n\n{table(['', *SCORES.values()], rows)}\n\n"
     )
 
 
-def _training(members) -> str:
+def training(members) -> str:
     """Settings that all members share, then one line for each run."""
     shared = {
         key: members[0][key]
@@ -257,7 +257,7 @@ def _training(members) -> str:
         own = {**training, **(member.get("provenance") or {}), "seed": member.get("seed", "")}
         rows.append([str(number), *_run(own)])
         rows += [[f"{number}, before", *_run(run)] for run in training.get("earlier") or []]
-    return "\n".join(lines) + _table(["member", "seed", "command", "commit", "time"], rows)
+    return "\n".join(lines) + table(["member", "seed", "command", "commit", "time"], rows)
 
 
 def _run(run: Mapping[str, Any]) -> list[str]:
@@ -283,7 +283,7 @@ def _cost(cost: Mapping[str, float], members) -> str:
     return text
 
 
-def _number(value: float | None) -> str:
+def number(value: float | None) -> str:
     if value is None:
         return ""
     return (
@@ -291,6 +291,6 @@ def _number(value: float | None) -> str:
     )
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)

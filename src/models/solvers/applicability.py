@@ -24,6 +24,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from safetensors.numpy import load_file
@@ -236,23 +237,64 @@ class Promise:
     kl: float = 1e-2
     share: float = 0.95
 
+    key: ClassVar[str] = "kl"
+    title: ClassVar[str] = "KL"
+
     def __post_init__(self):
         checks.number("calibration.kl", self.kl, above=0)
         checks.number("calibration.share", self.share, above=0, at_most=1)
 
+    @property
+    def largest(self) -> float:
+        """Error that is still good."""
+        return self.kl
+
+
+@dataclass(frozen=True)
+class ErrorPromise:
+    """The same of corrections, whose error is that of G(tau).
+
+    Parameters
+    ----------
+    error : float
+        ``(1/beta) integral |G - G_exact| dtau`` up to this is good.
+    share : float
+        Of good ones among those accepted, in (0, 1].
+
+    Raises
+    ------
+    SettingError
+        If one of them is out of its limits.
+    """
+
+    error: float = 1e-3
+    share: float = 0.99
+
+    key: ClassVar[str] = "error"
+    title: ClassVar[str] = "error"
+
+    def __post_init__(self):
+        checks.number("calibration.error", self.error, above=0)
+        checks.number("calibration.share", self.share, above=0, at_most=1)
+
+    @property
+    def largest(self) -> float:
+        """Error that is still good."""
+        return self.error
+
 
 def choose_limits(
-    errors: np.ndarray, scores: Mapping[str, np.ndarray], promise: Promise
+    errors: np.ndarray, scores: Mapping[str, np.ndarray], promise: Promise | ErrorPromise
 ) -> dict[str, float]:
     """Limits of one or two scores from validation solves; see the module for the rule.
 
     Parameters
     ----------
     errors : (n,)
-        True KL of each solve.
+        True error of each solve.
     scores : mapping of name to (n,)
         One or two.
-    promise : Promise
+    promise : Promise or ErrorPromise
 
     Raises
     ------
@@ -260,8 +302,8 @@ def choose_limits(
         If no limits keep the promise.
     """
     (first, a), (second, b) = (*scores.items(), ("none", np.zeros(len(errors))))[:2]
-    kl, share = promise.kl, promise.share
-    good, best = np.asarray(errors) <= kl, (0, 0.0, 0.0)
+    share = promise.share
+    good, best = np.asarray(errors) <= promise.largest, (0, 0.0, 0.0)
     for limit in np.unique(a):
         inside = a <= limit
         order = np.argsort(b[inside], kind="stable")
@@ -273,9 +315,10 @@ def choose_limits(
             best = (allowed[-1] + 1, float(limit), float(ends[allowed[-1]]))
     if best[0] < MIN_ACCEPTED:
         raise DmftnetError(
-            f"limits that keep {share:.0%} of the accepted solves at KL <= {kl:g} accept "
+            f"limits that keep {share:.0%} of the accepted solves at {promise.title} <= "
+            f"{promise.largest:g} accept "
             f"{best[0]} of {len(good)} validation solves, fewer than {MIN_ACCEPTED} (all together: "
-            f"{good.mean():.0%} good); raise calibration.kl or train a better network"
+            f"{good.mean():.0%} good); raise calibration.{promise.key} or train a better model"
         )
     limits = {first: best[1], second: best[2]}
     return {name: limits[name] for name in scores}
@@ -285,34 +328,34 @@ def calibration_report(
     errors: np.ndarray,
     scores: Mapping[str, np.ndarray],
     limits: Mapping[str, float],
-    kl: float,
+    promise: Promise | ErrorPromise,
 ) -> dict[str, float]:
     """How the limits do on a split: plain numbers.
 
     Parameters
     ----------
     errors, scores : see `choose_limits`
-    kl : float
-        An error up to this is good.
+    promise : Promise or ErrorPromise
 
     Returns
     -------
     dict
         ``solves``; ``accepted``, the share within the limits; ``good`` and ``good_accepted``, the
-        shares with KL <= kl among all and among the accepted; ``kl_90`` and ``kl_90_accepted``;
+        shares of good ones among all and among the accepted; 90 % quantiles ``kl_90`` and
+        ``kl_90_accepted``, or ``error_90`` and ``error_90_accepted``;
         ``rank_correlation_<score>`` with the error (Spearman).
     """
-    errors = np.asarray(errors)
+    errors, largest, key = np.asarray(errors), promise.largest, promise.key
     inside = np.all([scores[name] <= limit for name, limit in limits.items()], axis=0)
     report = {
         "solves": len(errors),
         "accepted": float(inside.mean()),
-        "good": float((errors <= kl).mean()),
-        "kl_90": float(np.quantile(errors, 0.9)),
+        "good": float((errors <= largest).mean()),
+        f"{key}_90": float(np.quantile(errors, 0.9)),
     }
     if inside.any():
-        report["good_accepted"] = float((errors[inside] <= kl).mean())
-        report["kl_90_accepted"] = float(np.quantile(errors[inside], 0.9))
+        report["good_accepted"] = float((errors[inside] <= largest).mean())
+        report[f"{key}_90_accepted"] = float(np.quantile(errors[inside], 0.9))
     for name, values in scores.items():
         report[f"rank_correlation_{name}"] = float(spearmanr(values, errors).statistic)
     return report

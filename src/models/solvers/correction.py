@@ -186,25 +186,19 @@ class CorrectionSolver(Solver):
         return solutions
 
     def _scaled(self, problem: ImpurityProblem, unit: float) -> ImpurityProblem:
-        """In units of its D, on the universal axis."""
+        """In units of its D, on the universal axis, as in the training data: levels too."""
         beta = problem.beta * unit
         axis = ImaginaryAxis.universal(beta, self.model.measure.size, self.model.measure.accuracy)
-        bath: Hybridization
-        if isinstance(problem.hybridization, PoleHybridization):
-            known = problem.hybridization
-            bath = PoleHybridization(known.energies / unit, known.couplings / unit)
-        else:
-            values = problem.hybridization.at(1j * axis.omega_n * unit) / unit
-            bath = MatsubaraHybridization(axis, values)
+        values = problem.hybridization.at(1j * axis.omega_n * unit) / unit
+        bath = MatsubaraHybridization(axis, values)
         return ImpurityProblem(
             problem.eps_d / unit, Interaction(problem.U / unit), bath, float(beta)
         )
 
     def _batch(self, scaled: Sequence[ImpurityProblem]) -> Problems:
         """The inputs of the model."""
-        size, accuracy = self.model.measure.size, self.model.measure.accuracy
-        axes = [ImaginaryAxis.universal(p.beta, size, accuracy) for p in scaled]
-        delta = [p.hybridization.at(1j * a.omega_n)[0] for p, a in zip(scaled, axes, strict=True)]
+        axes = [p.axis for p in scaled]
+        delta = [p.hybridization.at(1j * p.axis.omega_n)[0] for p in scaled]
         sigmas, densities = [], []
         for name in self.model.inputs:
             found = self.approximations[name].solve_batch(scaled)

@@ -135,6 +135,11 @@ class NetworkSolver(Solver):
         self.applicability = applicability
         self.sharpening = sharpening
 
+    @property
+    def limits(self) -> Mapping[str, float]:
+        """Of spread and distance, beyond which answers carry a warning."""
+        return self.applicability.limits
+
     @cached_property
     def identity(self) -> str:
         content = hashlib.sha256(f"{self.resolution} {self.sharpening}".encode())

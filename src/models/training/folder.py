@@ -120,6 +120,19 @@ def read_description(
     return path, record
 
 
+def check_members(path: Path, names: Any) -> None:
+    """Raise StoreError unless what a description lists as members are names of folders in it."""
+    if not isinstance(names, list) or not names or not all(map(_is_folder_name, names)):
+        raise StoreError(
+            f"'{path}' lists members {checks.shown(names)}; give names of folders inside it"
+        )
+
+
+def _is_folder_name(name: Any) -> bool:
+    """Not empty, which would be the folder itself, and not elsewhere."""
+    return isinstance(name, str) and bool(name) and Path(name).name == name != ".."
+
+
 def read_weights(directory: Path) -> tuple[Path, dict[str, torch.Tensor]]:
     """Path and arrays of a folder's ``model.safetensors``.
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from dmftnet import checks
 from dmftnet.errors import InvalidProblemError, SettingError, SpaceTooLargeError, StoreError
+from dmftnet.models.training.folder import check_members
 from dmftnet.moved import renamed, with_targets
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 
@@ -59,7 +60,7 @@ def check_record(path: Path, record: Mapping[str, Any]) -> None:
     if missing:
         raise StoreError(f"'{path}' lacks {missing}; the file is incomplete, train again")
     if "members" in record:
-        _check_members(path, record["members"])
+        check_members(path, record["members"])
     try:
         _check_required(record)
         _check_optional(record)
@@ -80,18 +81,6 @@ def _check_class(key: str, value: Any) -> None:
     section = checks.section(key, value)
     if not isinstance(section.get("_target_"), str):
         raise SettingError(f"{key}._target_ = {checks.shown(section.get('_target_'))}: give a name")
-
-
-def _check_members(path: Path, names: Any) -> None:
-    if not isinstance(names, list) or not all(map(_is_folder_name, names)):
-        raise StoreError(
-            f"'{path}' lists members {checks.shown(names)}; give names of folders inside it"
-        )
-
-
-def _is_folder_name(name: Any) -> bool:
-    """Not empty, which would be the folder itself, and not elsewhere."""
-    return isinstance(name, str) and bool(name) and Path(name).name == name != ".."
 
 
 def _check_optional(record: Mapping[str, Any]) -> None:

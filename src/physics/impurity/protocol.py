@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
@@ -131,6 +131,22 @@ class Capabilities:
     def at(self, beta: float) -> Capabilities:
         """Those at an inverse temperature, infinite for T = 0."""
         return self.thermal if self.thermal is not None and np.isfinite(beta) else self
+
+    def common(self, other: Capabilities) -> Capabilities:
+        """What both take, at T = 0 and at finite temperature."""
+        if self.thermal is None and other.thermal is None:
+            return Capabilities(
+                orbitals=min(self.orbitals, other.orbitals),
+                zero_temperature=self.zero_temperature and other.zero_temperature,
+                finite_temperature=self.finite_temperature and other.finite_temperature,
+                axes=tuple(axis for axis in self.axes if axis in other.axes),
+                poles=self.poles and other.poles,
+                off_diagonal=self.off_diagonal and other.off_diagonal,
+                any_interaction=self.any_interaction and other.any_interaction,
+            )
+        cold = replace(self, thermal=None).common(replace(other, thermal=None))
+        hot = self.at(1.0).common(other.at(1.0))
+        return replace(cold, thermal=hot)
 
     def objection(self, problem: ImpurityProblem) -> str:
         """What of a problem is beyond the solver, and the remedy; empty if nothing is."""

@@ -1,0 +1,180 @@
+"""The model card of a shipped correction; every number comes from its ``model.yaml``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import yaml
+
+from dmftnet.models.shipping.card import SPLIT_COLUMNS, number, table, training
+from dmftnet.models.training.fine_tuning import training_seconds
+
+TEMPLATE = """# Model card: learned correction at finite temperature
+
+{what}
+
+```
+dmftnet dmft solver=correction problem.U=2.0 problem.beta=50     # or solver.checkpoint=<folder>
+dmftnet dmft solver=guarded_correction problem.U=2.0 problem.beta=50    # ed beyond the limits
+```
+
+Written by `ship.py kind=corrections`; every number below is in `model.yaml`.
+
+## Valid range
+
+One orbital, spin-symmetric, at finite temperature, on the imaginary axis; energies in units of the
+problem's own D = 2 sqrt(weight of Delta).
+
+{ranges}
+
+Whatever the network puts out, the answer is causal, with exact norm, boundary condition and tails;
+without interaction or without a bath it is exact. Outside the valid range the solver warns and says
+by how much; `solver=guarded_correction` passes the problem to exact diagonalisation.
+
+## Test scores
+
+`(1/beta) integral |G - G_exact| dtau` over problems held out from training ({n_test} of them),
+exact being the solver that made the data. "Alone": an approximation that is read, as it is.
+
+{scores}
+
+## Calibration
+
+Spread and distance predict the error. Of all pairs of limits within which at least {share:.3g} % of
+the validation problems have an error <= {error:g}, these accept most: {limits}.
+That is a share, not a bound.
+
+{calibration}
+
+## Data
+
+{data}
+
+## Training
+
+{training}
+
+## Cost
+
+{cost}
+
+## Licence
+
+MIT, like the code and the data.
+"""
+
+SCORES = {"error_median": "median", "error_90": "90 %", "error_worst": "worst"}
+LABELS = {
+    "solves": "problems",
+    "accepted": "accepted by the limits",
+    "good": "error <= {error:g}, all",
+    "good_accepted": "error <= {error:g}, accepted",
+    "error_90": "90 % quantile of the error, all",
+    "error_90_accepted": "90 % quantile of the error, accepted",
+    "rank_correlation_spread": "rank correlation with the spread",
+    "rank_correlation_distance": "rank correlation with the distance",
+}
+
+
+def correction_card(record: Mapping[str, Any], members: Sequence[Mapping[str, Any]]) -> str:
+    """The card's Markdown, its front matter included.
+
+    Parameters
+    ----------
+    record : mapping
+        The folder's own description, with ``test``, ``limits``, ``calibration`` and ``cost``.
+    members : sequence of mappings
+        The members' descriptions.
+    """
+    calibration = record["calibration"]
+    error = calibration["error"]
+    rows = [
+        [label.format(error=error), *(number(calibration[s].get(name)) for s in SPLIT_COLUMNS)]
+        for name, label in LABELS.items()
+        if name in calibration["validation"]
+    ]
+    return _front_matter(record, members) + TEMPLATE.format(
+        what=_what(record, members),
+        ranges=_ranges(record["ranges"]),
+        n_test=calibration["test"]["solves"],
+        scores=table(
+            ["", *SCORES.values()],
+            [[row, *(number(v[key]) for key in SCORES)] for row, v in record["test"].items()],
+        ),
+        share=100 * calibration["share"],
+        error=error,
+        limits=", ".join(f"{name} {limit:.3g}" for name, limit in record["limits"].items()),
+        calibration=table(["", *SPLIT_COLUMNS], rows),
+        data=_data(record["data"]),
+        training=training(members),
+        cost=_cost(record["cost"], members),
+    )
+
+
+def _front_matter(record: Mapping[str, Any], members: Sequence[Mapping[str, Any]]) -> str:
+    """What catalogues of models read of the card."""
+    score = record["test"]["this solver"]
+    metrics = [
+        {"type": "green_function_error", "name": title, "value": float(number(score[key]))}
+        for key, title in SCORES.items()
+    ]
+    result = {
+        "task": {"type": "impurity-solver", "name": "Green function at finite temperature"},
+        "dataset": {"type": "dmftnet-thermal", "name": record["data"]["file"], "split": "test"},
+        "metrics": metrics,
+    }
+    content = {
+        "license": "mit",
+        "library_name": "dmftnet",
+        "tags": ["physics", "dmft", "quantum-impurity", "finite-temperature"],
+        "model-index": [{"name": _kind(members), "results": [result]}],
+    }
+    return f"---\n{yaml.safe_dump(content, sort_keys=False)}---\n\n"
+
+
+def _what(record: Mapping[str, Any], members: Sequence[Mapping[str, Any]]) -> str:
+    read = " and ".join(record["inputs"]) or "no approximation"
+    return (
+        f"{_kind(members)} that reads Delta(i w_n), U, eps_d, beta and what {read} makes of a\n"
+        "quantum impurity at finite temperature, and puts out what is missing in the self-energy. "
+        "It drives the\nDMFT loop in place of an exact solver."
+    )
+
+
+def _kind(members: Sequence[Mapping[str, Any]]) -> str:
+    kinds = sorted({member["model"]["_target_"].rpartition(".")[2] for member in members})
+    many = f"An ensemble of {len(members)} models" if len(members) > 1 else "A model"
+    return f"{many} ({', '.join(kinds)})"
+
+
+def _ranges(ranges: Mapping[str, Sequence[float]]) -> str:
+    names = {
+        "U": "U / D",
+        "shift": "|eps_d + U/2| / D, the distance from half filling",
+        "beta": "beta D",
+    }
+    lines = [f"- {names[name]}: {low:.3g} to {high:.3g}" for name, (low, high) in ranges.items()]
+    lines.append("- hybridizations near those of the data (limits: see Calibration)")
+    return "\n".join(lines)
+
+
+def _data(data: Mapping[str, Any]) -> str:
+    return (
+        f"`{data['file']}`, SHA-256 `{data['sha256']}`; exact solver, approximations and sampling "
+        f"are recorded in the files, with the splits. {data['left_out']} samples lack an "
+        "approximation and were left out."
+    )
+
+
+def _cost(cost: Mapping[str, float], members: Sequence[Mapping[str, Any]]) -> str:
+    text = (
+        f"{cost['one_ms']:.3g} ms for one solve, {cost['one_inputs_ms']:.3g} ms of it for the "
+        f"approximations; {cost['batch_ms']:.3g} and {cost['batch_inputs_ms']:.3g} ms per solve in "
+        f"a batch of {cost['batch']}, on one CPU thread; {cost['parameters']:,} parameters."
+    )
+    seconds = [training_seconds(member) for member in members]
+    if None not in seconds:
+        devices = sorted({str(member["training"].get("device", "cpu")) for member in members})
+        text += f" Training took {sum(seconds) / 60:.1f} minutes in all ({', '.join(devices)})."
+    return text

@@ -1,0 +1,79 @@
+"""A correction of `ipt` trained for a second on the impurities of `toy_thermal`, and its solver.
+
+What holds for it holds by construction: it has learned nothing of the problems that tests solve.
+"""
+
+from dataclasses import replace
+from functools import cache
+
+import torch
+from toy_thermal import ACCURACY, SIZE, random_arrays
+
+from dmftnet.models.correction.checkpoint import build_correction, save_correction
+from dmftnet.models.correction.ensemble import CorrectionEnsemble
+from dmftnet.models.correction.trust import FeatureDistance, ThermalTrust
+from dmftnet.models.solvers.correction import CorrectionSolver
+from dmftnet.physics.analysis.self_energy_measure import SelfEnergyMeasure
+from dmftnet.physics.solvers.perturbative.ipt import IptSolver
+
+NETWORK = {
+    "_target_": "dmftnet.models.correction.networks.CorrectionNetwork",
+    "n_components": 6,
+    "width": 12,
+    "n_layers": 1,
+}
+PLAIN = {**NETWORK, "_target_": "dmftnet.models.correction.plain.PlainNetwork"}
+SOLVERS = {"ipt": {"_target_": "dmftnet.physics.solvers.perturbative.ipt.IptSolver"}}
+RANGES = {"U": [1.0, 3.0], "shift": [0.0, 0.3], "beta": [5.0, 20.0]}
+STEPS = 60
+
+
+@cache
+def toy_arrays(n=24, seed=0):
+    """Impurities of `toy_thermal` with the fairer of their approximations, in place of `ipt`."""
+    arrays = random_arrays(n, SelfEnergyMeasure(SIZE, ACCURACY).axis.indices, seed)
+    return replace(
+        arrays, self_energies=arrays.self_energies[:, 1:], densities=arrays.densities[:, 1:]
+    )
+
+
+@cache
+def toy_model(seed=0, config="correction"):
+    """A trained network; "plain" predicts G itself."""
+    torch.manual_seed(seed)
+    node = {"correction": NETWORK, "plain": PLAIN}[config]
+    model = build_correction(node, ["ipt"], SIZE, ACCURACY)
+    features, coefficients, weights = model.prepare(toy_arrays())
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    for _ in range(STEPS):
+        optimizer.zero_grad()
+        away = (model.coefficients(features) - coefficients) * weights[:, None]
+        away.pow(2).mean().backward()
+        optimizer.step()
+    return model.eval()
+
+
+def toy_record(**more):
+    """What the description of such a model holds."""
+    record = {"model": NETWORK, "inputs": ["ipt"], "size": SIZE, "accuracy": ACCURACY}
+    return {**record, "solvers": SOLVERS, "ranges": RANGES, **more}
+
+
+def toy_checkpoint(folder, seed=0, **record):
+    """A run folder of `toy_model`."""
+    return save_correction(folder, toy_model(seed), toy_record(**record))
+
+
+def toy_ensemble(limit=1e9, ranges=None):
+    """The solver of two of them, trusted up to a limit of their spread."""
+    solver = CorrectionSolver.from_model(
+        CorrectionEnsemble([toy_model(0), toy_model(1)]).eval(), {"ipt": IptSolver()}, "toy"
+    )
+    distance = FeatureDistance.fit(solver.model, toy_arrays())
+    solver.trust = ThermalTrust(ranges or {}, {"spread": limit}, distance)
+    return solver
+
+
+def toy_solver(config="correction"):
+    """The solver of one, without limits."""
+    return CorrectionSolver.from_model(toy_model(0, config), {"ipt": IptSolver()})
