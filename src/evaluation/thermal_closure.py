@@ -14,13 +14,15 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Any
 
 import numpy as np
 
 from dmftnet import checks
+from dmftnet.data.keys import THERMAL_STARTS
 from dmftnet.data.thermal_loops import ThermalReference, starting_point
 from dmftnet.errors import DmftnetError, DmftnetWarning
 from dmftnet.evaluation.closure import LoopSettings
@@ -46,7 +48,6 @@ METALLIC, INSULATING = 0.5, 0.1
 """Shares of the density of states at the Fermi level, beyond which a solution is called so."""
 
 COLUMNS = ("U", "eps_d", "beta", "start", "converged", "iterations", "phase", "right_phase")
-ERRORS = ("Z_metal", "Z_insulator", "double_occupancy", "filling", "A_beta_half")
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,12 +105,13 @@ class ThermalClosure:
         return found
 
     def row(self) -> list[Any]:
-        """Values of `COLUMNS`, then each of `NUMBERS` beside the reference's."""
+        """Values of `COLUMNS`, each of `NUMBERS` beside the reference's, and what went wrong."""
         r = self.reference
         pairs = [(self.numbers.get(name), getattr(r, name)) for name in NUMBERS]
         iterations = self.numbers.get("iterations")
         own = [r.U, r.eps_d, r.beta, r.start, self.converged, iterations, self.phase]
-        return [*own, self.right_phase, *(value for pair in pairs for value in pair)]
+        remark = "" if self.converged else self.reason
+        return [*own, self.right_phase, *(value for pair in pairs for value in pair), remark]
 
     def plain(self) -> dict[str, Any]:
         """Every number, ready for JSON."""
@@ -169,7 +171,7 @@ def _run(loop: DMFTLoop, problem: ImpurityProblem) -> DMFTResult | str:
     try:
         return loop.run_one(problem)
     except (DmftnetError, np.linalg.LinAlgError) as error:
-        return f"solver failed: {checks.reason(error)}"
+        return f"failed: {checks.reason(error)}"
 
 
 def thermal_scalars(closures: Sequence[ThermalClosure]) -> dict[str, float]:
@@ -213,11 +215,13 @@ def each_scalar(closures: Sequence[ThermalClosure]) -> dict[str, float]:
 def thermal_table(closures: Sequence[ThermalClosure]) -> Table:
     """One row a loop."""
     pairs = [text for name in NUMBERS for text in (name, f"{name}_exact")]
-    return Table((*COLUMNS, *pairs), [closure.row() for closure in closures])
+    return Table((*COLUMNS, *pairs, "remark"), [closure.row() for closure in closures])
 
 
 def weight_panels(
-    closures: dict[str, Sequence[ThermalClosure]], betas: Sequence[float] | None = None
+    closures: Mapping[str, Sequence[ThermalClosure]],
+    betas: Sequence[float] | None = None,
+    starts: Sequence[str] = THERMAL_STARTS,
 ) -> dict[str, list[Series]]:
     """Panels of `dmftnet.report.figures.weight_curves`: one a temperature and start.
 
@@ -227,16 +231,22 @@ def weight_panels(
         Of the same references.
     betas : sequence of float, optional
         All by default.
+    starts : sequence of str
+        In the order of the panels.
     """
     first = next(iter(closures.values()))
-    half = [i for i, c in enumerate(first) if c.reference.half_filled]
-    places = dict.fromkeys((first[i].reference.beta, first[i].reference.start) for i in half)
+    found = sorted({c.reference.beta for c in first})
+    wanted = found if betas is None else [b for b in found if np.isclose(b, betas).any()]
     panels: dict[str, list[Series]] = {}
-    for beta, start in sorted(places):
-        if betas is not None and not np.isclose(beta, betas).any():
+    for beta, start in product(wanted, starts):
+        place = (beta, start, True)
+        rows = [
+            i
+            for i, c in enumerate(first)
+            if (c.reference.beta, c.reference.start, c.reference.half_filled) == place
+        ]
+        if not rows:
             continue
-        rows = [i for i in half if (first[i].reference.beta, first[i].reference.start)
-                == (beta, start)]  # fmt: skip
         U = np.array([first[i].reference.U for i in rows])
         exact = np.array([first[i].reference.Z_matsubara for i in rows])
         series = [Series("", U, exact)]

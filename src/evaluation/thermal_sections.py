@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from dmftnet.evaluation.thermal_closure import (
     SAME_SOLUTION,
     ThermalClosure,
@@ -18,7 +20,12 @@ from dmftnet.evaluation.violations import LAWS, TOLERANCE, Violations
 from dmftnet.report import figures, samples
 from dmftnet.report.html import Section, Table
 
+DRAWN_STARTS = ("metal", "insulator")
+SHOWN = ("ipt", "ed3", "ed4", "ed5")
+"""Approximations in the figure of errors."""
+
 ERROR = r"$(1/\beta)\int_0^\beta |\Delta G(\tau)|\,d\tau$"
+
 LOOP_SCALARS = ("converged", "right_phase", "failed", "iterations", "Z_metal_error",
                 "Z_insulator_error", "double_occupancy_error", "filling_error",
                 "A_beta_half_error")  # fmt: skip
@@ -47,12 +54,12 @@ def one_shot_section(result: OneShot, milliseconds: Mapping[str, float]) -> Sect
     for label, own in result.summary().items():
         numbers = [own[f"error_{name}"] for name in ("median", "90", "worst")]
         rows.append([label, *numbers, own["samples"], own["failed"], milliseconds[label]])
-    errors = {label: values[values == values] for label, values in result.errors.items()}
+    errors = {label: values[np.isfinite(values)] for label, values in result.errors.items()}
     approximations = set(result.store.approximations)
     shown = {
         (f"baseline: {label}" if label in approximations else label): values
         for label, values in errors.items()
-        if values.size and (label not in approximations or label in ("ipt", "ed3", "ed4", "ed5"))
+        if values.size and (label not in approximations or label in SHOWN)
     }
     return Section(
         "One solve, hybridizations of converged loops",
@@ -108,14 +115,14 @@ def loops_section(
         Table(table.columns, table.rows, f"Loops of {label}", folded=True)
         for label, table in ((k, thermal_table(own)) for k, own in closures.items())
     ]
-    panels = weight_panels(dict(closures), drawn_betas)
+    panels = weight_panels(closures, drawn_betas, DRAWN_STARTS)
     return Section(
         "Closed loops on the Bethe lattice",
         "Against the exact solver's loops from the same starts: shares that converged, and that "
         f"found its solution (-beta G(beta/2)/pi within {SAME_SOLUTION:g}/D); largest errors of "
         "those, Z relative. A dash: no such loop.",
         [Table((*columns,), rows, "Worst errors in the right phase"), *single],
-        {"thermal_weights": figures.weight_curves(panels)} if panels else {},
+        {"thermal_weights": figures.weight_curves(panels, len(DRAWN_STARTS))} if panels else {},
     )
 
 

@@ -225,9 +225,9 @@ def filling_curves(panels: Mapping[str, Sequence[Series]]) -> Figure:
     return _curves(panels, 3.1, 2, x, y)
 
 
-def weight_curves(panels: Mapping[str, Sequence[Series]]) -> Figure:
+def weight_curves(panels: Mapping[str, Sequence[Series]], columns: int = 3) -> Figure:
     """Z at the lowest Matsubara frequency against U, one panel per title."""
-    return _curves(panels, 2.7, 3, r"$U / D$", r"$Z(i\omega_0)$")
+    return _curves(panels, 2.7, columns, r"$U / D$", r"$Z(i\omega_0)$")
 
 
 def _curves(

@@ -48,6 +48,7 @@ from dmftnet.report.html import Section, cell, write_report
 from dmftnet.report.markdown import write_markdown
 
 TITLE = "Corrections of cheap impurity solvers at finite temperature"
+LOG_WIDTH = 180
 FILES = ("bethe", "models", "references")
 
 
@@ -68,6 +69,12 @@ def check(plain: Mapping[str, Any]) -> None:
         checks.choice(f"closed_by[{i}]", name, solvers)
     if plain["results"] is not None:
         checks.path("results", plain["results"], "a folder, or null")
+
+
+def wide_console() -> Console:
+    """The terminal, or a log with room for the widest table."""
+    console = Console()
+    return console if console.is_terminal else Console(width=LOG_WIDTH)
 
 
 def show(console: Console, section: Section) -> None:
@@ -99,7 +106,7 @@ def main(config) -> None:
     folder = Path(HydraConfig.get().runtime.output_dir)
     for name in ("report.html", "metrics.json"):
         refuse_to_overwrite(folder / name)
-    plain, console = to_plain(config), Console()
+    plain, console = to_plain(config), wide_console()
     check(plain)
     if config.threads is not None:
         torch.set_num_threads(config.threads)
