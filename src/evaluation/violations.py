@@ -97,6 +97,8 @@ def count_violations(results: Sequence[OneShot], most: int) -> dict[str, Violati
     for result in results:
         rows, left = result.rows[:most], most
         most -= rows.size
+        if not rows.size:
+            break
         found = {"exact labels": exact_answers(result.store, rows)} | {
             label: own.first(left) for label, own in result.answers.items() if label in common
         }
