@@ -15,13 +15,14 @@ COMMANDS = {
     "dmft": "a DMFT problem, solved with any solver",
     "evaluate": "networks beside each other, in one report",
     "ship": "trained networks as one solver, with limits and a model card",
+    "evaluate_thermal": "corrections at finite temperature beside each other, in one report",
 }
 
 USAGE = "\n".join(
     [
         "usage: dmftnet COMMAND [key=value ...]",
         "",
-        *(f"  {name:<10}{what}" for name, what in COMMANDS.items()),
+        *(f"  {name:<18}{what}" for name, what in COMMANDS.items()),
         "",
         "dmftnet dmft solver=network problem.U=2.0",
         "dmftnet COMMAND --help    prints the configuration of a command",

@@ -39,10 +39,12 @@ DELIBERATE = {
     ("callbacks/default", "closure.half_filled_U"): "all in the file take long beside a training",
     ("evaluate", "hysteresis.loop.max_iterations"): "a report waits longer than a training",
     ("evaluate", "loop.max_iterations"): "a report waits longer than a training",
+    ("evaluate_thermal", "loop.max_iterations"): "a report waits longer than a training",
     ("generate", "grid.n_w"): "the grid of a file is finer than that of a loop",
     ("problem/kanamori", "n_orb"): "several orbitals are what the file is for",
     ("model/film", "pairs"): "a checkpoint whose record lacks it was trained with 1",
     ("sampling/bethe_reference", "loop.max_iterations"): "what is compared with must converge",
+    ("sampling/thermal_reference", "loop.max_iterations"): "what is compared with must converge",
     ("sampling/bethe_reference", "n_shifts"): "as good as the file can be; one is enough to try",
 }
 """Plain files whose value is not the default, and why."""
@@ -61,6 +63,13 @@ DELIBERATE |= {
 DELIBERATE |= {
     ("sampling/thermal_continuous", f"sampler.{name}"): "covers U and the phases of finite T"
     for name in ("U_min", "U_max", "U_dense", "start_fractions", "mixing", "highest_level")
+}
+
+DELIBERATE |= {
+    ("callbacks/correction", "closure.every_n_validations"): "loops take seconds",
+    ("callbacks/correction", "closure.U"): "all in the file take long beside a training",
+    ("callbacks/correction", "closure.beta"): "likewise",
+    ("callbacks/correction", "stability.every_n_validations"): "each projects all predictions",
 }
 
 TARGETLESS = {

@@ -221,15 +221,29 @@ def _branch(axes, branch: Branch, name: str, colour: str, exact: bool, depth: in
 
 def filling_curves(panels: Mapping[str, Sequence[Series]]) -> Figure:
     """Filling against the level, ``eps_d + U/2``, one panel per title."""
+    x, y = r"$(\varepsilon_d + U/2) / D$", r"filling $n$ (both spins)"
+    return _curves(panels, 3.1, 2, x, y)
+
+
+def weight_curves(panels: Mapping[str, Sequence[Series]], columns: int = 3) -> Figure:
+    """Z at the lowest Matsubara frequency against U, one panel per title."""
+    return _curves(panels, 2.7, columns, r"$U / D$", r"$Z(i\omega_0)$")
+
+
+def _curves(
+    panels: Mapping[str, Sequence[Series]], height: float, columns: int, x: str, y: str
+) -> Figure:
+    """Series against a parameter, one panel per title; `x` and `y` are labels."""
     every = [entry for series in panels.values() for entry in series]
     colours = colours_of([entry.label for entry in every if entry.label])
     with rc_context(STYLE):
-        figure, axes = panel_grid(len(panels), height=3.1, columns=2)
+        figure, axes = panel_grid(len(panels), height=height, columns=columns)
         for axis, (title, series) in zip(axes, panels.items(), strict=True):
             for entry in series:
                 _points(axis, entry, colours)
-            axis.set(title=title, xlabel=r"$(\varepsilon_d + U/2) / D$")
-        axes[0].set_ylabel(r"filling $n$ (both spins)")
+            axis.set(title=title, xlabel=x)
+            if axis.get_subplotspec().is_first_col():
+                axis.set_ylabel(y)
         exact = any(not entry.label for entry in every)
         hollow = any(not entry.mask.all() for entry in every)
         shared_legend(figure, colours, exact, hollow="hollow: not converged" if hollow else None)

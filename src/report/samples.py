@@ -17,9 +17,11 @@ from dmftnet.report.style import PALETTE, STYLE, WIDTH, legend_right, outer_labe
 FLOOR = 1e-7  # errors below are drawn there
 
 
-def kl_stability(
-    panels: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]], columns: int = 3
-) -> Figure:
+Scatter = Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]]
+"""Panels: errors (n,) of what is compared with, of the predictions, and U, which is the colour."""
+
+
+def kl_stability(panels: Scatter, columns: int = 3) -> Figure:
     """Error of each prediction against that of its input hybridization, one panel per model.
 
     Parameters
@@ -29,6 +31,28 @@ def kl_stability(
     columns : int
         Panels in a row.
     """
+    x, y = (
+        r"KL($A_\mathrm{ref}$ || input hybridization)",
+        (r"KL($A_\mathrm{ref}$ || $A_\mathrm{pred}$)"),
+    )
+    return _stability(panels, columns, x, y, "input")
+
+
+def error_stability(panels: Scatter, columns: int = 3) -> Figure:
+    """Error of G of each correction against that of what it corrects, one panel per model.
+
+    Parameters
+    ----------
+    panels : dict of str to (error_base, error_prediction, U)
+        ``(1/beta) integral |dG| dtau`` of both, and the colour; (n,) each.
+    columns : int
+        Panels in a row.
+    """
+    x, y = (rf"$\overline{{|\Delta G(\tau)|}}$ of the {name}" for name in ("base", "correction"))
+    return _stability(panels, columns, x, y, "base")
+
+
+def _stability(panels: Scatter, columns: int, x_label: str, y_label: str, against: str) -> Figure:
     with rc_context(STYLE):
         columns = min(len(panels), columns)
         size = 2.9 if columns < 4 else 2.45
@@ -58,25 +82,26 @@ def kl_stability(
             median, better = np.median(kl_prediction), np.mean(kl_prediction < kl_input)
             axis.set(xscale="log", yscale="log", xlim=(low, high), ylim=(low, high))
             axis.set_title(
-                f"{names[label]}\nmedian {median:.1e}, {better:.0%} below input", fontsize=8.5
+                f"{names[label]}\nmedian {median:.1e}, {better:.0%} below {against}", fontsize=8.5
             )
             axis.set_box_aspect(1)
-        outer_labels(
-            figure,
-            r"KL($A_\mathrm{ref}$ || input hybridization)",
-            r"KL($A_\mathrm{ref}$ || $A_\mathrm{pred}$)",
-        )
+        outer_labels(figure, x_label, y_label)
         figure.colorbar(dots, ax=list(axes), label=r"$U / D$", shrink=0.75, pad=0.02)
     return figure
 
 
-def kl_distribution(errors: Mapping[str, np.ndarray]) -> Figure:
-    """Share of test samples with a real-axis KL below the abscissa, one curve per method.
+def kl_distribution(
+    errors: Mapping[str, np.ndarray],
+    x_label: str = r"KL($A_\mathrm{ref}$ || $A_\mathrm{pred}$) on the real axis",
+) -> Figure:
+    """Share of test samples with an error below the abscissa, one curve per method.
 
     Parameters
     ----------
     errors : dict of str to (n,) array
         Names that start with "baseline" are drawn grey.
+    x_label : str
+        What the errors are.
     """
     with rc_context(STYLE):
         figure = Figure(figsize=(WIDTH * 0.78, 3.6), layout="constrained")
@@ -94,7 +119,7 @@ def kl_distribution(errors: Mapping[str, np.ndarray]) -> Figure:
         for level in (0.5, 0.9):
             axis.axhline(level, color="0.85", lw=0.7, zorder=0)
         axis.set(xscale="log", ylim=(0, 1.02), ylabel="share of test samples below")
-        axis.set_xlabel(r"KL($A_\mathrm{ref}$ || $A_\mathrm{pred}$) on the real axis")
+        axis.set_xlabel(x_label)
         legend_right(axis)
     return figure
 

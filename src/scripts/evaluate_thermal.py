@@ -1,0 +1,167 @@
+"""Compare corrections and cheap solvers at finite temperature: single solves, loops, exact laws.
+
+    python evaluate_thermal.py 'checkpoints=[outputs/train/a,outputs/train/b]'
+    python evaluate_thermal.py 'checkpoints=[...]' results=docs    and docs/thermal.md
+
+Writes ``report.html`` (one file, figures embedded), the figures as PNG and ``metrics.json`` into
+Hydra's run folder, and prints the tables.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import hydra
+import numpy as np
+import torch
+from hydra.core.hydra_config import HydraConfig
+from rich.console import Console
+from rich.table import Table as ConsoleTable
+
+from dmftnet import checks
+from dmftnet.config import entry_point, instantiate, run, to_plain
+from dmftnet.data.thermal import ThermalStore
+from dmftnet.data.thermal_loops import ThermalLoopStore
+from dmftnet.evaluation.assessment import find_checkpoints
+from dmftnet.evaluation.closure import LoopSettings
+from dmftnet.evaluation.thermal_closure import close_thermal, thermal_scalars
+from dmftnet.evaluation.thermal_errors import one_shot
+from dmftnet.evaluation.thermal_methods import costs, load_corrections
+from dmftnet.evaluation.thermal_sections import (
+    loops_section,
+    models_section,
+    one_shot_section,
+    temperature_section,
+    violations_section,
+)
+from dmftnet.evaluation.violations import count_violations
+from dmftnet.models.solvers.correction import CorrectionSolver
+from dmftnet.physics.dmft.files import refuse_to_overwrite
+from dmftnet.physics.impurity.protocol import ImpuritySolver
+from dmftnet.places import CONF
+from dmftnet.progress import check_every, progress
+from dmftnet.provenance import provenance, sha256
+from dmftnet.report.html import Section, cell, write_report
+from dmftnet.report.markdown import write_markdown
+
+TITLE = "Corrections of cheap impurity solvers at finite temperature"
+LOG_WIDTH = 180
+FILES = ("bethe", "models", "references")
+
+
+def check(plain: Mapping[str, Any]) -> None:
+    """Check the keys that no class checks, before anything is read."""
+    checks.threads("threads", plain["threads"])
+    check_every(plain["progress_every"])
+    for key in FILES:
+        checks.path(key, plain[key])
+    for key in ("n_predictions", "n_timed"):
+        checks.integer(key, plain[key], at_least=1)
+    for key in ("U", "beta"):
+        if plain[key] is not None:
+            checks.numbers(key, plain[key], at_least_size=1)
+    checks.numbers("drawn_beta", plain["drawn_beta"])
+    solvers = checks.section("solvers", plain["solvers"])
+    for i, name in enumerate(plain["closed_by"]):
+        checks.choice(f"closed_by[{i}]", name, solvers)
+    if plain["results"] is not None:
+        checks.path("results", plain["results"], "a folder, or null")
+
+
+def wide_console() -> Console:
+    """The terminal, or a log with room for the widest table."""
+    console = Console()
+    return console if console.is_terminal else Console(width=LOG_WIDTH)
+
+
+def show(console: Console, section: Section) -> None:
+    """The tables of a section that the page does not fold."""
+    for table in section.tables:
+        if not table.folded:
+            shown = ConsoleTable(title=table.caption or section.title)
+            for name, textual in zip(table.columns, table.textual, strict=True):
+                shown.add_column(name, justify="left" if textual else "right")
+            for row in table.rows:
+                shown.add_row(*map(cell, row))
+            console.print(shown)
+
+
+def for_json(value: Any) -> Any:
+    """With None where a number is not finite, which JSON cannot hold."""
+    if isinstance(value, Mapping):
+        return {key: for_json(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [for_json(entry) for entry in value]
+    if isinstance(value, float):
+        return value if np.isfinite(value) else None
+    return value
+
+
+@hydra.main(version_base="1.3", config_path=CONF, config_name="evaluate_thermal")
+@entry_point
+def main(config) -> None:
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    for name in ("report.html", "metrics.json"):
+        refuse_to_overwrite(folder / name)
+    plain, console = to_plain(config), wide_console()
+    check(plain)
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    loop = instantiate(config, "loop", LoopSettings)
+    solvers = {
+        name: instantiate(config, f"solvers.{name}", ImpuritySolver) for name in plain["closed_by"]
+    }
+    paths = find_checkpoints(plain["checkpoints"]) if plain["checkpoints"] else []
+    corrections = load_corrections(paths)
+    references = ThermalLoopStore.open(plain["references"]).references(plain["U"], plain["beta"])
+    bethe, models = (
+        one_shot(ThermalStore.open(plain[key]), corrections) for key in ("bethe", "models")
+    )
+    timed = bethe.rows[np.linspace(0, bethe.rows.size - 1, plain["n_timed"]).astype(int)]
+    milliseconds = costs(bethe.store, corrections, timed)
+    broken = count_violations([bethe, models], plain["n_predictions"])
+    solvers |= {c.label: CorrectionSolver(c.path) for c in corrections}
+    closures = {}
+    with progress("solvers", len(solvers), 0, config.progress_every, console) as update:
+        for label, solver in solvers.items():
+            closures[label] = close_thermal(solver, references, loop)
+            update(len(closures), f"last {label}")
+    sections = [
+        models_section(corrections),
+        one_shot_section(bethe, milliseconds),
+        temperature_section(models, corrections),
+        loops_section(closures, plain["drawn_beta"]),
+        violations_section(broken),
+    ]
+    record = provenance(plain) | {
+        key: f"{Path(plain[key]).name} sha256 {sha256(plain[key])}" for key in FILES
+    }
+    numbers = {
+        "corrections": {c.label: c.describe() for c in corrections},
+        "one_shot": bethe.summary(),
+        "milliseconds": milliseconds,
+        "by_temperature": models.by_temperature(),
+        "loops": {
+            label: {"scores": thermal_scalars(own), "loops": [c.plain() for c in own]}
+            for label, own in closures.items()
+        },
+        "violations": {
+            label: {"counts": own.counts(), "worst": own.worst()} for label, own in broken.items()
+        },
+        "provenance": record,
+    }
+    report = write_report(folder, TITLE, sections, record)
+    (folder / "metrics.json").write_text(json.dumps(for_json(numbers), indent=2) + "\n")
+    for section in sections:
+        show(console, section)
+    print(f"report: {report}")
+    if plain["results"] is not None:
+        written = write_markdown(plain["results"], "thermal", TITLE, sections, record)
+        print(f"results: {written}")
+
+
+if __name__ == "__main__":
+    run(main)
