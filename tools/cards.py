@@ -34,6 +34,9 @@ WHAT = {
     "mps": "Bethe lattice, by tensor networks on complex-time contours",
     "bethe_reference": "converged loops, by which settings were chosen",
     "bethe_reference_test": "converged loops, by which nothing was chosen",
+    "thermal_models": "random Anderson models at finite temperature, four bath levels",
+    "thermal_continuous": "continuous baths at finite temperature: Bethe loops, random spectra",
+    "thermal_bethe": "converged Bethe loops at beta = 50, U that no training saw",
 }
 """The files, in the order of the card."""
 
