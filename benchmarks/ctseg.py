@@ -34,7 +34,11 @@ from dmftnet.physics.solvers.krylov.ed import EdSolver
 
 RUNS, TARGET = 100, 2e-4
 BATH = PoleHybridization([-0.7, -0.1, 0.3, 0.8], [[0.25], [0.2], [0.25], [0.3]])
-PROBLEMS = [(20.0, 2.0, -0.7), (20.0, 4.0, -2.2), (50.0, 2.0, -0.5)]  # beta, U, eps_d
+# beta, U, eps_d, sweeps of each of four chains
+PROBLEMS = [
+    (20.0, 2.0, -0.7, 3200), (20.0, 4.0, -2.2, 3200), (20.0, 4.0, -2.2, 12_800),
+    (50.0, 2.0, -0.5, 3200),
+]  # fmt: skip
 COSTS = [
     (10.0, 2.0, -1.0), (20.0, 2.0, -1.0), (50.0, 1.0, -0.5), (50.0, 2.0, -1.0), (50.0, 2.0, -0.5),
     (50.0, 4.0, -2.0), (100.0, 2.0, -1.0),
@@ -52,17 +56,17 @@ GRID = FrequencyGrid.geometric(1e-3, 8.0, 800)
 
 def runs(console: Console) -> None:
     """Chi-squared of 100 seeds, over directions that all runs together choose."""
-    columns = ("beta", "U", "eps_d", "directions", "chi^2 / its mean", "p uniform: KS", "p < .01",
-               "scatter / error", "mean of z", "s a run")  # fmt: skip
+    columns = ("beta", "U", "eps_d", "sweeps", "directions", "chi^2 / its mean", "p uniform: KS",
+               "p < .01", "scatter / error", "mean of z", "s a run")  # fmt: skip
     table = Table(*columns, title=f"{RUNS} seeds against exact diagonalisation")
-    for beta, U, eps in PROBLEMS:
+    for beta, U, eps, n_sweeps in PROBLEMS:
         problem = ImpurityProblem([eps], Interaction(U), BATH, beta)
         axis = problem.axis
         tau = np.concatenate([[0.0], axis.tau, [beta]])
         exact = EdSolver().solve(problem).greens_tau(tau)[0]
         found, clock = [], time.process_time()
         for seed in range(RUNS):
-            solver = CtsegSolver(n_chains=4, n_sweeps=3200, seed=seed, n_threads=1)
+            solver = CtsegSolver(n_chains=4, n_sweeps=n_sweeps, seed=seed, n_threads=1)
             found.append(solver.sample(problem)[1].greens_tau(tau))
         seconds = (time.process_time() - clock) / RUNS
         values, vectors = np.linalg.eigh(np.mean([covariance(g) for g in found], axis=0))
@@ -78,7 +82,7 @@ def runs(console: Console) -> None:
         z = np.array([(g[0] - exact) / errors(g) for g in found])
         scatter = np.sqrt((z**2).mean(axis=0))
         table.add_row(
-            f"{beta:g}", f"{U:g}", f"{eps:g}", str(rank),
+            f"{beta:g}", f"{U:g}", f"{eps:g}", f"{4 * n_sweeps:,}", str(rank),
             f"{F.mean() / f.mean(rank, blocks - rank):.3f}", f"{kstest(p, 'uniform').pvalue:.3f}",
             str(int((p < 0.01).sum())), f"{scatter.min():.2f} to {scatter.max():.2f}",
             f"{np.abs(z.mean(axis=0)).max() * np.sqrt(RUNS):.1f} sigma", f"{seconds:.2f}",

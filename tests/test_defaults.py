@@ -19,6 +19,8 @@ VARIANTS = {
     "dataset/bethe": "dataset/bethe_small",
     "dataset/bethe_agnostic*": "dataset/bethe_small",
     "dataset/bethe_reference_test": "dataset/bethe_reference",
+    "dataset/thermal_bethe": "dataset/thermal_continuous",
+    "dataset/thermal_models": "dataset/thermal_continuous",
     "loss/amplitude": "loss/derivative",
     "model/correction_linear": "model/correction_polynomial",
     "sampling/agnostic": "sampling/bethe_small",
@@ -27,6 +29,7 @@ VARIANTS = {
     "sampling/driven_metal": "sampling/driven",
     "sampling/gap_edge": "sampling/bethe_small",
     "sampling/mps": "sampling/bethe_small",
+    "sampling/thermal_bethe": "sampling/thermal_continuous",
     "solver/mps_small": "solver/mps",
     "solver/ras_fine": "solver/ras",
 }
@@ -64,9 +67,10 @@ TARGETLESS = {
     ("kind/corrections", "calibration"): "dmftnet.models.solvers.applicability.ErrorPromise",
     ("kind/networks", "calibration"): "dmftnet.models.solvers.applicability.Promise",
     ("kind/networks", "sharpening"): "dmftnet.evaluation.evidence.SharpeningChoice",
-    ("train", "module"): "dmftnet.models.training.module.SpectralModule",
+    ("module/spectral", None): "dmftnet.models.training.module.SpectralModule",
+    ("module/correction", None): "dmftnet.models.correction.module.CorrectionModule",
 }
-"""Sections that hold arguments of a class without naming it."""
+"""Sections, or whole files, that hold arguments of a class without naming it."""
 
 FILES = sorted(
     str(path.relative_to(CONF).with_suffix(""))
@@ -120,7 +124,9 @@ def differences(name: str) -> dict[str, tuple]:
     """
     found, config, objects = {}, content(name), {}
     for (file, key), target in TARGETLESS.items():
-        if file == name:
+        if file == name and key is None:
+            config = {"_target_": target, **config}
+        elif file == name:
             config[key] = {"_target_": target, **config[key]}
     for where, function, node in sections(config):
         for key, parameter in inspect.signature(function).parameters.items():
@@ -145,7 +151,7 @@ def test_a_default_in_code_is_that_of_the_config(name):
 
 @pytest.mark.parametrize(("name", "key"), TARGETLESS)
 def test_a_section_without_a_target_has_arguments_of_its_class(name, key):
-    given = content(name)[key]
+    given = content(name) if key is None else content(name)[key]
     assert given.keys() <= inspect.signature(get_object(TARGETLESS[name, key])).parameters.keys()
 
 

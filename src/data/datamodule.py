@@ -28,6 +28,7 @@ from dmftnet import checks
 from dmftnet.data.keys import SPLITS, Trajectories
 from dmftnet.data.labels import SpectralArrays, cached_labels, make_labels
 from dmftnet.data.store import REMEDY, SpectralStore
+from dmftnet.data.thermal_arrays import ThermalArrays
 from dmftnet.errors import DmftnetError, SettingError, StoreError
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.provenance import sha256_of_all
@@ -44,15 +45,15 @@ class ArraysDataset(Dataset):
 
     Parameters
     ----------
-    arrays : SpectralArrays
+    arrays : SpectralArrays or ThermalArrays
         n samples.
     mirrored : bool
         Make the mirrored samples available.
     """
 
-    def __init__(self, arrays: SpectralArrays, mirrored: bool = False):
+    def __init__(self, arrays: SpectralArrays | ThermalArrays, mirrored: bool = False):
         self.n_samples = len(arrays)
-        parts = (arrays, arrays.particle_hole()) if mirrored else (arrays,)
+        parts = [arrays, arrays.particle_hole()] if mirrored else [arrays]
         self.tensors = {
             f.name: torch.from_numpy(np.concatenate([getattr(part, f.name) for part in parts]))
             for f in fields(arrays)

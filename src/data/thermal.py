@@ -112,6 +112,7 @@ class ThermalStore:
             raise StoreError(f"file {self.path}: give bath levels or Delta(i w_n); {REMEDY}")
         size, accuracy = (self.attributes.get(f"axis_{name}") for name in ("size", "accuracy"))
         size = checks.number(f"{self.path}: axis_size", size, above=0)
+        accuracy = checks.number(f"{self.path}: axis_accuracy", accuracy, above=0)
         axis = ImaginaryAxis.universal(1.0, size, accuracy)
         if not np.array_equal(axis.indices, self.odd):
             raise StoreError(

@@ -38,7 +38,8 @@ class ThermalDataModule(LightningDataModule):
         them failed are left out, and counted in `left_out`.
     batch_size : int
     particle_hole_augmentation : bool
-        Mirror a random half of the training samples in each epoch.
+        Mirror a random half of the training samples in each epoch; models that are symmetric by
+        construction, as all of `dmftnet.models.correction`, learn nothing from it.
     seed : int
 
     Attributes
@@ -59,7 +60,7 @@ class ThermalDataModule(LightningDataModule):
         path: str | Path | Sequence[str | Path] = "data/thermal_continuous.h5",
         inputs: Sequence[str] = ("ed3",),
         batch_size: int = 64,
-        particle_hole_augmentation: bool = True,
+        particle_hole_augmentation: bool = False,
         seed: int = 0,
     ):
         super().__init__()

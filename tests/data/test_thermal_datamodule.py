@@ -73,7 +73,7 @@ def test_samples_without_an_input_are_left_out_and_counted(path):
 
 def test_mirror_images_stay_in_their_split(path):
     """A training batch holds training samples and their images alone; the other splits none."""
-    module = made(path)
+    module = made(path, particle_hole_augmentation=True)
     train = module.arrays("train")
     images, seen = 0, []
     for batch in [batch for number in range(4) for batch in epoch(module, number)]:

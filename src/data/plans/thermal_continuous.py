@@ -121,8 +121,8 @@ class ThermalContinuousPlan(ThermalPlan):
             raise SettingError(f"sampling.beta = {list(self.beta)}: give [lowest, highest]")
         self.max_iterations = checks.integer("sampling.max_iterations", max_iterations, at_least=1)
         self.tolerance = checks.number("sampling.tolerance", tolerance, above=0)
-        kept = checks.numbers("sampling.kept", kept, at_least=0)
-        self.kept = frozenset(checks.integer("sampling.kept", number) for number in kept)
+        numbers = checks.numbers("sampling.kept", kept, at_least=0)
+        self.kept = frozenset(checks.integer("sampling.kept", number) for number in numbers)
         self.U_block = checks.number("sampling.U_block", U_block, above=0)
         self.block = checks.integer("sampling.block", block, at_least=3, at_most=MAX_BLOCK)
         self.only = None if only is None else checks.choice("sampling.only", only, SPLITS)
@@ -241,7 +241,10 @@ class _Timed(Solver):
 
     def __init__(self, solver: ImpuritySolver):
         self.solver, self.seconds = solver, float("nan")
-        self.name = solver.name
+
+    @property
+    def name(self) -> str:
+        return self.solver.name
 
     def solve(self, problem: ImpurityProblem) -> ImpuritySolution:
         started = time.perf_counter()

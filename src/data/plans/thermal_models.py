@@ -154,7 +154,8 @@ class ThermalModelsPlan(ThermalPlan):
         shares = np.cumsum([family.share for family in self.families])[:-1]
         family = self.families[int(np.searchsorted(shares, rng.random(), side="right"))]
         symmetric = rng.random() < self.symmetric_fraction
-        D, U, shift = (rng.uniform(*limits) for limits in (family.D, family.U, family.shift))
+        drawn = (family.D, family.U, family.shift)
+        D, U, shift = (rng.uniform(low, high) for low, high in drawn)
         beta = rng.choice(family.beta)
         energies, couplings = random_bath(rng, self.n_levels, symmetric)
         levels = PoleHybridization(energies, couplings[:, None])
@@ -205,5 +206,7 @@ def random_bath(
         couplings = np.concatenate([couplings[: half + odd], couplings[:half]])
     couplings *= 0.5 / np.linalg.norm(couplings)
     order = np.argsort(energies)
-    rounded = (part[order].astype(np.float32).astype(np.float64) for part in (energies, couplings))
-    return tuple(rounded)
+    energies, couplings = (
+        part[order].astype(np.float32).astype(np.float64) for part in (energies, couplings)
+    )
+    return energies, couplings

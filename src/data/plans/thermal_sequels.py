@@ -103,7 +103,7 @@ class ThermalExtendedPlan(ThermalPlan, _Sequel):
             columns |= {key: store.columns[key][rows] for key in given}
         comparison = Comparison(solver, self.approximations, self.axes)
         exact, more, remarks = store.self_energy(), [], []
-        for sample in np.flatnonzero(np.isin(store["model"], own)):
+        for sample in map(int, np.flatnonzero(np.isin(store["model"], own))):
             answers, said = comparison.approximated(store.problem(sample), exact[sample])
             more.append(answers)
             remarks += [(store["model"][sample], f"sample {sample}, {text}") for text in said]

@@ -25,21 +25,32 @@ FLOOR = 0.05
 
 
 class CorrectionLoss(nn.Module):
-    """``E / unit + relative * R`` of a batch.
+    """``E / unit + geometric * L + relative * R`` of a batch.
 
-    E is the mean of ``(1/beta) integral |G - G_exact| dtau``; R that of the root mean square, over
-    the lowest frequencies, of ``|Sigma - Sigma_exact| / |Sigma_exact - U/2|``, which is what Z and
-    the Mott gap follow from, and which G hardly sees in an insulator.
+    E is the mean of ``e = (1/beta) integral |G - G_exact| dtau``, and L that of
+    ``log(1 + e / floor)``, by which samples whose error is small count too; R that of the root mean
+    square, over the lowest frequencies, of ``|Sigma - Sigma_exact| / |Sigma_exact - U/2|``, which
+    is what Z and the Mott gap follow from, and which G hardly sees in an insulator.
 
     Parameters
     ----------
     unit : float
         Error of G that counts as one.
-    relative : float
+    relative, geometric : float
+    floor : float
+        Error of G below which nothing is gained: that of the axis and of the measure.
     """
 
-    def __init__(self, unit: float = 1e-3, relative: float = 0.2):
+    def __init__(
+        self,
+        unit: float = 1e-3,
+        relative: float = 0.2,
+        geometric: float = 0.3,
+        floor: float = 2e-6,
+    ):
         super().__init__()
+        self.geometric = checks.number("loss.geometric", geometric, at_least=0)
+        self.floor = checks.number("loss.floor", floor, above=0)
         self.unit = checks.number("loss.unit", unit, above=0)
         self.relative = checks.number("loss.relative", relative, at_least=0)
 
@@ -47,12 +58,13 @@ class CorrectionLoss(nn.Module):
         """Terms by name, ``loss`` among them."""
         exact = batch[Batch.SELF_ENERGY]
         greens = model.dyson.greens(batch, exact)
-        error = model.dyson.distance(answer.greens, greens, batch[Batch.BETA]).mean()
+        errors = model.dyson.distance(answer.greens, greens, batch[Batch.BETA])
+        error, geometric = errors.mean(), torch.log1p(errors / self.floor).mean()
         size = (exact - batch[Batch.U][:, None] / 2).abs().clamp_min(FLOOR)
         share = ((answer.sigma - exact).abs() / size)[:, :N_LOWEST].pow(2).mean(-1)
         relative = (share + 1e-10).sqrt().mean()
-        loss = error / self.unit + self.relative * relative
-        return {"loss": loss, "error": error, "relative": relative}
+        loss = error / self.unit + self.geometric * geometric + self.relative * relative
+        return {"loss": loss, "error": error, "geometric": geometric, "relative": relative}
 
 
 class CorrectionModule(lightning.LightningModule):

@@ -13,7 +13,10 @@ from dmftnet.models.correction.model import CorrectionModel
 
 
 class CorrectionNetwork(CorrectionModel):
-    """A multilayer perceptron from the features to the coefficients.
+    """A multilayer perceptron from the features to the coefficients, and to their common scale.
+
+    What is missing spans decades over the samples, from a bath that a fit meets to one that it does
+    not: the last output is the logarithm of a factor of all others.
 
     Parameters
     ----------
@@ -44,10 +47,11 @@ class CorrectionNetwork(CorrectionModel):
             layers += [nn.Linear(n_in, width), nn.SiLU()]
             layers += [nn.Dropout(dropout)] if dropout else []
             n_in = width
-        self.net = nn.Sequential(*layers, nn.Linear(n_in, self.n_components))
+        self.net = nn.Sequential(*layers, nn.Linear(n_in, self.n_components + 1))
         with torch.no_grad():  # starts close to the base
             self.net[-1].weight *= 0.05
             self.net[-1].bias.zero_()
 
     def coefficients(self, features: torch.Tensor) -> torch.Tensor:
-        return self.net(features.float()).double()
+        output = self.net(features.float()).double()
+        return output[:, :-1] * torch.exp(output[:, -1:].clamp(-12.0, 3.0))

@@ -1,7 +1,8 @@
 """Models that are compared with: G learned outright, as the lectures did, and no learning at all.
 
-Neither is causal by construction: norm, boundary condition and the sign of Im Sigma hold as far as
-they were learned, or as the approximation has them. That is measured, not mended.
+Neither is causal by construction: convexity of -G and the sign of Im Sigma hold as far as they were
+learned, or as the approximation has them. That is measured, not mended. Laws that are linear in G,
+``G(0) + G(beta) = -1`` that is, hold in every sum of components of functions that obey them.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ class PlainNetwork(CorrectionNetwork):
         z = self.dyson.frequencies(problems[Batch.BETA])
         greens = (1 + self.predicted(problems)) / z
         bare = z - problems[Batch.EPS_D][:, None] - problems[Batch.HYBRIDIZATION]
-        density = -self.dyson.greens_tau(greens, problems[Batch.BETA])[:, -1]  # its norm is its own
+        density = -self.dyson.greens_tau(greens, problems[Batch.BETA])[:, -1]
         return Answer(density, bare - 1 / greens, greens)
 
     def missing(self, problems: Problems) -> tuple[torch.Tensor, torch.Tensor]:
@@ -84,7 +85,10 @@ class Approximation(CorrectionModel):
     ):
         super().__init__(inputs, size, accuracy, base, n_components=1)
         if self.base is None:
-            raise SettingError("dataset.inputs = []: Approximation needs one, it is the answer")
+            raise SettingError(
+                "model.base = none: an approximation alone is the answer; give one of "
+                f"dataset.inputs = {list(self.inputs)}"
+            )
 
     def fit(self, train: ThermalArrays, validation: ThermalArrays) -> None:
         self.prepare(train)

@@ -51,6 +51,8 @@ class Regression(CorrectionModel):
     needs_gradient = False
     learned: tuple[str, ...] = ()
     """Buffers whose shapes depend on the data."""
+    counted: tuple[str, int]
+    """Buffer and axis whose length decides them all, see `shapes`."""
 
     def __init__(
         self,
@@ -76,8 +78,8 @@ class Regression(CorrectionModel):
         """
 
     @abstractmethod
-    def shapes(self, state: Mapping[str, torch.Tensor]) -> dict[str, tuple[int, ...]]:
-        """Of the learned buffers, as they must be for the sizes that a stored state claims."""
+    def shapes(self, n: int) -> dict[str, tuple[int, ...]]:
+        """Of the learned buffers, where `counted` has length n."""
 
     def fit(self, train: ThermalArrays, validation: ThermalArrays) -> None:
         self.eval()
@@ -94,21 +96,21 @@ class Regression(CorrectionModel):
 
     def resize(self, state: Mapping[str, torch.Tensor]) -> None:
         found = {name: tuple(state[name].shape) for name in self.learned if name in state}
-        lacking = [name for name in self.learned if not all(found.get(name, (0,)) or (1,))]
-        wanted = {} if lacking else self.shapes(state)
-        for name in self.learned:
-            if found.get(name) != wanted.get(name):
+        name, axis = self.counted
+        shape = found.get(name, ())
+        n = shape[axis] if len(shape) > axis else 0
+        for name, wanted in self.shapes(n).items():
+            if not n or found.get(name) != wanted:
                 raise StoreError(
                     f"weights of {type(self).__name__}: {name} has shape "
-                    f"{found.get(name, 'none')}, {self.n_features} features and "
-                    f"{self.n_components} components need {wanted.get(name, 'another')}; fit it "
-                    "again"
+                    f"{found.get(name, 'none')}, the model wants {wanted}; fit it again"
                 )
+        for name in self.learned:
             setattr(self, name, torch.zeros(found[name], dtype=torch.float64))
 
-    def _set(self, weights: Learned) -> None:
+    def _set(self, learned: Learned) -> None:
         for name in self.learned:
-            setattr(self, name, torch.tensor(weights[name], dtype=torch.float64))
+            setattr(self, name, torch.tensor(np.array(learned[name], order="C")))
 
     def _require_fit(self, buffer: torch.Tensor) -> None:
         if buffer.numel() == 0:
@@ -135,6 +137,7 @@ class PolynomialCorrection(Regression):
     """
 
     learned = ("axes", "weights")
+    counted = ("axes", 1)
 
     def __init__(
         self,
@@ -148,8 +151,9 @@ class PolynomialCorrection(Regression):
     ):
         super().__init__(inputs, size, accuracy, ridges, **options)
         self.degree = checks.integer("model.degree", degree, at_least=1, at_most=3)
-        limits = {"at_least_size": 1, "at_least": 1, "at_most": self.n_features}
-        self.n_leading = tuple(map(int, checks.numbers("model.n_leading", n_leading, **limits)))
+        checks.numbers("model.n_leading", n_leading, at_least_size=1)
+        limits = {"at_least": 1, "at_most": self.n_features}
+        self.n_leading = tuple(checks.integer("model.n_leading", n, **limits) for n in n_leading)
         for n in self.n_leading:
             if (n_terms := comb(n + self.degree, self.degree)) > MOST_TERMS:
                 raise SettingError(
@@ -172,8 +176,7 @@ class PolynomialCorrection(Regression):
                     },
                 )
 
-    def shapes(self, state: Mapping[str, torch.Tensor]) -> dict[str, tuple[int, ...]]:
-        n = state["axes"].shape[-1]
+    def shapes(self, n: int) -> dict[str, tuple[int, ...]]:
         n_terms = comb(n + self.degree, self.degree)
         return {"axes": (self.n_features, n), "weights": (n_terms, self.n_components)}
 
@@ -209,6 +212,7 @@ class KernelRidgeCorrection(Regression):
     """
 
     learned = ("samples", "dual", "gamma")
+    counted = ("samples", 0)
 
     def __init__(
         self,
@@ -242,8 +246,7 @@ class KernelRidgeCorrection(Regression):
             settings = {"gamma": gamma, "ridge": ridge}
             yield settings, lambda g=gamma / self.n_features, r=ridge: fitted(g, r)
 
-    def shapes(self, state: Mapping[str, torch.Tensor]) -> dict[str, tuple[int, ...]]:
-        n = len(state["samples"])
+    def shapes(self, n: int) -> dict[str, tuple[int, ...]]:
         return {"samples": (n, self.n_features), "dual": (n, self.n_components), "gamma": ()}
 
     def coefficients(self, features: torch.Tensor) -> torch.Tensor:

@@ -10,7 +10,7 @@ whose real part is between 0 and 1 and whose imaginary part within 1/2 where Sig
 density n of one spin is that of G itself: the root of ``n(G[n]) = n``, found by Newton's method
 in a bracket, and differentiated at the root. A root exists for any causal Sigma, since the density
 of G is between 0 and 1. In a Mott insulator at low temperature n(G[n]) can be all but a step:
-Newton's method alone, or a dozen steps, misses it by up to 0.5.
+Newton's method alone, or a dozen steps, can miss it altogether.
 """
 
 from __future__ import annotations

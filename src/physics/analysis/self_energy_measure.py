@@ -11,9 +11,9 @@ exact. Here s lives on fixed frequencies: dense about zero, as the imaginary axi
 
 `SelfEnergyMeasure.fit` is the nearest measure to values at Matsubara frequencies: a projection onto
 a convex set, so it cannot lead away from a causal truth. A measure on the nodes is met to 1e-8, a
-pole between them to the square of their spacing: in G(tau) 5e-5 at worst for a few sharp poles, a
-quarter of it with twice the nodes (`tests/physics/test_self_energy_measure.py`). A self-energy that
-is not causal is made so.
+pole between them to the square of their spacing: in G(tau) below 1e-4 for a few sharp poles, a
+quarter of it with twice the nodes (`tests/models/test_correction_models.py`). A self-energy that is
+not causal is made so.
 
 Cost: a third of a millisecond (non-negative least squares).
 """

@@ -75,8 +75,10 @@ class Strings:
                 sites = (np.full(hop.nnz, site, dtype=np.int64) for site in (p, q))
                 parts.append((hop.row, hop.col, hop.data, *sites))
         if not parts:
-            return (*[np.empty(0, dtype=np.int64)] * 2, np.empty(0), *[np.empty(0, np.int64)] * 2)
-        return tuple(np.concatenate(part) for part in zip(*parts, strict=True))
+            none = np.empty(0, dtype=np.int64)
+            return none, none, np.empty(0), none, none
+        rows, columns, signs, p_all, q_all = map(np.concatenate, zip(*parts, strict=True))
+        return rows, columns, signs, p_all, q_all
 
     def one_body(self, h: np.ndarray) -> sp.csr_matrix:
         """Matrix of ``sum_pq h_pq c+_p c_q`` of a Hermitian (n_sites, n_sites) h."""

@@ -210,7 +210,7 @@ class ImpuritySolver(Protocol):
     def solve(self, problem: ImpurityProblem) -> ImpuritySolution:
         """Solve one problem."""
 
-    def solve_batch(self, problems: Sequence[ImpurityProblem]) -> list[ImpuritySolution]:
+    def solve_batch(self, problems: Sequence[ImpurityProblem]) -> Sequence[ImpuritySolution]:
         """Solve several problems, in order."""
 
     def notice(self) -> str:
@@ -239,7 +239,7 @@ class Solver(_Contract):
     def solve(self, problem: ImpurityProblem) -> ImpuritySolution:
         """Solve one problem."""
 
-    def solve_batch(self, problems: Sequence[ImpurityProblem]) -> list[ImpuritySolution]:
+    def solve_batch(self, problems: Sequence[ImpurityProblem]) -> Sequence[ImpuritySolution]:
         """Solve several problems, in order; a solver that gains from it overrides this."""
         return [self.solve(problem) for problem in problems]
 

@@ -26,8 +26,8 @@ from dmftnet.physics.impurity.pole_hybridization import PoleHybridization
 from dmftnet.physics.solvers.compiled import compiled
 
 STEP = 0.05
-"""Spacing of the points of Delta(tau) over 1/w_max: the spline is then exact to 1e-7 of a level at
-w_max, and to 1e-11 of one at w_max / 8."""
+"""Spacing of the points of Delta(tau) over 1/w_max: the spline is then exact to 1e-7 for a level at
+w_max, and far better for lower ones."""
 
 MIN_POINTS = 400
 ROOM = 16

@@ -87,7 +87,7 @@ class Samples:
             np.concatenate([part.numbers for part in parts]),
             np.mean([part.spread for part in parts], axis=0),
             parts[0].per_block,
-            sum(part.counts for part in parts),
+            np.sum([part.counts for part in parts], axis=0),
             max(part.drift for part in parts),
         )
 

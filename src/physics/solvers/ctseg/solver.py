@@ -60,8 +60,9 @@ MOVES = (20, 1.5)
 MIN_BLOCKS = 32
 """In all; the regression on control variates takes up to nine degrees of freedom."""
 
-LONG_BLOCK = 20.0
-"""Autocorrelation times that a block should hold."""
+LONG_BLOCK = 50.0
+"""Autocorrelation times that a block should hold: at 20 errors come out up to 1.3 times too small
+(benchmarks/ctseg.py)."""
 
 DRIFT = 1e-6
 """Relative error of an inverse between two recomputations that is warned of."""
@@ -141,8 +142,8 @@ class CtsegSolver(Solver):
             value = checks.integer("solver.moves", self.moves, at_least=1, at_most=10**6)
             settle(self, moves=value)
         if self.until_error is not None:
-            value = checks.number("solver.until_error", self.until_error, at_least=1e-7, below=1)
-            settle(self, until_error=value)
+            error = checks.number("solver.until_error", self.until_error, at_least=1e-7, below=1)
+            settle(self, until_error=error)
         if self.n_chains * self.n_blocks < MIN_BLOCKS:
             raise SettingError(
                 f"solver.n_chains = {self.n_chains}, solver.n_blocks = {self.n_blocks}: give at "
@@ -190,7 +191,7 @@ class CtsegSolver(Solver):
         """What the chains measured, and what follows with all replicas, for further statistics."""
         axis = problem.axis
         chains = self._chains(problem, axis)
-        threads = min(self.n_threads or numba.config.NUMBA_NUM_THREADS, self.n_chains)
+        threads = min(self.n_threads or numba.get_num_threads(), self.n_chains)
         with ThreadPoolExecutor(threads) as pool:
             list(pool.map(lambda chain: chain.warm_up(self.n_warmup), chains))
             parts: list[list[Samples]] = [[] for _ in chains]

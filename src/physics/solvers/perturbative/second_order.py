@@ -22,7 +22,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from scipy.optimize.elementwise import find_root
@@ -186,7 +186,17 @@ class SecondOrderTheory(ABC):
         return xp.clip(dressed + missing * place, 0.0, None)
 
 
-def dressing(problems: Problems, eps_0, n, n_0):
+class WithLevels(Protocol):
+    """Problems of any axis: ``U``, ``eps_d`` (B,)."""
+
+    @property
+    def U(self) -> Array: ...
+
+    @property
+    def eps_d(self) -> Array: ...
+
+
+def dressing(problems: WithLevels, eps_0, n, n_0):
     """(B, 1) coefficient b that makes the atomic limit exact."""
     level = (1.0 - n) * problems.U + problems.eps_d - eps_0
     return (level / (n_0 * (1.0 - n_0)))[:, None]
