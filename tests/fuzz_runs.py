@@ -133,7 +133,7 @@ GROUPS = {
     "generate": ("dataset", "sampling", "lattice", "solver", "executor"),
     "train": ("dataset", "model", "loss", "optimizer", "trainer", "head", "callbacks", "logger"),
     "evaluate": ("dataset",),
-    "ship": ("dataset",),
+    "ship": ("dataset", "kind"),
 }
 """Groups of the configs, of which an unknown member must be refused."""
 

@@ -216,11 +216,13 @@ def targets(node):
             yield from targets(value)
 
 
-def test_sweep_keys_exist_in_the_train_config(hydra_conf):
-    sweep = yaml.safe_load((ROOT / "sweep.yaml").read_text())
-    config = compose(config_name="train")
+@pytest.mark.parametrize("path", ["sweep.yaml", "conf/sweep/correction.yaml"])
+def test_sweep_keys_exist_in_the_train_config(path, hydra_conf):
+    sweep = yaml.safe_load((ROOT / path).read_text())
+    experiment = [word for word in sweep["command"] if word.startswith("+")]
+    config = compose(config_name="train", overrides=experiment)
     for key in sweep["parameters"]:
         node = config
         for part in key.split("."):
-            assert part in node, f"sweep.yaml: no key {key} in conf/train.yaml"
+            assert part in node, f"{path}: no key {key} in conf/train.yaml"
             node = node[part]

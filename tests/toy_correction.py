@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import cache
 
 import torch
-from toy_thermal import ACCURACY, SIZE, random_arrays
+from toy_thermal import ACCURACY, INPUTS, SIZE, random_arrays
 
 from dmftnet.models.correction.checkpoint import build_correction, save_correction
 from dmftnet.models.correction.ensemble import CorrectionEnsemble
@@ -24,14 +24,18 @@ NETWORK = {
 }
 PLAIN = {**NETWORK, "_target_": "dmftnet.models.correction.plain.PlainNetwork"}
 SOLVERS = {"ipt": {"_target_": "dmftnet.physics.solvers.perturbative.ipt.IptSolver"}}
+APPROXIMATIONS = dict.fromkeys(INPUTS, SOLVERS["ipt"])
+"""Said of the approximations of `toy_thermal`, so that a solver can be made for them."""
+
 RANGES = {"U": [1.0, 3.0], "shift": [0.0, 0.3], "beta": [5.0, 20.0]}
 STEPS = 60
+AXIS = SelfEnergyMeasure(SIZE, ACCURACY).axis
 
 
 @cache
 def toy_arrays(n=24, seed=0):
     """Impurities of `toy_thermal` with the fairer of their approximations, in place of `ipt`."""
-    arrays = random_arrays(n, SelfEnergyMeasure(SIZE, ACCURACY).axis.indices, seed)
+    arrays = random_arrays(n, AXIS.indices, seed)
     return replace(
         arrays, self_energies=arrays.self_energies[:, 1:], densities=arrays.densities[:, 1:]
     )
@@ -39,9 +43,9 @@ def toy_arrays(n=24, seed=0):
 
 @cache
 def toy_model(seed=0, config="correction"):
-    """A trained network; "plain" predicts G itself."""
+    """A trained network; "plain" predicts G itself, "wild" puts out thirty times too much."""
     torch.manual_seed(seed)
-    node = {"correction": NETWORK, "plain": PLAIN}[config]
+    node = {"correction": NETWORK, "wild": NETWORK, "plain": PLAIN}[config]
     model = build_correction(node, ["ipt"], SIZE, ACCURACY)
     features, coefficients, weights = model.prepare(toy_arrays())
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
@@ -50,6 +54,10 @@ def toy_model(seed=0, config="correction"):
         away = (model.coefficients(features) - coefficients) * weights[:, None]
         away.pow(2).mean().backward()
         optimizer.step()
+    if config == "wild":
+        with torch.no_grad():
+            model.net[-1].weight *= 30
+            model.net[-1].bias *= 30
     return model.eval()
 
 

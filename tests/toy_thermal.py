@@ -6,6 +6,7 @@ No physics here is that of the code which it checks.
 """
 
 import numpy as np
+import yaml
 from scipy.special import expit
 
 from dmftnet.data.jobfile import write_jobs
@@ -104,7 +105,7 @@ def _answer(problem, beta, z, quality):
     return U * density + dynamic, density
 
 
-def write_file(path, odd, n_models=24, first_id=0, seed=0, failed=(), size=SIZE):
+def write_file(path, odd, n_models=24, first_id=0, seed=0, failed=(), size=SIZE, solvers=None):
     """A file of schema ``dmftnet-thermal``, two samples a model; of 4 models one is for
     validation, one for the test.
 
@@ -112,6 +113,8 @@ def write_file(path, odd, n_models=24, first_id=0, seed=0, failed=(), size=SIZE)
     ----------
     failed : sequence of (sample, approximation)
         Numbers of approximations that gave no answer.
+    solvers : mapping, optional
+        Plain configs of those that are said to have made the approximations.
     """
     arrays, n = random_arrays(2 * n_models, odd, seed), 2 * n_models
     missing = np.zeros((n, 2), dtype=bool)
@@ -164,5 +167,7 @@ def write_file(path, odd, n_models=24, first_id=0, seed=0, failed=(), size=SIZE)
         "axis_size": size,
         "axis_accuracy": ACCURACY,
     }
+    if solvers is not None:
+        attributes["config"] = yaml.safe_dump({"sampling": {"approximations": solvers}})
     write_jobs(path, attributes, np.asarray(odd, dtype=float), {0: columns})
     return path

@@ -25,7 +25,7 @@ from dmftnet import checks
 from dmftnet.config import entry_point, instantiate, run, to_plain
 from dmftnet.data.datamodule import SpectralDataModule
 from dmftnet.data.thermal_datamodule import ThermalDataModule
-from dmftnet.errors import DmftnetError, StoreError
+from dmftnet.errors import DmftnetError, SettingError, StoreError
 from dmftnet.evaluation.evidence import (
     SharpeningChoice,
     choose_sharpening,
@@ -136,6 +136,8 @@ def described(folder: Path, kind: FolderKind) -> tuple[dict, list[dict]]:
 
 
 KINDS = {"networks": ship_networks, "corrections": ship_corrections}
+DATA: dict[str, type] = {"networks": SpectralDataModule, "corrections": ThermalDataModule}
+"""What each kind was trained on."""
 
 
 def twin_scores(config, data, distance: TrainingDistance, steps: int) -> dict:
@@ -169,7 +171,13 @@ def check(plain: dict) -> Path:
     checks.seed("seed", plain["seed"])
     checks.threads("threads", plain["threads"])
     checks.number("max_size", plain["max_size"], above=0)
-    checks.choice("kind", plain["kind"], list(KINDS))
+    data = DATA[checks.choice("kind", plain["kind"], DATA)]
+    target = checks.section("dataset", plain["dataset"]).get("_target_")
+    if target != f"{data.__module__}.{data.__name__}":
+        raise SettingError(
+            f"dataset._target_ = {checks.shown(target)}: kind={plain['kind']} ships what was "
+            f"trained on a {data.__name__}; choose the dataset of its training"
+        )
     if plain["kind"] == "networks":
         settings(plain, "calibration", Promise)
         settings(plain, "sharpening", SharpeningChoice)

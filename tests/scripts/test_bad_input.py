@@ -21,6 +21,7 @@ SCRIPTS = {"dmft": dmft, "evaluate": evaluate, "generate": generate, "ship": shi
 SMALL = ("solver.bath.n_bath=5", "solver.depths=[all,2]", "solver.n_lanczos=8", "grid.n_w=60")
 NETWORKS = "dmftnet.models.networks"
 NETWORK = ("solver=network", f"solver.checkpoint={ROOT / 'weights'}")
+CORRECTIONS = ("kind=corrections", "checkpoints=[nowhere]")
 TOY = (
     "model=mlp", "model.width=8", "model.n_blocks=1", "callbacks=none", "logger=csv",
     "dataset.grid={w_min: 0.02, w_max: 6.0, n_w: 40}", "dataset.angles=[0.1]",
@@ -99,6 +100,17 @@ def dataset(tmp_path_factory):
             "gives an object of the class LinearMixing, and one of the kind Lattice is needed",
         ),
         (("solver=1.5",), "choose a member by its name, for example solver=ras"),
+        (("solver=correction", "solver.checkpoint=5"), "solver.checkpoint = 5: give a folder"),
+        (("solver=correction", "solver.checkpoint=nowhere"), "no checkpoint at 'nowhere'"),
+        (
+            ("solver=correction", f"solver.checkpoint={ROOT / 'weights'}"),
+            "has schema dmftnet-model, dmftnet-correction is needed here; use it with solver=netw",
+        ),
+        (
+            ("solver=guarded_correction", "solver.correction.checkpoint=nowhere"),
+            "no checkpoint at 'nowhere'",
+        ),
+        (("solver=guarded_correction", "solver.collect=a.h5"), "override 'solver.collect'"),
         (("lattice=nope",), "lattice/nope is unknown; available: bethe, cubic"),
         (("lattice.half_bandwidth=20",), "the band reaches beyond the grid"),
     ],
@@ -170,6 +182,12 @@ def test_generate_refuses_and_leaves_no_file(refused, tmp_path, overrides, words
         ("ship", ("checkpoints=[nowhere]", "folder=null"), "folder = None: give a folder that"),
         ("ship", ("checkpoints=[nowhere]", "calibration.share=2"), "calibration.share = 2: give"),
         ("ship", ("checkpoints=[nowhere]", "+calibration.k=2"), "calibration.k is unknown"),
+        ("ship", ("checkpoints=[nowhere]", "kind=nope"), "kind/nope is unknown; available: corr"),
+        ("ship", (*CORRECTIONS, "calibration.error=0"), "calibration.error = 0: give a number > 0"),
+        ("ship", (*CORRECTIONS, "calibration.share=2"), "calibration.share = 2: give"),
+        ("ship", (*CORRECTIONS, "+calibration.kl=1"), "calibration.kl is unknown; calibration"),
+        ("ship", (*CORRECTIONS, "folder=new"), "no checkpoint at 'nowhere'"),
+        ("ship", (*CORRECTIONS, "dataset=bethe"), "trained on a ThermalDataModule; choose the"),
     ],
 )
 def test_evaluate_and_ship_refuse(refused, script, overrides, words):

@@ -13,6 +13,8 @@ import torch
 import yaml
 from hydra import compose, initialize_config_dir
 from shell import environment, python_path
+from toy_correction import APPROXIMATIONS, AXIS
+from toy_thermal import write_file
 
 from dmftnet.models.solvers.network import NetworkSolver
 from dmftnet.models.training.checkpoint import load_model
@@ -194,7 +196,7 @@ def test_bad_input_is_one_line(tmp_path, arguments, data, message):
     assert not (tmp_path / "model.yaml").exists()
 
 
-SWEEP = ROOT / "sweep.yaml"
+SWEEPS = ("sweep.yaml", "conf/sweep/correction.yaml")
 DRAW = """
 import json, random, sys, numpy, sweeps, yaml
 random.seed(int(sys.argv[2])); numpy.random.seed(int(sys.argv[2]))
@@ -212,10 +214,16 @@ def sweeps_python():
     return ROOT / ".venv-sweeps" / "bin" / "python"
 
 
-def draw(python, seed):
+def sweep_of(path):
+    """Its content, and what its command line says before the drawn keys."""
+    content = yaml.safe_load((ROOT / path).read_text())
+    return content, [word for word in content["command"] if word.startswith("+")]
+
+
+def draw(python, path, seed):
     """What W&B's controller would send to an agent."""
     run = subprocess.run(
-        [python, "-W", "ignore", "-c", DRAW, SWEEP, str(seed)], capture_output=True, text=True
+        [python, "-W", "ignore", "-c", DRAW, ROOT / path, str(seed)], capture_output=True, text=True
     )
     assert run.returncode == 0, run.stderr
     drawn = json.loads(run.stdout.strip().splitlines()[-1])
@@ -223,9 +231,8 @@ def draw(python, seed):
     return {key: value["value"] for key, value in drawn["config"].items()}
 
 
-def agent_command(parameters):
+def agent_command(sweep, parameters):
     """The command line that W&B's agent makes of a drawn run."""
-    sweep = yaml.safe_load(SWEEP.read_text())
     replaced = {
         "${env}": ["/usr/bin/env"],
         "${interpreter}": [sys.executable],
@@ -235,27 +242,48 @@ def agent_command(parameters):
     return [word for part in sweep["command"] for word in replaced.get(part, [part])]
 
 
-def test_sweep_draws_runs_that_train_accepts(sweeps_python, tmp_path):
+@pytest.mark.parametrize("path", SWEEPS)
+def test_sweep_draws_runs_that_train_accepts(path, sweeps_python, tmp_path):
     """Several draws compose, one runs, with the agent's very words and a tiny problem behind."""
-    drawn = [draw(sweeps_python, seed) for seed in range(3)]
+    sweep, experiment = sweep_of(path)
+    drawn = [draw(sweeps_python, path, seed) for seed in range(3)]
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         for parameters in drawn:
-            compose("train", overrides=[f"{key}={value}" for key, value in parameters.items()])
-    tiny = [*SYNTHETIC, *QUICK, "trainer.max_epochs=1", f"hydra.run.dir={tmp_path}"]
-    options = {"cwd": ROOT, "env": WITH_SYNTHETIC, "capture_output": True, "text": True}
-    run = subprocess.run([*agent_command(drawn[0]), *tiny], **options)
+            words = [f"{key}={value}" for key, value in parameters.items()]
+            compose("train", overrides=[*experiment, *words])
+    run = run_drawn(sweep, drawn[0], tmp_path)
     assert run.returncode == 0, run.stderr
-    metric = yaml.safe_load(SWEEP.read_text())["metric"]["name"]
-    assert metrics(tmp_path)[metric]
+    assert metrics(tmp_path)[sweep["metric"]["name"]]
 
 
-def test_sweep_keys_exist():
+def run_drawn(sweep, parameters, tmp_path):
+    """One epoch of a drawn run, with few samples in place of the sweep's data."""
+    tiny = [*SYNTHETIC, *QUICK]
+    if "dataset.inputs" in parameters:
+        file = write_file(tmp_path / "thermal.h5", AXIS.indices, solvers=APPROXIMATIONS)
+        tiny = [f"dataset.path={file}", "dataset.inputs=[fair]", *QUICK]
+    tiny += ["trainer.max_epochs=1", f"hydra.run.dir={tmp_path}"]
+    options = {"cwd": ROOT, "env": WITH_SYNTHETIC, "capture_output": True, "text": True}
+    return subprocess.run([*agent_command(sweep, parameters), *tiny], **options)
+
+
+@pytest.mark.parametrize("path", SWEEPS)
+def test_sweep_keys_exist(path):
     """A key that the config does not know is an error of Hydra's, so every key must compose."""
-    parameters = yaml.safe_load(SWEEP.read_text())["parameters"]
+    sweep, experiment = sweep_of(path)
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        for key, choice in parameters.items():
+        for key, choice in sweep["parameters"].items():
             for value in choice.get("values", [choice.get("min")]):
-                compose("train", overrides=[f"{key}={value}"])
+                compose("train", overrides=[*experiment, f"{key}={value}"])
+
+
+def test_sweep_of_corrections_takes_inputs_that_the_data_have():
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        found = compose("generate", overrides=["dataset=thermal_continuous"])
+    values = sweep_of(SWEEPS[1])[0]["parameters"]["dataset.inputs"]["values"]
+    assert {name for value in values for name in yaml.safe_load(value)} <= set(
+        found.sampling.approximations
+    )
 
 
 def test_data_of_tensor_networks_train_like_those_of_ras(tmp_path):

@@ -12,7 +12,8 @@ Three checks of one problem, from crude to fine:
 The limits of the last two come from validation solves, whose true errors are known: of all pairs of
 limits within which at least the share p of the solves has ``KL(A_ref || A) <= kl``, the pair that
 accepts most is taken. This guarantees a share, not a bound: at p = 0.95 one answer in twenty may be
-worse.
+worse. Corrections at finite temperature have checks of their own, limits by the same rule, and for
+the KL the error of G(tau) (`dmftnet.models.correction.trust`).
 
 The model card and the report's section "calibration" show how well distance and spread rank the
 true errors. Cost: one tree search per problem; at most `MAX_POINTS` x 19 numbers besides the

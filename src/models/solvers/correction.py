@@ -100,6 +100,13 @@ class CorrectionSolver(Solver):
                 f"limits.spread is given, but '{label}' is a single model, which has no spread; "
                 "give an ensemble, or limits.distance"
             )
+        points = trust.distance
+        first = model.members[0] if isinstance(model, CorrectionEnsemble) else model
+        if points is not None and points.mean.size != first.n_features:
+            raise StoreError(
+                f"'{label}': its training points are of another model, with {points.mean.size} "
+                f"features in place of {first.n_features}; copy them anew, or run ship.py"
+            )
         self.model, self.trust, self.label = model, trust, label
         configs = model.record["solvers"]
         self.approximations = {name: built_solver(configs[name]) for name in model.inputs}

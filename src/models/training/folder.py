@@ -25,6 +25,12 @@ from dmftnet.provenance import provenance
 
 WEIGHTS, DESCRIPTION = "model.safetensors", "model.yaml"
 PACKAGE = "dmftnet.models."
+USES = {
+    "dmftnet-model": "solver=network, or ship.py kind=networks",
+    "dmftnet-correction": "solver=correction, or ship.py kind=corrections",
+}
+"""What folders of each schema are for."""
+
 CLASS = re.compile(r"dmftnet\.models(\.\w+)+\.\w+")
 
 
@@ -110,7 +116,12 @@ def read_description(
         record = yaml.safe_load(path.read_text())
     except Exception:  # a parser raises almost anything: of dates, numbers, keys, nesting
         record = None
-    if not isinstance(record, dict) or record.get("schema") != schema:
+    other = record.get("schema") if isinstance(record, dict) else None
+    if isinstance(other, str) and other != schema and other in USES:
+        raise StoreError(
+            f"'{path}' has schema {other}, {schema} is needed here; use it with {USES[other]}"
+        )
+    if not isinstance(record, dict) or other != schema:
         raise StoreError(f"'{path}' is no model description; give the run folder of train.py")
     if record.get("schema_version") != version:
         raise StoreError(
