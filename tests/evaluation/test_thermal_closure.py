@@ -83,7 +83,8 @@ def test_a_solver_that_fails_leaves_the_other_loops(store, closures):
             assert not own.converged and not own.right_phase
             assert all(np.isnan(value) for value in own.errors().values())
         else:
-            assert own.numbers["Z_matsubara"] == complete.numbers["Z_matsubara"]
+            Z = complete.numbers["Z_matsubara"]
+            assert own.numbers["Z_matsubara"] == pytest.approx(Z, rel=1e-7)
     assert thermal_scalars(found)["failed"] == pytest.approx(2 / 5)
     assert thermal_table(found).rows[2][-1] == "failed: U is too large"
     assert thermal_table(found).rows[0][-1] == ""
