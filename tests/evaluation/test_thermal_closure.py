@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from toy_loops import ed, make_loops
 
-from dmftnet.data.keys import THERMAL_STARTS
+from dmftnet.data.loop_keys import THERMAL_STARTS
 from dmftnet.data.plans.thermal_loops import ThermalLoopsPlan
 from dmftnet.data.thermal_loops import ThermalLoopStore, ThermalReference
 from dmftnet.errors import ConvergenceError, SettingError, StoreError
