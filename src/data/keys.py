@@ -7,6 +7,7 @@ writes or reads an array names it by its key; files are checked against their `S
 from __future__ import annotations
 
 from dmftnet.arrays import ArrayKey, table
+from dmftnet.data.loop_keys import ThermalLoops
 from dmftnet.physics.dmft.files import SOLUTION
 
 STARTS = ("metal", "insulator", "random", "quasiparticle", "agnostic", "collected")
@@ -31,9 +32,6 @@ discrete bath, a DMFT loop, a random continuous bath."""
 THERMAL_STATUS = ("finished", "beyond", "failed")
 """How a thermal model ended: in order; the next solve was dropped because weight of G lies above
 the axis, or because the exact solver raised an error."""
-
-THERMAL_STARTS = ("metal", "insulator", "atom")
-"""Starts of a loop at finite temperature, by the integer code that files store."""
 
 
 def _codes(names: tuple[str, ...]) -> tuple[int, int]:
@@ -290,33 +288,6 @@ class Witness:
         "witness/double_error", "f8", ("n",), "", "its standard error", nan=True
     )
     SECONDS = ArrayKey("witness/seconds", "f4", ("n",), "s", "of the solve")
-
-
-class ThermalLoops:
-    """One row a loop of the exact solver at finite temperature; D is that of the lattice."""
-
-    U = ArrayKey("loops/U", "f8", ("n",), "D", "interaction")
-    EPS_D = ArrayKey("loops/eps_d", "f8", ("n",), "D", "level")
-    BETA = ArrayKey("loops/beta", "f8", ("n",), "1/D", "inverse temperature")
-    START = ArrayKey(
-        "loops/start", "i4", ("n",), "", ", ".join(THERMAL_STARTS), limits=_codes(THERMAL_STARTS)
-    )
-    CONVERGED = ArrayKey("loops/converged", "i4", ("n",), "", "whether it did", limits=(0, 1))
-    ITERATIONS = ArrayKey("loops/iterations", "i4", ("n",), "", "of the loop")
-    CHANGE = ArrayKey(
-        "loops/change", "f8", ("n",), "", "of Delta in the last one, over its largest value"
-    )
-    FILLING = ArrayKey("loops/filling", "f8", ("n",), "", "both spins")
-    DOUBLE_OCCUPANCY = ArrayKey("loops/double_occupancy", "f8", ("n",), "", "<n_up n_down>")
-    Z_MATSUBARA = ArrayKey("loops/Z_matsubara", "f8", ("n",), "", "1/(1 - Im Sigma(i w_0)/w_0)")
-    A_BETA_HALF = ArrayKey("loops/A_beta_half", "f8", ("n",), "1/D", "-beta G(beta/2)/pi")
-    INTERNAL_ENERGY = ArrayKey(
-        "loops/internal_energy", "f8", ("n",), "D", "kinetic and interaction energy of a site"
-    )
-    HYBRIDIZATION = ArrayKey("loops/hybridization", "c16", ("n", "n_iw"), "D", "Delta(i w_n)")
-    SELF_ENERGY = ArrayKey("loops/self_energy", "c16", ("n", "n_iw"), "D", "Sigma(i w_n)")
-    SECONDS = ArrayKey("loops/seconds", "f4", ("n",), "s", "of the loop")
-    REASON = ArrayKey("loops/reason", "str", ("n",), "", "why it ended")
 
 
 class Batch:

@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from dmftnet.data.jobfile import Columns, read_jobs
-from dmftnet.data.keys import THERMAL_STARTS
-from dmftnet.data.keys import ThermalLoops as Keys
+from dmftnet.data.loop_keys import THERMAL_STARTS
+from dmftnet.data.loop_keys import ThermalLoops as Keys
 from dmftnet.data.store import check_file
 from dmftnet.errors import StoreError
 from dmftnet.physics.dmft.starts import starting_bath

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from dmftnet import checks
-from dmftnet.data.keys import THERMAL_STARTS
+from dmftnet.data.loop_keys import THERMAL_STARTS
 from dmftnet.data.thermal_loops import ThermalReference, starting_point
 from dmftnet.errors import DmftnetError, DmftnetWarning
 from dmftnet.evaluation.closure import LoopSettings

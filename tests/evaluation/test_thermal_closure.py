@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from toy_loops import ed, make_loops
 
-from dmftnet.data.keys import THERMAL_STARTS
+from dmftnet.data.loop_keys import THERMAL_STARTS
 from dmftnet.data.plans.thermal_loops import ThermalLoopsPlan
 from dmftnet.data.thermal_loops import ThermalLoopStore, ThermalReference
 from dmftnet.errors import ConvergenceError, SettingError, StoreError
@@ -83,7 +83,8 @@ def test_a_solver_that_fails_leaves_the_other_loops(store, closures):
             assert not own.converged and not own.right_phase
             assert all(np.isnan(value) for value in own.errors().values())
         else:
-            assert own.numbers["Z_matsubara"] == complete.numbers["Z_matsubara"]
+            Z = complete.numbers["Z_matsubara"]
+            assert own.numbers["Z_matsubara"] == pytest.approx(Z, rel=1e-7)
     assert thermal_scalars(found)["failed"] == pytest.approx(2 / 5)
     assert thermal_table(found).rows[2][-1] == "failed: U is too large"
     assert thermal_table(found).rows[0][-1] == ""

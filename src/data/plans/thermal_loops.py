@@ -16,8 +16,9 @@ import numpy as np
 
 from dmftnet import checks
 from dmftnet.data.jobfile import Columns
-from dmftnet.data.keys import THERMAL_STARTS, arrays_of
-from dmftnet.data.keys import ThermalLoops as Keys
+from dmftnet.data.keys import arrays_of
+from dmftnet.data.loop_keys import THERMAL_STARTS
+from dmftnet.data.loop_keys import ThermalLoops as Keys
 from dmftnet.data.thermal_loops import LOOPS, SCHEMA, VERSION, starting_point
 from dmftnet.errors import SettingError
 from dmftnet.physics.dmft.loop import DMFTLoop
