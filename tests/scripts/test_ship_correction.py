@@ -1,6 +1,7 @@
 """ship.py kind=corrections, and the loops that its folder closes."""
 
 import json
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ from dmftnet.models.correction.scoring import error_summary
 from dmftnet.models.solvers.correction import CorrectionSolver
 
 ROOT = Path(__file__).resolve().parents[2]
+TOOL = runpy.run_path(str(ROOT / "tools" / "cards.py"))
 GENEROUS = ("calibration.error=0.05", "calibration.share=0.5")  # the networks have seen little
 TINY = (
     "+experiment=correction", "dataset.inputs=[fair]", "model.width=8", "model.n_layers=1",
@@ -107,6 +109,7 @@ def test_the_folder_is_a_solver_with_limits_and_a_card(folder, weights):
     ):
         assert words in card, words
     assert "hydra.run.dir" not in card
+    assert card == TOOL["correction_card_of"](weights)
     _, matter, _ = card.split("---\n", 2)
     assert yaml.safe_load(matter)["license"] == "mit"
     names = sorted(p.name for p in weights.iterdir())
