@@ -17,7 +17,9 @@ from dmftnet.data.store import SCHEMA as SPECTRA
 from dmftnet.data.store import SpectralStore
 from dmftnet.data.thermal import SCHEMA as THERMAL
 from dmftnet.data.thermal import ThermalStore
+from dmftnet.models.correction.checkpoint import read_correction
 from dmftnet.models.shipping.card import front_matter, model_card
+from dmftnet.models.shipping.correction_card import correction_card
 from dmftnet.models.training.checkpoint import read_record
 from dmftnet.moved import flat_baths
 from dmftnet.physics.solvers.krylov.ed import FITTED_LEVELS
@@ -125,6 +127,13 @@ def weights_card(folder: Path) -> str:
     record = read_record(folder)
     members = [read_record(folder / name) for name in record.get("members", [])] or [record]
     return front_matter(record, members) + model_card(record, members, record["test"])
+
+
+def correction_card_of(folder: Path) -> str:
+    """The card of shipped corrections, as ship.py wrote it."""
+    record = read_correction(folder)
+    members = [read_correction(folder / name) for name in record.get("members", [])] or [record]
+    return correction_card(record, members)
 
 
 def data_card(folder: Path) -> str:
@@ -239,5 +248,8 @@ def _table(header: list[str], rows: list[list[str]]) -> str:
 
 
 if __name__ == "__main__":
-    for place, text in (("weights", weights_card), ("data", data_card)):
+    cards = {"weights": weights_card, "data": data_card}
+    if (ROOT / "weights" / "correction").is_dir():
+        cards["weights/correction"] = correction_card_of
+    for place, text in cards.items():
         (ROOT / place / "README.md").write_text(text(ROOT / place), encoding="utf-8")

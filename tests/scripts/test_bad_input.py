@@ -188,6 +188,17 @@ def test_generate_refuses_and_leaves_no_file(refused, tmp_path, overrides, words
         ("ship", (*CORRECTIONS, "+calibration.kl=1"), "calibration.kl is unknown; calibration"),
         ("ship", (*CORRECTIONS, "folder=new"), "no checkpoint at 'nowhere'"),
         ("ship", (*CORRECTIONS, "dataset=bethe"), "trained on a ThermalDataModule; choose the"),
+        ("ship", (*CORRECTIONS, "sharpening.steps=1"), "Could not override 'sharpening.steps'"),
+        (
+            "ship",
+            ("checkpoints=[nowhere]", "dataset=thermal_bethe"),
+            "trained on a SpectralDataModule; choose the",
+        ),
+        (
+            "ship",
+            ("kind=corrections", f"checkpoints={ROOT / 'weights'}", "folder=new"),
+            "has schema dmftnet-model, dmftnet-correction is needed here; use it with solver=netw",
+        ),
     ],
 )
 def test_evaluate_and_ship_refuse(refused, script, overrides, words):
