@@ -15,7 +15,8 @@ from omegaconf import OmegaConf
 CONF = Path(__file__).resolve().parents[1] / "conf"
 VARIANTS = {
     "dataset/[!bt]*": "dataset/bethe_small",
-    "dataset/thermal_continuous": "dataset/thermal_models",
+    "dataset/thermal_bethe": "dataset/thermal_continuous",
+    "dataset/thermal_models": "dataset/thermal_continuous",
     "dataset/bethe": "dataset/bethe_small",
     "dataset/bethe_agnostic*": "dataset/bethe_small",
     "dataset/bethe_reference_test": "dataset/bethe_reference",
@@ -25,6 +26,7 @@ VARIANTS = {
     "sampling/bethe": "sampling/bethe_small",
     "sampling/bethe_reference_test": "sampling/bethe_reference",
     "sampling/driven_metal": "sampling/driven",
+    "sampling/thermal_bethe": "sampling/thermal_continuous",
     "sampling/gap_edge": "sampling/bethe_small",
     "sampling/mps": "sampling/bethe_small",
     "solver/mps_small": "solver/mps",
@@ -34,6 +36,7 @@ VARIANTS = {
 
 DELIBERATE = {
     ("callbacks/default", "closure.half_filled_U"): "all in the file take long beside a training",
+    ("dataset/thermal_continuous", "particle_hole_augmentation"): "predictions are symmetric",
     ("evaluate", "hysteresis.loop.max_iterations"): "a report waits longer than a training",
     ("evaluate", "loop.max_iterations"): "a report waits longer than a training",
     ("evaluate_thermal", "loop.max_iterations"): "a report waits longer than a training",
@@ -72,9 +75,10 @@ DELIBERATE |= {
 TARGETLESS = {
     ("ship", "calibration"): "dmftnet.models.solvers.applicability.Promise",
     ("ship", "sharpening"): "dmftnet.evaluation.evidence.SharpeningChoice",
-    ("train", "module"): "dmftnet.models.training.module.SpectralModule",
+    ("module/correction", ""): "dmftnet.models.correction.module.CorrectionModule",
+    ("module/spectral", ""): "dmftnet.models.training.module.SpectralModule",
 }
-"""Sections that hold arguments of a class without naming it."""
+"""Sections that hold arguments of a class without naming it; "" is all of a file."""
 
 FILES = sorted(
     str(path.relative_to(CONF).with_suffix(""))
@@ -126,7 +130,9 @@ def differences(name: str) -> dict[str, tuple]:
     """
     found, config, objects = {}, content(name), {}
     for (file, key), target in TARGETLESS.items():
-        if file == name:
+        if file == name and not key:
+            config = {"_target_": target, **config}
+        elif file == name:
             config[key] = {"_target_": target, **config[key]}
     for where, function, node in sections(config):
         for key, parameter in inspect.signature(function).parameters.items():
@@ -151,7 +157,7 @@ def test_a_default_in_code_is_that_of_the_config(name):
 
 @pytest.mark.parametrize(("name", "key"), TARGETLESS)
 def test_a_section_without_a_target_has_arguments_of_its_class(name, key):
-    given = content(name)[key]
+    given = content(name)[key] if key else content(name)
     assert given.keys() <= inspect.signature(get_object(TARGETLESS[name, key])).parameters.keys()
 
 
