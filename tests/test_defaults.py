@@ -15,7 +15,8 @@ from omegaconf import OmegaConf
 CONF = Path(__file__).resolve().parents[1] / "conf"
 VARIANTS = {
     "dataset/[!bt]*": "dataset/bethe_small",
-    "dataset/thermal_continuous": "dataset/thermal_models",
+    "dataset/thermal_bethe": "dataset/thermal_continuous",
+    "dataset/thermal_models": "dataset/thermal_continuous",
     "dataset/bethe": "dataset/bethe_small",
     "dataset/bethe_agnostic*": "dataset/bethe_small",
     "dataset/bethe_reference_test": "dataset/bethe_reference",
@@ -37,6 +38,7 @@ VARIANTS = {
 
 DELIBERATE = {
     ("callbacks/default", "closure.half_filled_U"): "all in the file take long beside a training",
+    ("dataset/thermal_continuous", "particle_hole_augmentation"): "predictions are symmetric",
     ("evaluate", "hysteresis.loop.max_iterations"): "a report waits longer than a training",
     ("evaluate", "loop.max_iterations"): "a report waits longer than a training",
     ("evaluate_thermal", "loop.max_iterations"): "a report waits longer than a training",

@@ -17,6 +17,8 @@ from dmftnet.data.store import SCHEMA as SPECTRA
 from dmftnet.data.store import SpectralStore
 from dmftnet.data.thermal import SCHEMA as THERMAL
 from dmftnet.data.thermal import ThermalStore
+from dmftnet.data.thermal_loops import SCHEMA as THERMAL_LOOPS
+from dmftnet.data.thermal_loops import ThermalLoopStore
 from dmftnet.models.correction.checkpoint import read_correction
 from dmftnet.models.shipping.card import front_matter, model_card
 from dmftnet.models.shipping.correction_card import correction_card
@@ -39,6 +41,7 @@ WHAT = {
     "thermal_models": "random Anderson models at finite temperature, four bath levels",
     "thermal_continuous": "continuous baths at finite temperature: Bethe loops, random spectra",
     "thermal_bethe": "converged Bethe loops at beta = 50, U that no training saw",
+    "thermal_reference": "converged loops at finite temperature, beta = 20 to 100",
 }
 """The files, in the order of the card."""
 
@@ -68,8 +71,9 @@ failed or was not good enough to keep.
 
 {loops}
 
-Curves of the self-consistent solution: hybridization, spectrum, self-energy. The schema is the
-table in `src/data/exact_loops.py`. Loops that did not converge are marked in the file.
+Curves of the self-consistent solution: hybridization, spectrum, self-energy; at finite temperature
+at Matsubara frequencies, without a spectrum. The schemas are tables in `docs/arrays.md`. Loops that
+did not converge are marked in the file.
 
 {thermal}## How they were made
 
@@ -141,7 +145,7 @@ def data_card(folder: Path) -> str:
     files = [folder / f"{name}.h5" for name in WHAT]
     stores = [_opened(file) for file in files]
     spectra = [store for store in stores if store.attributes["schema"] == SPECTRA]
-    loops = [store for store in stores if store.attributes["schema"] == LOOPS]
+    loops = [store for store in stores if store.attributes["schema"] in (LOOPS, THERMAL_LOOPS)]
     header = ["file", "what", "MB", "trajectories", "dropped", "solves", *SPLITS, "U", "filling"]
     columns = ["file", "what", "MB", "loops", "converged", "lattices", "U", "filling"]
     thermal = [store for store in stores if store.attributes["schema"] == THERMAL]
@@ -158,8 +162,12 @@ def data_card(folder: Path) -> str:
     return f"---\n{yaml.safe_dump(FRONT, sort_keys=False)}---\n\n{body}"
 
 
-def _opened(file: Path) -> SpectralStore | ReferenceStore | ThermalStore:
-    kinds = {"reference": ReferenceStore, "thermal": ThermalStore}
+def _opened(file: Path) -> SpectralStore | ReferenceStore | ThermalStore | ThermalLoopStore:
+    kinds = {
+        "thermal_reference": ThermalLoopStore,
+        "reference": ReferenceStore,
+        "thermal": ThermalStore,
+    }
     kind = next((kind for word, kind in kinds.items() if word in file.name), SpectralStore)
     return kind.open(file)
 
@@ -210,28 +218,32 @@ def _solves(store: SpectralStore) -> list[str]:
     return [*_name(store), *(f"{n:,}" for n in counts), *_ranges(store)]
 
 
-def _loops(store: ReferenceStore) -> list[str]:
+def _loops(store: ReferenceStore | ThermalLoopStore) -> list[str]:
     """A row of the second table."""
     counts = [len(store), np.count_nonzero(store["converged"])]
-    lattices = ", ".join(sorted(set(map(str, store["lattice"]))))
+    lattices = "bethe"
+    if isinstance(store, ReferenceStore):
+        lattices = ", ".join(sorted(set(map(str, store["lattice"]))))
     return [*_name(store), *map(str, counts), lattices, *_ranges(store)]
 
 
-def _name(store: SpectralStore | ReferenceStore | ThermalStore) -> list[str]:
+def _name(store: SpectralStore | ReferenceStore | ThermalStore | ThermalLoopStore) -> list[str]:
     size = store.path.stat().st_size / 1e6
     return [f"`{store.path.name}`", WHAT[store.path.stem], f"{size:.1f}"]
 
 
-def _ranges(store: SpectralStore | ReferenceStore) -> list[str]:
+def _ranges(store: SpectralStore | ReferenceStore | ThermalLoopStore) -> list[str]:
     return [f"{store[key].min():.2f} to {store[key].max():.2f}" for key in ("U", "filling")]
 
 
-def _origin(store: SpectralStore | ReferenceStore | ThermalStore) -> list[str]:
+def _origin(store: SpectralStore | ReferenceStore | ThermalStore | ThermalLoopStore) -> list[str]:
     """Command, solver, bath sites and commit on record."""
     solver = flat_baths(yaml.safe_load(store.attributes["config"])["solver"])
     commit = yaml.safe_load(store.attributes["provenance"])["commit"]
     name = solver["_target_"].rpartition(".")[2].removesuffix("Solver").lower()
     sites = solver["n_bath"]
+    if isinstance(store, ThermalLoopStore):
+        sites = solver["fit"]["n_bath"] or FITTED_LEVELS[1]
     if isinstance(store, ThermalStore):
         fitted = solver["fit"]["n_bath"] or FITTED_LEVELS[1]
         sites = store["bath_energies"].shape[1] if store.is_discrete else fitted

@@ -7,12 +7,16 @@ from pathlib import Path
 import pytest
 import toy_files
 from shell import environment
+from toy_loops import make_samples
 
 ROOT = Path(__file__).resolve().parents[2]
 EXPERIMENTS = sorted(path.stem for path in (ROOT / "conf" / "experiment").glob("*.yaml"))
 GOES_ON_FROM = {"laptop_tuned": "laptop", "laptop_driven": "laptop_tuned"}
+THERMAL = {"correction": ("dataset.inputs=[crude]",)}
+"""Experiments on samples at finite temperature, and what fits them to toy data."""
+
+GRID = ("dataset.grid={w_min: 0.02, w_max: 6.0, n_w: 40}",)
 SMALL = (
-    "dataset.grid={w_min: 0.02, w_max: 6.0, n_w: 40}",
     "dataset.batch_size=4",
     "trainer.accelerator=cpu",
     "trainer.max_epochs=1",
@@ -33,7 +37,12 @@ def dataset(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def step(dataset, tmp_path_factory):
+def samples(tmp_path_factory):
+    return make_samples(tmp_path_factory.mktemp("experiments") / "samples.h5")
+
+
+@pytest.fixture(scope="module")
+def step(dataset, samples, tmp_path_factory):
     """Folder of an experiment's run; each is run once."""
     folders = {}
 
@@ -42,7 +51,8 @@ def step(dataset, tmp_path_factory):
             return folders[name]
         folder = folders[name] = tmp_path_factory.mktemp(name)
         command = [sys.executable, str(ROOT / "train.py"), f"+experiment={name}", *SMALL]
-        command += [f"dataset.path={dataset}", f"hydra.run.dir={folder}"]
+        data = samples if name in THERMAL else dataset
+        command += [*THERMAL.get(name, GRID), f"dataset.path={data}", f"hydra.run.dir={folder}"]
         if name in GOES_ON_FROM:
             command += [f"init_from={run(GOES_ON_FROM[name])}"]
         done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True)
