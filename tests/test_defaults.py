@@ -20,8 +20,6 @@ VARIANTS = {
     "dataset/bethe": "dataset/bethe_small",
     "dataset/bethe_agnostic*": "dataset/bethe_small",
     "dataset/bethe_reference_test": "dataset/bethe_reference",
-    "dataset/thermal_bethe": "dataset/thermal_continuous",
-    "dataset/thermal_models": "dataset/thermal_continuous",
     "loss/amplitude": "loss/derivative",
     "model/correction_linear": "model/correction_polynomial",
     "sampling/agnostic": "sampling/bethe_small",
