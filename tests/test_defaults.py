@@ -36,7 +36,6 @@ VARIANTS = {
 
 DELIBERATE = {
     ("callbacks/default", "closure.half_filled_U"): "all in the file take long beside a training",
-    ("dataset/thermal_continuous", "particle_hole_augmentation"): "predictions are symmetric",
     ("evaluate", "hysteresis.loop.max_iterations"): "a report waits longer than a training",
     ("evaluate", "loop.max_iterations"): "a report waits longer than a training",
     ("evaluate_thermal", "loop.max_iterations"): "a report waits longer than a training",
