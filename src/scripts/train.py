@@ -30,7 +30,6 @@ from torch import nn
 from dmftnet import checks
 from dmftnet.callbacks.progress_log import ProgressLog
 from dmftnet.config import arguments, arguments_of, entry_point, instantiate, run, to_plain
-from dmftnet.data.datamodule import SpectralDataModule
 from dmftnet.data.thermal_datamodule import ThermalDataModule
 from dmftnet.errors import DmftnetError, SettingError
 from dmftnet.models.correction.task import CorrectionTask
@@ -39,12 +38,6 @@ from dmftnet.models.training.spectral_task import SpectralTask
 from dmftnet.models.training.task import Task
 from dmftnet.places import CONF
 from dmftnet.progress import check_every
-
-TASKS: dict[type, Task] = {
-    SpectralDataModule: SpectralTask(),
-    ThermalDataModule: CorrectionTask(),
-}
-"""What is trained, by the class of the dataset."""
 
 
 def task_of(plain: dict[str, Any]) -> Task:
@@ -59,12 +52,13 @@ def task_of(plain: dict[str, Any]) -> Task:
         kind = get_class(target)
     except Exception:  # of a name that is none hydra raises almost anything
         kind = object
-    for data, task in TASKS.items():
-        if issubclass(kind, data):
-            return task
-    names = ", ".join(data.__name__ for data in TASKS)
+    if issubclass(kind, ThermalDataModule):
+        return CorrectionTask()
+    if issubclass(kind, lightning.LightningDataModule):
+        return SpectralTask()
     raise SettingError(
-        f"dataset._target_ = {checks.shown(target)} is no data to train on; name one of {names}"
+        f"dataset._target_ = {checks.shown(target)} is no data to train on; name a "
+        "LightningDataModule, see conf/dataset"
     )
 
 
