@@ -144,11 +144,11 @@ class ThermalLoopStore:
                 f"file {self.path} holds no converged loop at these U and beta; name others, or "
                 f"null for all; or raise sampling.loop.max_iterations and {REMEDY}"
             )
-        return [self._reference(row) for row in np.flatnonzero(wanted)]
+        return [self._reference(int(row)) for row in np.flatnonzero(wanted)]
 
     def _reference(self, row: int) -> ThermalReference:
-        names = ("U", "eps_d", "beta", "filling", "double_occupancy", "Z_matsubara")
-        names += ("A_beta_half", "internal_energy", "seconds")
+        known = ("U", "eps_d", "beta", "filling", "double_occupancy", "Z_matsubara")
+        names = (*known, "A_beta_half", "internal_energy", "seconds")
         return ThermalReference(
             start=THERMAL_STARTS[self["start"][row]],
             iterations=int(self["iterations"][row]),

@@ -104,7 +104,7 @@ class ThermalLoopsPlan:
             "eps_d": eps_d,
             "start": THERMAL_STARTS.index(task.start),
             "change": numbers["change_last"],
-            "hybridization": result.problem.hybridization.values[0],
+            "hybridization": result.problem.hybridization.at(1j * axis.omega_n)[0],
             "self_energy": result.solution.matsubara_self_energy(axis)[0],
             "reason": result.reason,
         }
