@@ -8,6 +8,11 @@ temperature drawn evenly in its logarithm. It is either
 * one solve with a random spectrum (`dmftnet.data.plans.random_spectra`): bands, a quasiparticle
   resonance, or of no particular lattice.
 
+With a `fit` each hybridization is replaced by its fit of a few bath levels, scaled to its weight,
+and that is solved as it is: exact answers of problems that are all but continuous, many more in the
+same time. Levels and couplings are rounded to single precision first, so that the file holds the
+very problem that was solved.
+
 Splits are by trajectory and by intervals of U at once: all trajectories with a U (in D) in the same
 block share a split, so that neither a trajectory nor a U of the test is ever near the training.
 """
@@ -38,11 +43,13 @@ from dmftnet.data.plans.thermal import (
     unit_of,
 )
 from dmftnet.errors import DmftnetError, InvalidProblemError, SettingError, SpaceTooLargeError
+from dmftnet.physics.bath.fit import MatsubaraFit
 from dmftnet.physics.dmft.loop import DMFTLoop, Iteration
 from dmftnet.physics.dmft.mixing import LinearMixing
 from dmftnet.physics.grids.matsubara import UNIVERSAL_SIZE
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.matsubara_hybridization import MatsubaraHybridization
+from dmftnet.physics.impurity.pole_hybridization import PoleHybridization
 from dmftnet.physics.impurity.problem import ImpurityProblem
 from dmftnet.physics.impurity.protocol import ImpuritySolution, ImpuritySolver, Solver
 from dmftnet.physics.impurity.spectral_hybridization import SpectralHybridization
@@ -84,6 +91,8 @@ class ThermalContinuousPlan(ThermalPlan):
     only : str, optional
         "train", "val" or "test": every U is moved, within its interval, to the nearest interval of
         this split.
+    fit : MatsubaraFit, optional
+        Of the levels that replace a hybridization.
     seed : int
     size, accuracy : float
         See `UniversalAxes`.
@@ -102,15 +111,23 @@ class ThermalContinuousPlan(ThermalPlan):
         U_block: float = 0.2,
         block: int = 5,
         only: str | None = None,
+        fit: MatsubaraFit | None = None,
         seed: int = 0,
         size: float = UNIVERSAL_SIZE,
         accuracy: float = ACCURACY,
     ):
-        super().__init__(approximations, UniversalAxes(size, accuracy))
+        if not isinstance(fit, MatsubaraFit | None):
+            raise SettingError(
+                f"sampling.fit = {checks.shown(fit)}: give a fit of bath levels, see "
+                "conf/bath/fit.yaml, or null"
+            )
+        n_level = None if fit is None else fit.sites
+        super().__init__(approximations, UniversalAxes(size, accuracy), n_level)
         if not isinstance(sampler, TrajectorySampler):
             raise SettingError(
                 f"sampling.sampler = {checks.shown(sampler)}: give a TrajectorySampler"
             )
+        self.fit = fit
         self.sampler = sampler
         self.n_jobs = checks.integer("sampling.n_trajectories", n_trajectories, at_least=1)
         self.loop_fraction = checks.number(
@@ -171,14 +188,15 @@ class ThermalContinuousPlan(ThermalPlan):
             job, "loop" if is_loop else "spectrum", trajectory.split, self.block_of(trajectory.U)
         )
         comparison = Comparison(solver, self.approximations, self.axes)
+        exact = _Exact(solver, self.fit)
         try:
             if is_loop:
                 spectrum = spectrum * (_weight_of(lattice, grid) / grid.integrate(spectrum))
                 start = self._problem(trajectory, beta, grid, spectrum)[0]
-                self._iterate(record, comparison, lattice, trajectory, start)
+                self._iterate(record, comparison, exact, lattice, trajectory, start)
             else:
                 problem, unit = self._problem(trajectory, beta, grid, spectrum)
-                record.add(*comparison.row(ThermalProblem(job, 0, unit, problem)))
+                record.add(*comparison.row(ThermalProblem(job, 0, unit, exact.given(problem))))
         except (Beyond, Failed) as error:
             record.end(error)
         return self.columns([record])
@@ -197,19 +215,17 @@ class ThermalContinuousPlan(ThermalPlan):
         self,
         record: ModelRecord,
         comparison: Comparison,
+        exact: _Exact,
         lattice: Lattice,
         trajectory: Trajectory,
         start: ImpurityProblem,
     ) -> None:
         """Close the loop, D = 1, and compare in some of its iterations."""
-        timed = _Timed(comparison.exact)
         left: list[Iteration] = []
 
         def compare(iteration: Iteration) -> None:
-            given = ThermalProblem(
-                record.id, iteration.number - 1, 1.0, iteration.problem, iteration.kl
-            )
-            record.add(*comparison.row_of(given, iteration.solution, timed.seconds))
+            given = ThermalProblem(record.id, iteration.number - 1, 1.0, exact.solved, iteration.kl)
+            record.add(*comparison.row_of(given, iteration.solution, exact.seconds))
 
         def look(iteration: Iteration) -> None:
             left[:] = [iteration]
@@ -219,7 +235,7 @@ class ThermalContinuousPlan(ThermalPlan):
 
         refuse(comparison.exact, start)
         loop = DMFTLoop(
-            timed,
+            exact,
             lattice,
             mixing=LinearMixing(trajectory.mixing),
             tolerance=self.tolerance,
@@ -236,21 +252,36 @@ class ThermalContinuousPlan(ThermalPlan):
             raise Failed(checks.reason(error)) from error
 
 
-class _Timed(Solver):
-    """A solver, and the seconds that its last solve took."""
+class _Exact(Solver):
+    """A solver, on the fit of a problem if there is to be one; what it solved, in which time."""
 
-    def __init__(self, solver: ImpuritySolver):
-        self.solver, self.seconds = solver, float("nan")
+    def __init__(self, solver: ImpuritySolver, fit: MatsubaraFit | None):
+        self.solver, self.fit, self.seconds = solver, fit, float("nan")
+        self.solved: ImpurityProblem
 
     @property
     def name(self) -> str:
         return self.solver.name
 
     def solve(self, problem: ImpurityProblem) -> ImpuritySolution:
+        self.solved = self.given(problem)
         started = time.perf_counter()
-        solution = self.solver.solve(problem)
+        solution = self.solver.solve(self.solved)
         self.seconds = time.perf_counter() - started
         return solution
+
+    def given(self, problem: ImpurityProblem) -> ImpurityProblem:
+        """The problem that is solved in place of another, levels rising, ``sum V^2 = 1/4``."""
+        if self.fit is None:
+            return problem
+        levels = self.fit.discretise(problem.hybridization).levels
+        order = np.argsort(levels.energies)
+        energies, couplings = levels.energies[order], np.abs(levels.couplings[order, 0])
+        couplings *= 0.5 / np.linalg.norm(couplings)
+        energies, couplings = (
+            part.astype(np.float32).astype(np.float64) for part in (energies, couplings)
+        )
+        return problem.moved(PoleHybridization(energies, couplings[:, None]))
 
 
 def _weight_of(lattice: Lattice, grid: FrequencyGrid) -> float:
