@@ -61,8 +61,7 @@ class CorrectionEnsemble(nn.Module):
         known = self.features(problems) if features is None else features
         bases = {member.base: member for member in self.members}
         reduced = {base: member.reduced_base(problems) for base, member in bases.items()}
-        found = [reduced[member.base] + member.predicted(problems, known) for member in self.members]
-        return torch.stack(found)
+        return torch.stack([reduced[m.base] + m.predicted(problems, known) for m in self.members])
 
     def forward(self, problems: Problems) -> Answer:
         """As `CorrectionModel.forward`."""

@@ -13,7 +13,6 @@ differentiated there.
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import numpy as np
@@ -156,9 +155,7 @@ def mirrored(problems: Problems) -> Problems:
 def repeated(problems: Problems, times: int) -> Problems:
     """What Dyson's equation needs of the problems, all of them so many times in a row."""
     names = Batch.U, Batch.EPS_D, Batch.BETA, Batch.HYBRIDIZATION
-    return {
-        name: problems[name].repeat(times, *(1,) * (problems[name].ndim - 1)) for name in names
-    }
+    return {name: problems[name].repeat(times, *(1,) * (problems[name].ndim - 1)) for name in names}
 
 
 def _parts(values: torch.Tensor) -> torch.Tensor:
