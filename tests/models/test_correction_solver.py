@@ -434,7 +434,7 @@ def test_a_correction_that_cannot_be_completed_hands_over(monkeypatch):
 
     diverged = toy_ensemble()
     monkeypatch.setattr(
-        type(diverged.model), "each", lambda self, p: torch.full_like(
+        type(diverged.model), "each", lambda self, p, features: torch.full_like(
             p["hybridization"][None].expand(2, -1, -1), float("nan")
         )
     )  # fmt: skip

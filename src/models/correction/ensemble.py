@@ -10,8 +10,8 @@ from torch import nn
 
 from dmftnet.data.keys import ThermalBatch as Batch
 from dmftnet.errors import DmftnetError
-from dmftnet.models.correction.model import CorrectionModel
-from dmftnet.models.correction.thermal import Answer, Problems
+from dmftnet.models.correction.model import CorrectionModel, Prediction, require_finite
+from dmftnet.models.correction.thermal import Answer, Problems, repeated
 
 
 class CorrectionEnsemble(nn.Module):
@@ -29,7 +29,7 @@ class CorrectionEnsemble(nn.Module):
         super().__init__()
         if not all(member.is_projected for member in members):
             raise DmftnetError("ensemble: a member predicts G itself, which has no mean measure")
-        kinds = {(m.inputs, m.measure) for m in members}
+        kinds = {(m.inputs, m.measure, type(m).features) for m in members}
         if len(kinds) != 1:
             raise DmftnetError(
                 "ensemble: members read different approximations, or are on different axes; train "
@@ -39,13 +39,29 @@ class CorrectionEnsemble(nn.Module):
         first = members[0]
         self.inputs, self.dyson, self.measure = first.inputs, first.dyson, first.measure
 
-    def reduced(self, problems: Problems) -> torch.Tensor:
-        """(B, n_iw) complex128 q of the answer."""
-        return self.each(problems).mean(0)
+    def features(self, problems: Problems) -> torch.Tensor:
+        """(B, n_features) float64, the same for all members."""
+        return self.members[0].features(problems)
 
-    def each(self, problems: Problems) -> torch.Tensor:
+    def predict(self, problems: Problems, features: torch.Tensor | None = None) -> Prediction:
+        """As `CorrectionModel.predict`; G of the mean and of the members in one solve."""
+        each = self.each(problems, features)
+        rows = require_finite(torch.cat([each.mean(0, keepdim=True), each]))
+        answer = self.dyson(repeated(problems, len(rows)), rows.flatten(0, 1))
+        n, sigma, greens = (part.unflatten(0, rows.shape[:2]) for part in answer)
+        distances = self.dyson.distance(greens[1:], greens[0], problems[Batch.BETA])
+        return Prediction(rows[0], Answer(n[0], sigma[0], greens[0]), distances.mean(0))
+
+    def reduced(self, problems: Problems, features: torch.Tensor | None = None) -> torch.Tensor:
+        """(B, n_iw) complex128 q of the answer."""
+        return self.each(problems, features).mean(0)
+
+    def each(self, problems: Problems, features: torch.Tensor | None = None) -> torch.Tensor:
         """(M, B, n_iw) complex128 q of every member."""
-        return torch.stack([member.reduced(problems) for member in self.members])
+        known = self.features(problems) if features is None else features
+        bases = {member.base: member for member in self.members}
+        reduced = {base: member.reduced_base(problems) for base, member in bases.items()}
+        return torch.stack([reduced[m.base] + m.predicted(problems, known) for m in self.members])
 
     def forward(self, problems: Problems) -> Answer:
         """As `CorrectionModel.forward`."""
@@ -55,8 +71,4 @@ class CorrectionEnsemble(nn.Module):
 @torch.no_grad()
 def disagreement(model: CorrectionEnsemble, problems: Problems) -> np.ndarray:
     """(B,) mean of ``(1/beta) integral |G_i - G| dtau`` over members, G that of the mean."""
-    each = model.each(problems)
-    mean = model.dyson(problems, each.mean(0)).greens
-    beta = problems[Batch.BETA]
-    distances = [model.dyson.distance(model.dyson(problems, q).greens, mean, beta) for q in each]
-    return torch.stack(distances).mean(0).cpu().numpy()
+    return model.predict(problems).spread.cpu().numpy()

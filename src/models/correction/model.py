@@ -19,6 +19,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -28,7 +29,7 @@ from dmftnet import checks
 from dmftnet.data.keys import ThermalBatch as Batch
 from dmftnet.data.thermal_arrays import ThermalArrays
 from dmftnet.errors import ConvergenceError, DmftnetError, SettingError
-from dmftnet.models.correction.thermal import Answer, Problems, ThermalDyson, mirrored
+from dmftnet.models.correction.thermal import Answer, Problems, ThermalDyson
 from dmftnet.physics.analysis.self_energy_measure import SelfEnergyMeasure
 
 HIGHEST = 600
@@ -39,6 +40,17 @@ LARGEST = 8.0
 """Of a coefficient, in standard deviations of the training data."""
 
 CHUNK = 2048
+
+
+class Prediction(NamedTuple):
+    """What a model says before it is projected: ``q`` (B, n_iw), and the answer that it makes.
+
+    ``spread``, of an ensemble: (B,) mean of ``(1/beta) integral |G_i - G| dtau`` over its members.
+    """
+
+    q: torch.Tensor
+    answer: Answer
+    spread: torch.Tensor | None = None
 
 
 class CorrectionModel(nn.Module, ABC):
@@ -92,6 +104,7 @@ class CorrectionModel(nn.Module, ABC):
         )
         self.n_low = int((self.dyson.odd < HIGHEST).sum())
         self.n_features = 3 + 2 * len(self.inputs) + 2 * self.n_low * (1 + 2 * len(self.inputs))
+        self.register_buffer("mirror", self._mirror(), persistent=False)
         for name, shape in (
             ("offset", (self.n_features,)),
             ("scale", (self.n_features,)),
@@ -124,15 +137,30 @@ class CorrectionModel(nn.Module, ABC):
         """Batch of `ThermalBatch` inputs -> the answer as it is trained, not projected."""
         return self.dyson(problems, self.reduced(problems))
 
-    def reduced(self, problems: Problems) -> torch.Tensor:
-        """(B, n_iw) complex128 q of the answer."""
-        return self.reduced_base(problems) + self.predicted(problems)
+    def predict(self, problems: Problems, features: torch.Tensor | None = None) -> Prediction:
+        """What is to be projected; `features` where they are known already.
 
-    def predicted(self, problems: Problems) -> torch.Tensor:
+        Raises
+        ------
+        ConvergenceError
+            If q is not finite.
+        """
+        q = require_finite(self.reduced(problems, features))
+        return Prediction(q, self.dyson(problems, q))
+
+    def reduced(self, problems: Problems, features: torch.Tensor | None = None) -> torch.Tensor:
+        """(B, n_iw) complex128 q of the answer."""
+        return self.reduced_base(problems) + self.predicted(problems, features)
+
+    def predicted(self, problems: Problems, features: torch.Tensor | None = None) -> torch.Tensor:
         """(B, n_iw) complex128 what is predicted, averaged with its mirror image."""
-        both = self._coefficients(problems), self._coefficients(mirrored(problems))
-        here, there = (self._curve(c) for c in both)
+        own = self.features(problems) if features is None else features
+        here, there = self._curve(self._coefficients(self.both(own))).chunk(2)
         return 0.5 * (here + there.conj())
+
+    def both(self, features: torch.Tensor) -> torch.Tensor:
+        """(B, n_features) -> (2 B, n_features): of the problems, then of their mirror images."""
+        return torch.cat([features, features * self.mirror])
 
     def reduced_base(self, problems: Problems) -> torch.Tensor:
         """(B, n_iw) complex128 q of what is corrected; zero without a base."""
@@ -155,12 +183,19 @@ class CorrectionModel(nn.Module, ABC):
         parts = torch.stack([low.real, low.imag], dim=-2).flatten(1)
         return torch.cat([torch.stack(columns, dim=-1), parts.clamp(-3.0, 3.0)], dim=-1)
 
+    def _mirror(self) -> torch.Tensor:
+        """(n_features,) float64 signs by which `features` of the mirror image differ."""
+        even = torch.ones(self.n_low, dtype=torch.float64)
+        parameters = [1.0, -1.0, 1.0] + [-1.0] * (2 * len(self.inputs))
+        curves = torch.cat([even, -even]).repeat(1 + 2 * len(self.inputs))
+        return torch.cat([torch.tensor(parameters, dtype=torch.float64), curves])
+
     def _reduced_input(self, problems: Problems, i: int) -> torch.Tensor:
         sigma, n = problems[Batch.SELF_ENERGIES][:, i], problems[Batch.DENSITIES][:, i]
         return self.dyson.reduced(problems, sigma, n)
 
-    def _coefficients(self, problems: Problems) -> torch.Tensor:
-        return self.coefficients((self.features(problems) - self.offset) / self.scale)
+    def _coefficients(self, features: torch.Tensor) -> torch.Tensor:
+        return self.coefficients((features - self.offset) / self.scale)
 
     def _curve(self, coefficients: torch.Tensor) -> torch.Tensor:
         """Far beyond what the training data hold a coefficient saturates."""
@@ -219,10 +254,25 @@ def as_problems(arrays: ThermalArrays, device: torch.device | str = "cpu") -> Pr
     }
 
 
-def project(model: CorrectionModel, problems: Problems, q: torch.Tensor) -> np.ndarray:
-    """(B, J) measures nearest to q, weighted by the error of G that they make."""
+def require_finite(values: torch.Tensor) -> torch.Tensor:
+    """The same complex values; ConvergenceError where they are not finite."""
+    if not torch.isfinite(torch.view_as_real(values)).all():
+        raise ConvergenceError(
+            "the correction is not finite: its training diverged, or its file is damaged; train "
+            "with a lower optimizer.lr, or copy the weights again"
+        )
+    return values
+
+
+def project(
+    model: CorrectionModel, problems: Problems, q: torch.Tensor, greens: torch.Tensor | None = None
+) -> np.ndarray:
+    """(B, J) measures nearest to q, weighted by the error of G that they make.
+
+    ``greens`` (B, n_iw) is that of q, where it is known.
+    """
     beta, U = problems[Batch.BETA].cpu().numpy(), problems[Batch.U].cpu().numpy()
-    greens = model.dyson(problems, q).greens.cpu().numpy()
+    greens = (model.dyson(problems, q).greens if greens is None else greens).cpu().numpy()
     z = model.dyson.frequencies(problems[Batch.BETA]).cpu().numpy()
     values = q.cpu().numpy() / z / beta[:, None]
     weights = np.abs(greens) ** 2 * (U**2)[:, None]
@@ -230,29 +280,25 @@ def project(model: CorrectionModel, problems: Problems, q: torch.Tensor) -> np.n
 
 
 @torch.no_grad()
-def answers(model: CorrectionModel, problems: Problems) -> tuple[np.ndarray | None, Answer]:
+def answers(
+    model: CorrectionModel, problems: Problems, prediction: Prediction | None = None
+) -> tuple[np.ndarray | None, Answer]:
     """Causal answers: the measures (B, J) of the self-energy, and n, Sigma, G at the axis.
 
-    Of a model that is not projected no measures, and the answer as it is.
+    Of a model that is not projected no measures, and the answer as it is. `prediction` is that of
+    the model, where it is known.
 
     Raises
     ------
     ConvergenceError
         If the model's output is not finite.
     """
-    if model.is_projected:
-        q = model.reduced(problems)
-    else:
-        answer = model(problems)
-        q = answer.greens
-    if not torch.isfinite(torch.view_as_real(q)).all():
-        raise ConvergenceError(
-            "the correction is not finite: its training diverged, or its file is damaged; train "
-            "with a lower optimizer.lr, or copy the weights again"
-        )
     if not model.is_projected:
+        answer = model(problems)
+        require_finite(answer.greens)
         return None, answer
-    measures = project(model, problems, q)
+    q, answer, _ = model.predict(problems) if prediction is None else prediction
+    measures = project(model, problems, q, answer.greens)
     return measures, model.dyson(problems, measured(model, problems, measures))
 
 

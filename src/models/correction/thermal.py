@@ -7,15 +7,12 @@ any temperatures. A self-energy enters as ``q = z t``,
 ``Sigma(z) = U n + U^2 n (1 - n) q(z) / z``, ``z = i w_n``,
 
 whose real part is between 0 and 1 and whose imaginary part within 1/2 where Sigma is causal. The
-density n of one spin is that of G itself: the root of ``n(G[n]) = n``, found by Newton's method
-in a bracket, and differentiated at the root. A root exists for any causal Sigma, since the density
-of G is between 0 and 1. In a Mott insulator at low temperature n(G[n]) can be all but a step:
-Newton's method alone, or a dozen steps, can miss it altogether.
+density n of one spin is that of G itself (`dmftnet.physics.analysis.consistent_density`), and
+differentiated there.
 """
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import numpy as np
@@ -23,6 +20,7 @@ import torch
 
 from dmftnet.data.keys import ThermalBatch as Batch
 from dmftnet.models.networks.constants import Constants
+from dmftnet.physics.analysis.consistent_density import consistent_densities
 from dmftnet.physics.grids.matsubara import ImaginaryAxis
 
 N_MIN = 1e-6
@@ -30,16 +28,6 @@ N_MIN = 1e-6
 
 SMALLEST = 1e-9
 """Of ``U^2 n (1 - n)``, in D^2: without it there is nothing to learn."""
-
-MAX_STEPS = 120
-"""Of the search for the density. One that leaves its bracket, or follows one that did not halve the
-error, goes to the middle of the bracket; so 60 are enough, and 5 are usual."""
-
-TOLERANCE = 1e-12
-"""Of ``n(G[n]) - n``."""
-
-FLATTEST = -1e-3
-"""Of the slope of ``n(G[n]) - n``, in the gradient of the root."""
 
 N_TIMES = 60
 """Points of the quadrature in tau on each half, as dense at the ends as G changes."""
@@ -75,6 +63,7 @@ class ThermalDyson(Constants):
         cells = np.diff(tau)
         quadrature = 0.5 * (np.append(cells, 0.0) + np.append(0.0, cells))
         self.constant("odd", axis.indices.astype(np.float64))
+        self.constant("unit_frequencies", 1j * np.pi * axis.indices)
         self.constant("tau", tau)
         self.constant("quadrature", quadrature)
         self.constant("to_tau", axis.at_tau(coefficients, tau))  # (2 n_iw, n_tau)
@@ -82,8 +71,7 @@ class ThermalDyson(Constants):
 
     def frequencies(self, beta: torch.Tensor) -> torch.Tensor:
         """(B,) -> (B, n_iw) complex128 ``i w_n``."""
-        w = math.pi * self.odd / beta[:, None]
-        return torch.complex(torch.zeros_like(w), w)
+        return self.unit_frequencies / beta[:, None]
 
     def greens_tau(self, greens: torch.Tensor, beta: torch.Tensor) -> torch.Tensor:
         """(B, n_iw) G(i w_n) in 1/D -> (B, n_tau) G(tau)."""
@@ -129,38 +117,22 @@ class ThermalDyson(Constants):
 
     def consistent_density(self, problems: Problems, q: torch.Tensor) -> torch.Tensor:
         """(B,) root n, each independent of its batch; its gradient with respect to q is exact."""
-        with torch.no_grad():
-            n, slope = self._root(problems, q.detach())
+        n, slope = self._root(problems, q.detach())
         if not (q.requires_grad and torch.is_grad_enabled()):
             return n
         greens = self.greens(problems, self.self_energy(problems, q, n))
         density = self.density(greens, problems[Batch.BETA])
         return n - (density - density.detach()) / slope
 
+    @torch.no_grad()
     def _root(self, problems: Problems, q: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """(B,) roots of ``n(G[n]) - n``, and slopes there."""
-        beta, U = problems[Batch.BETA], problems[Batch.U][:, None]
+        beta, U = problems[Batch.BETA], problems[Batch.U]
         z = self.frequencies(beta)
         bare = z - problems[Batch.EPS_D][:, None] - problems[Batch.HYBRIDIZATION]
-        dynamic = U**2 * q / z
-        n, low, high = (torch.full_like(beta, value) for value in (0.5, 0.0, 1.0))
-        before = torch.full_like(beta, math.inf)
-        for _ in range(MAX_STEPS):
-            m = n[:, None]
-            greens = 1 / (bare - U * m - dynamic * (m * (1 - m)))
-            change = greens**2 * (U + dynamic * (1 - 2 * m))
-            half, slope = self._half_difference(torch.stack([greens, change]), beta)
-            surplus, slope = half + (0.5 - n), (slope - 1).clamp(max=FLATTEST)
-            done = (surplus.abs() <= TOLERANCE) | (high - low <= 1e-15)
-            if done.all():
-                break
-            above = surplus > 0
-            low, high = torch.where(above, n, low), torch.where(above, high, n)
-            step = n - surplus / slope
-            good = (step > low) & (step < high) & (surplus.abs() <= 0.5 * before)
-            step = torch.where(good, step, 0.5 * (low + high))
-            n, before = torch.where(done, n, step), surplus.abs()
-        return n, slope
+        given = bare, (U**2)[:, None] * q / z, U, self.to_density / beta[:, None]
+        found = consistent_densities(*(part.cpu().numpy() for part in given))
+        return tuple(torch.from_numpy(part).to(beta.device) for part in found)
 
 
 def mirrored(problems: Problems) -> Problems:
@@ -178,6 +150,12 @@ def mirrored(problems: Problems) -> Problems:
             images[sigma] = shift - problems[sigma].conj()
             images[density] = 1 - problems[density]
     return images
+
+
+def repeated(problems: Problems, times: int) -> Problems:
+    """What Dyson's equation needs of the problems, all of them so many times in a row."""
+    names = Batch.U, Batch.EPS_D, Batch.BETA, Batch.HYBRIDIZATION
+    return {name: problems[name].repeat(times, *(1,) * (problems[name].ndim - 1)) for name in names}
 
 
 def _parts(values: torch.Tensor) -> torch.Tensor:

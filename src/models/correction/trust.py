@@ -22,7 +22,7 @@ from dmftnet.errors import SettingError, StoreError
 from dmftnet.models.correction.checkpoint import read_correction
 from dmftnet.models.correction.ensemble import CorrectionEnsemble
 from dmftnet.models.correction.model import CorrectionModel, as_problems
-from dmftnet.models.correction.thermal import Problems, mirrored
+from dmftnet.models.correction.thermal import Problems
 
 POINTS = "training_points.safetensors"
 """Beside a checkpoint's weights: what `FeatureDistance` is rebuilt from."""
@@ -72,22 +72,37 @@ class FeatureDistance:
         points = (rows - mean) @ axes.T
         return cls(*(np.asarray(a, dtype=np.float32) for a in (mean, axes, points)))
 
-    def __call__(self, model: CorrectionModel, problems: Problems) -> np.ndarray:
-        """(B,) distance, the smaller of the problem's and its mirror image's."""
-        both = (features(model, p) for p in (problems, mirrored(problems)))
-        found = [self._tree.query((rows - self.mean) @ self.axes.T)[0] for rows in both]
-        return np.minimum(*found)
+    def __call__(
+        self, model: CorrectionModel, problems: Problems, known: torch.Tensor | None = None
+    ) -> np.ndarray:
+        """(B,) distance, the smaller of the problem's and its mirror image's.
+
+        ``known`` (B, F), the model's features, where they are at hand.
+        """
+        first = first_of(model)
+        own = first.features(problems) if known is None else known
+        rows = _scaled(first, first.both(own))
+        return self._tree.query((rows - self.mean) @ self.axes.T)[0].reshape(2, -1).min(axis=0)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """What a `FeatureDistance` is rebuilt from."""
         return {"mean": self.mean, "axes": self.axes, "points": self.points}
 
 
-@torch.no_grad()
 def features(model: CorrectionModel | CorrectionEnsemble, problems: Problems) -> np.ndarray:
     """(B, F) features as the (first) model sees them, scaled."""
-    first = model.members[0] if isinstance(model, CorrectionEnsemble) else model
-    return ((first.features(problems) - first.offset) / first.scale).cpu().numpy()
+    first = first_of(model)
+    return _scaled(first, first.features(problems))
+
+
+def first_of(model: CorrectionModel | CorrectionEnsemble) -> CorrectionModel:
+    """The model itself, or the first member."""
+    return model.members[0] if isinstance(model, CorrectionEnsemble) else model
+
+
+@torch.no_grad()
+def _scaled(model: CorrectionModel, features: torch.Tensor) -> np.ndarray:
+    return ((features - model.offset) / model.scale).cpu().numpy()
 
 
 @dataclass(frozen=True)
@@ -118,11 +133,13 @@ class ThermalTrust:
                 "that does with ship.py"
             )
 
-    def distances(self, model, problems: Problems) -> list[float | None]:
+    def distances(
+        self, model, problems: Problems, known: torch.Tensor | None = None
+    ) -> list[float | None]:
         """(B,) distances, None where nothing is known of the training data."""
         if self.distance is None:
             return [None] * len(next(iter(problems.values())))
-        return self.distance(model, problems).tolist()
+        return self.distance(model, problems, known).tolist()
 
     def verdict(
         self, U: float, eps_d: float, beta: float, scores: Mapping[str, float | None]

@@ -33,7 +33,7 @@ from dmftnet import checks
 from dmftnet.data.keys import ThermalBatch as Batch
 from dmftnet.errors import DmftnetError, DmftnetWarning, StoreError
 from dmftnet.models.correction.checkpoint import load_correction
-from dmftnet.models.correction.ensemble import CorrectionEnsemble, disagreement
+from dmftnet.models.correction.ensemble import CorrectionEnsemble
 from dmftnet.models.correction.model import CorrectionModel, answers
 from dmftnet.models.correction.thermal import Answer, Problems
 from dmftnet.models.correction.trust import ThermalTrust, load_trust
@@ -156,9 +156,15 @@ class CorrectionSolver(Solver):
     ) -> list[MatsubaraSolution]:
         scaled = [self._scaled(problem, unit) for problem, unit in chosen]
         batch = self._batch(scaled)
-        measures, answer = answers(self.model, batch)
-        spread = self._spread(batch)
-        distance = self.trust.distances(self.model, batch)
+        with torch.no_grad():
+            features = self.model.features(batch)
+            prediction = self.model.predict(batch, features) if self.model.is_projected else None
+            measures, answer = answers(self.model, batch, prediction)
+            distance = self.trust.distances(self.model, batch, features)
+        if prediction is None or prediction.spread is None:
+            spread = [None] * len(scaled)
+        else:
+            spread = prediction.spread.tolist()
         doubles = self._double_occupancies(batch, answer)
         solutions = []
         for i, (problem, unit) in enumerate(chosen):
@@ -205,7 +211,7 @@ class CorrectionSolver(Solver):
     def _batch(self, scaled: Sequence[ImpurityProblem]) -> Problems:
         """The inputs of the model."""
         axes = [p.axis for p in scaled]
-        delta = [p.hybridization.at(1j * p.axis.omega_n)[0] for p in scaled]
+        delta = [p.hybridization.values[0] for p in scaled]
         sigmas, densities = [], []
         for name in self.model.inputs:
             found = self.approximations[name].solve_batch(scaled)
@@ -223,11 +229,6 @@ class CorrectionSolver(Solver):
             Batch.DENSITIES: np.array(densities, dtype=float).reshape(-1, n).T,
         }
         return {name: torch.as_tensor(np.ascontiguousarray(a)) for name, a in arrays.items()}
-
-    def _spread(self, batch: Problems) -> list[float | None]:
-        if not isinstance(self.model, CorrectionEnsemble):
-            return [None] * len(batch[Batch.U])
-        return disagreement(self.model, batch).tolist()
 
     def _interpolated(self, greens: torch.Tensor, beta: float, axis: ImaginaryAxis) -> np.ndarray:
         """(n_iw,) of another axis at the same temperature."""

@@ -80,10 +80,6 @@ class ImaginaryAxis:
         size = checks.number("size", size, above=0, at_most=1e5)
         return cls(beta, size / beta, accuracy)
 
-    @property
-    def _basis(self) -> sparse_ir.FiniteTempBasis:
-        return _basis_of(self.beta, self.w_max, self.accuracy)
-
     @cached_property
     def tau(self) -> np.ndarray:
         """(n_tau,) sampling points inside (0, beta), rising."""
@@ -117,7 +113,8 @@ class ImaginaryAxis:
         -------
         (..., n_l) float64, complex128 of a matrix
         """
-        coefficients = self._frequencies.fit(_both_signs(greens), axis=-1) / np.sqrt(self.beta)
+        size = _size(self.beta, self.w_max)
+        coefficients = _both_signs(greens) @ _fit_of(size, self.accuracy) / np.sqrt(self.beta)
         return coefficients if greens.ndim == 3 else coefficients.real
 
     def interpolated(self, values: np.ndarray, indices: np.ndarray) -> np.ndarray:
@@ -160,7 +157,10 @@ class ImaginaryAxis:
 
     def at_tau(self, coefficients: np.ndarray, tau: np.ndarray) -> np.ndarray:
         """(..., n) G(tau) for 0 <= tau <= beta, the end points included."""
-        return coefficients @ self._basis.u(np.asarray(tau, dtype=float))
+        x = np.asarray(tau, dtype=float) / self.beta
+        size = _size(self.beta, self.w_max)
+        functions = _functions_at(size, self.accuracy, x.tobytes()).reshape(-1, *x.shape)
+        return coefficients @ functions / np.sqrt(self.beta)
 
     def at_frequencies(self, coefficients: np.ndarray, indices: np.ndarray) -> np.ndarray:
         """(..., n) G(iw) at odd integers 2n + 1 of either sign.
@@ -198,6 +198,19 @@ def _basis_of(beta: float, w_max: float, accuracy: float) -> sparse_ir.FiniteTem
 @lru_cache(maxsize=32)
 def _frequencies_of(size: float, accuracy: float) -> sparse_ir.MatsubaraSampling:
     return sparse_ir.MatsubaraSampling(_unit_basis(size, accuracy))
+
+
+@lru_cache(maxsize=32)
+def _functions_at(size: float, accuracy: float, x: bytes) -> np.ndarray:
+    """(n_l, n_x) basis functions at beta = 1 and the times of a buffer of float64."""
+    return np.asarray(_unit_basis(size, accuracy).u(np.frombuffer(x)))
+
+
+@lru_cache(maxsize=32)
+def _fit_of(size: float, accuracy: float) -> np.ndarray:
+    """(2 n_iw, n_l) from values at frequencies of both signs to coefficients, at beta = 1."""
+    sampling = _frequencies_of(size, accuracy)
+    return sampling.fit(np.eye(len(sampling.sampling_points), dtype=complex), axis=-1)
 
 
 @lru_cache(maxsize=32)

@@ -72,6 +72,8 @@ class MatsubaraHybridization(Hybridization):
                 "a hybridization on the imaginary axis is known at Matsubara frequencies alone; "
                 "fit bath levels for others"
             )
+        if np.array_equal(indices, self.axis.indices):
+            return self.values
         return self.axis.at_frequencies(self.axis.to_coefficients(self.values), indices)
 
     def moments(self, n_moments: int) -> np.ndarray:
