@@ -16,6 +16,7 @@ CONF = Path(__file__).resolve().parents[1] / "conf"
 VARIANTS = {
     "dataset/[!bt]*": "dataset/bethe_small",
     "dataset/thermal_bethe": "dataset/thermal_continuous",
+    "dataset/thermal_fitted": "dataset/thermal_continuous",
     "dataset/thermal_models": "dataset/thermal_continuous",
     "dataset/bethe": "dataset/bethe_small",
     "dataset/bethe_agnostic*": "dataset/bethe_small",
@@ -29,6 +30,7 @@ VARIANTS = {
     "sampling/gap_edge": "sampling/bethe_small",
     "sampling/mps": "sampling/bethe_small",
     "sampling/thermal_bethe": "sampling/thermal_continuous",
+    "sampling/thermal_fitted": "sampling/thermal_continuous",
     "solver/mps_small": "solver/mps",
     "solver/ras_fine": "solver/ras",
 }

@@ -295,6 +295,33 @@ def test_loops_follow_the_bethe_lattice(loops):
         assert loop == is_loop[own].all() and (own.sum() == 1 or loop)
 
 
+def test_a_fit_in_place_of_each_bath_is_solved_exactly(tmp_path):
+    """The levels of the file are the very problem; they fit what the loop asked for."""
+    fit = MatsubaraFit(n_bath=3, n_starts=2)
+    plan, close = loops_plan(8, fit=fit), loops_plan(8)
+    fitted = ThermalStore.open(make_file(tmp_path / "f.h5", plan, EdSolver()))
+    continuous = ThermalStore.open(make_file(tmp_path / "c.h5", close, ed(3)))
+    assert fitted.is_discrete and not continuous.is_discrete
+    np.testing.assert_array_equal(fitted.splits, continuous.splits)
+    np.testing.assert_array_equal(fitted["model"], continuous["model"])
+    couplings = fitted["bath_couplings"].astype(float)
+    np.testing.assert_allclose((couplings**2).sum(axis=1), 0.25, atol=1e-7)
+    first = np.flatnonzero(fitted["iteration"] == 0)
+    away = np.abs(fitted.hybridization[first] - continuous.hybridization[first]).max(axis=1)
+    assert away.max() < 0.1 and np.median(away) < 0.02  # D, values up to one
+    for i in (0, len(fitted) - 1):
+        energies = fitted["bath_energies"][i].astype(float)
+        eps_d, U, beta = (fitted[name][i] for name in ("eps_d", "U", "beta"))
+        density, double, *_ = brute_force(eps_d, U, energies, couplings[i], beta)
+        assert fitted.density()[i] == pytest.approx(density, abs=1e-10)
+        assert fitted.double_occupancy()[i] == pytest.approx(double, abs=1e-10)
+
+
+def test_a_fit_that_is_none_is_refused():
+    with pytest.raises(SettingError, match="sampling.fit = 5: give a fit of bath levels"):
+        loops_plan(fit=5)
+
+
 def test_problems_of_a_file_are_those_that_were_solved(loops):
     store = ThermalStore.open(loops)
     solution = ed(3).solve(store.problem(1))

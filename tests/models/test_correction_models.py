@@ -12,6 +12,7 @@ from toy_thermal import ACCURACY, INPUTS, SIZE, random_arrays
 
 from dmftnet.data.keys import ThermalBatch as Batch
 from dmftnet.errors import ConvergenceError, DmftnetError, SettingError, StoreError
+from dmftnet.models.correction.measures import MeasureNetwork
 from dmftnet.models.correction.model import (
     CorrectionModel,
     answers,
@@ -31,6 +32,7 @@ AXIS = (SIZE, ACCURACY)
 MODELS = {
     "network": lambda: CorrectionNetwork(INPUTS, *AXIS, width=48, n_layers=2),
     "nothing below": lambda: CorrectionNetwork(INPUTS, *AXIS, base="none", width=48, n_layers=2),
+    "measure": lambda: MeasureNetwork(INPUTS, *AXIS, width=48, n_layers=2, n_energies=12),
     "plain": lambda: PlainNetwork(INPUTS, *AXIS),
     "linear": lambda: PolynomialCorrection(INPUTS, *AXIS, degree=1, n_leading=(16, 48)),
     "quadratic": lambda: PolynomialCorrection(INPUTS, *AXIS, degree=2, n_leading=(8, 24)),
@@ -38,7 +40,7 @@ MODELS = {
     "kernel": lambda: KernelRidgeCorrection(INPUTS, *AXIS, gammas=(0.03, 0.3)),
     "none": lambda: Approximation(INPUTS, *AXIS),
 }
-PROJECTED = ("network", "nothing below", "linear", "quadratic", "cubic", "kernel")
+PROJECTED = ("network", "nothing below", "measure", "linear", "quadratic", "cubic", "kernel")
 FITTED = ("linear", "quadratic", "cubic", "kernel")
 AT_MOST = {"network": 0.1, **dict.fromkeys(FITTED, 0.02)}
 """Median error on problems of the test, over that of the better approximation."""
@@ -83,7 +85,7 @@ def test_a_correction_improves_on_its_base(trained, splits, alone, name):
     assert np.median(errors(trained[name], splits[2])) < AT_MOST[name] * alone
 
 
-@pytest.mark.parametrize("name", ["nothing below", "plain"])
+@pytest.mark.parametrize("name", ["nothing below", "measure", "plain"])
 def test_what_learns_all_of_it_learns(splits, trained, name):
     """Without a base, a small network needs more than this; it must gain a factor of three."""
     torch.manual_seed(0)
@@ -336,4 +338,4 @@ def test_a_config_builds_its_model(name):
         config = compose(overrides=[f"+model={name}"]).model
     model = instantiate(config, inputs=INPUTS, size=SIZE, accuracy=ACCURACY, _convert_="all")
     assert isinstance(model, CorrectionModel)
-    assert model.base == (None if name == "correction_plain" else 1)
+    assert model.base == (None if name in ("correction_plain", "correction_measure") else 1)

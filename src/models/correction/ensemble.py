@@ -10,6 +10,7 @@ from torch import nn
 
 from dmftnet.data.keys import ThermalBatch as Batch
 from dmftnet.errors import DmftnetError
+from dmftnet.models.correction.measures import MeasureNetwork
 from dmftnet.models.correction.model import CorrectionModel, Prediction, require_finite
 from dmftnet.models.correction.thermal import Answer, Problems, repeated
 
@@ -29,7 +30,7 @@ class CorrectionEnsemble(nn.Module):
         super().__init__()
         if not all(member.is_projected for member in members):
             raise DmftnetError("ensemble: a member predicts G itself, which has no mean measure")
-        kinds = {(m.inputs, m.measure, type(m).features) for m in members}
+        kinds = {(m.inputs, m.measure, m.n_fixed, type(m).features) for m in members}
         if len(kinds) != 1:
             raise DmftnetError(
                 "ensemble: members read different approximations, or are on different axes; train "
@@ -45,12 +46,20 @@ class CorrectionEnsemble(nn.Module):
 
     def predict(self, problems: Problems, features: torch.Tensor | None = None) -> Prediction:
         """As `CorrectionModel.predict`; G of the mean and of the members in one solve."""
-        each = self.each(problems, features)
+        measures = None
+        if all(isinstance(member, MeasureNetwork) for member in self.members):
+            known = self.features(problems) if features is None else features
+            all_measures = torch.stack([m.measures(problems, known) for m in self.members])
+            measures = all_measures.mean(0)
+            each = self.members[0].of_measures(problems, all_measures)
+        else:
+            each = self.each(problems, features)
         rows = require_finite(torch.cat([each.mean(0, keepdim=True), each]))
         answer = self.dyson(repeated(problems, len(rows)), rows.flatten(0, 1))
         n, sigma, greens = (part.unflatten(0, rows.shape[:2]) for part in answer)
         distances = self.dyson.distance(greens[1:], greens[0], problems[Batch.BETA])
-        return Prediction(rows[0], Answer(n[0], sigma[0], greens[0]), distances.mean(0))
+        mean = Answer(n[0], sigma[0], greens[0])
+        return Prediction(rows[0], mean, distances.mean(0), measures)
 
     def reduced(self, problems: Problems, features: torch.Tensor | None = None) -> torch.Tensor:
         """(B, n_iw) complex128 q of the answer."""

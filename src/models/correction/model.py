@@ -10,12 +10,14 @@ errors of G(tau) that they make, a dozen matter. A prediction is averaged with t
 that for the particle-hole mirrored problem, so the symmetry is exact.
 
 For use, q is projected onto positive measures (`answers`): the result is causal whatever the model
-puts out, and nearer to a causal truth than before. Without a base, what is missing is everything.
+puts out, and nearer to a causal truth than before. Without a base, what is missing is everything;
+`dmftnet.models.correction.measures` then puts out the measure itself.
 Models that are compared with, `is_projected` False, answer as they are.
 """
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
@@ -39,6 +41,9 @@ N_COMPONENTS = 24
 LARGEST = 8.0
 """Of a coefficient, in standard deviations of the training data."""
 
+FIXED = 0.05, 10.0
+"""First and last of the fixed frequencies, in D; below the axis' first its value stands."""
+
 CHUNK = 2048
 
 
@@ -46,11 +51,13 @@ class Prediction(NamedTuple):
     """What a model says before it is projected: ``q`` (B, n_iw), and the answer that it makes.
 
     ``spread``, of an ensemble: (B,) mean of ``(1/beta) integral |G_i - G| dtau`` over its members.
+    ``measures`` (B, J), of models that put them out: then nothing is left to project.
     """
 
     q: torch.Tensor
     answer: Answer
     spread: torch.Tensor | None = None
+    measures: torch.Tensor | None = None
 
 
 class CorrectionModel(nn.Module, ABC):
@@ -66,6 +73,8 @@ class CorrectionModel(nn.Module, ABC):
         The approximation that is corrected; by default the last of `inputs`. "none": everything is
         predicted.
     n_components : int
+    n_fixed : int
+        Features are also read off at so many fixed frequencies, in D: the axis' are in units of T.
 
     Attributes
     ----------
@@ -85,6 +94,7 @@ class CorrectionModel(nn.Module, ABC):
         accuracy: float,
         base: str | None = None,
         n_components: int = N_COMPONENTS,
+        n_fixed: int = 0,
     ):
         super().__init__()
         self.inputs = tuple(inputs)
@@ -103,7 +113,11 @@ class CorrectionModel(nn.Module, ABC):
             "model.n_components", n_components, at_least=1, at_most=2 * n_iw
         )
         self.n_low = int((self.dyson.odd < HIGHEST).sum())
-        self.n_features = 3 + 2 * len(self.inputs) + 2 * self.n_low * (1 + 2 * len(self.inputs))
+        self.n_fixed = checks.integer("model.n_fixed", n_fixed, at_least=0, at_most=200)
+        n_curves, n_points = 1 + 2 * len(self.inputs), self.n_low + self.n_fixed
+        self.n_features = 3 + 2 * len(self.inputs) + 2 * n_points * n_curves
+        fixed = torch.logspace(*map(math.log10, FIXED), self.n_fixed, dtype=torch.float64)
+        self.register_buffer("log_fixed", fixed.log(), persistent=False)
         self.register_buffer("mirror", self._mirror(), persistent=False)
         for name, shape in (
             ("offset", (self.n_features,)),
@@ -179,13 +193,23 @@ class CorrectionModel(nn.Module, ABC):
             own = self.dyson.density(greens, beta)
             columns += [4.0 * (own - 0.5), 4.0 * (problems[Batch.DENSITIES][:, i] - 0.5)]
             curves += [self._reduced_input(problems, i), z * greens]
-        low = torch.cat(curves, dim=-1).unflatten(-1, (len(curves), -1))[..., : self.n_low]
+        curve = torch.stack(curves, dim=1)  # (B, n_curves, n_iw)
+        low = torch.cat([curve[..., : self.n_low], self._at_fixed(curve, z.imag)], dim=-1)
         parts = torch.stack([low.real, low.imag], dim=-2).flatten(1)
         return torch.cat([torch.stack(columns, dim=-1), parts.clamp(-3.0, 3.0)], dim=-1)
 
+    def _at_fixed(self, curves: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
+        """(B, C, n_iw) at (B, n_iw) w -> (B, C, n_fixed), linear in log w."""
+        x, own = self.log_fixed.expand(len(w), -1).contiguous(), w.log()
+        right = torch.searchsorted(own, x).clamp(1, own.shape[1] - 1)
+        ends = own.gather(1, right - 1), own.gather(1, right)
+        share = ((x - ends[0]) / (ends[1] - ends[0])).clamp(0.0, 1.0)[:, None]
+        index = right[:, None].expand(-1, curves.shape[1], -1)
+        return curves.gather(2, index - 1) * (1 - share) + curves.gather(2, index) * share
+
     def _mirror(self) -> torch.Tensor:
         """(n_features,) float64 signs by which `features` of the mirror image differ."""
-        even = torch.ones(self.n_low, dtype=torch.float64)
+        even = torch.ones(self.n_low + self.n_fixed, dtype=torch.float64)
         parameters = [1.0, -1.0, 1.0] + [-1.0] * (2 * len(self.inputs))
         curves = torch.cat([even, -even]).repeat(1 + 2 * len(self.inputs))
         return torch.cat([torch.tensor(parameters, dtype=torch.float64), curves])
@@ -297,13 +321,15 @@ def answers(
         answer = model(problems)
         require_finite(answer.greens)
         return None, answer
-    q, answer, _ = model.predict(problems) if prediction is None else prediction
+    q, answer, _, given = model.predict(problems) if prediction is None else prediction
+    if given is not None:
+        return given.cpu().numpy(), answer
     measures = project(model, problems, q, answer.greens)
     return measures, model.dyson(problems, measured(model, problems, measures))
 
 
 def measured(model: CorrectionModel, problems: Problems, measures: np.ndarray) -> torch.Tensor:
-    """(B, n_iw) complex128 q of measures."""
+    """(B, n_iw) complex128 q of (B, J) measures."""
     beta = problems[Batch.BETA]
     t = torch.as_tensor(measures @ model.measure.kernel.T).to(beta.device) * beta[:, None]
     return model.dyson.frequencies(beta) * t

@@ -38,20 +38,25 @@ class CorrectionNetwork(CorrectionModel):
         **options: Any,
     ):
         super().__init__(inputs, size, accuracy, **options)
-        width = checks.integer("model.width", width, at_least=1, at_most=4096)
-        n_layers = checks.integer("model.n_layers", n_layers, at_least=1, at_most=20)
-        dropout = checks.number("model.dropout", dropout, at_least=0, below=1)
-        layers: list[nn.Module] = []
-        n_in = self.n_features
-        for _ in range(n_layers):
-            layers += [nn.Linear(n_in, width), nn.SiLU()]
-            layers += [nn.Dropout(dropout)] if dropout else []
-            n_in = width
-        self.net = nn.Sequential(*layers, nn.Linear(n_in, self.n_components + 1))
-        with torch.no_grad():  # starts close to the base
-            self.net[-1].weight *= 0.05
-            self.net[-1].bias.zero_()
+        self.net = perceptron(self.n_features, self.n_components + 1, width, n_layers, dropout)
 
     def coefficients(self, features: torch.Tensor) -> torch.Tensor:
         output = self.net(features.float()).double()
         return output[:, :-1] * torch.exp(output[:, -1:].clamp(-12.0, 3.0))
+
+
+def perceptron(n_in: int, n_out: int, width: int, n_layers: int, dropout: float) -> nn.Sequential:
+    """`n_layers` hidden layers; outputs start close to zero."""
+    width = checks.integer("model.width", width, at_least=1, at_most=4096)
+    n_layers = checks.integer("model.n_layers", n_layers, at_least=1, at_most=20)
+    dropout = checks.number("model.dropout", dropout, at_least=0, below=1)
+    layers: list[nn.Module] = []
+    for _ in range(n_layers):
+        layers += [nn.Linear(n_in, width), nn.SiLU()]
+        layers += [nn.Dropout(dropout)] if dropout else []
+        n_in = width
+    last = nn.Linear(n_in, n_out)
+    with torch.no_grad():
+        last.weight *= 0.05
+        last.bias.zero_()
+    return nn.Sequential(*layers, last)
