@@ -318,7 +318,7 @@ def test_a_fit_in_place_of_each_bath_is_solved_exactly(tmp_path):
 
 
 def test_a_fit_that_is_none_is_refused():
-    with pytest.raises(SettingError, match="sampling.fit = 5: give a fit of bath levels"):
+    with pytest.raises(SettingError, match=r"sampling\.fit = 5: give a fit of bath levels"):
         loops_plan(fit=5)
 
 
