@@ -17,6 +17,7 @@ VARIANTS = {
     "dataset/[!bt]*": "dataset/bethe_small",
     "dataset/thermal_bethe": "dataset/thermal_continuous",
     "dataset/thermal_fitted": "dataset/thermal_continuous",
+    "dataset/thermal_held": "dataset/thermal_continuous",
     "dataset/thermal_models": "dataset/thermal_continuous",
     "dataset/bethe": "dataset/bethe_small",
     "dataset/bethe_agnostic*": "dataset/bethe_small",
@@ -31,6 +32,7 @@ VARIANTS = {
     "sampling/mps": "sampling/bethe_small",
     "sampling/thermal_bethe": "sampling/thermal_continuous",
     "sampling/thermal_fitted": "sampling/thermal_continuous",
+    "sampling/thermal_held": "sampling/thermal_continuous",
     "solver/mps_small": "solver/mps",
     "solver/ras_fine": "solver/ras",
 }
