@@ -120,7 +120,13 @@ class ThermalLoopStore:
     def references(
         self, U: Sequence[float] | None = None, beta: Sequence[float] | None = None
     ) -> list[ThermalReference]:
-        """Converged loops, at these U and beta alone if they are given.
+        """Converged loops, see `rows`."""
+        return [self.reference(row) for row in self.rows(U, beta)]
+
+    def rows(
+        self, U: Sequence[float] | None = None, beta: Sequence[float] | None = None
+    ) -> list[int]:
+        """Those of converged loops, at these U and beta alone if they are given.
 
         Raises
         ------
@@ -144,9 +150,10 @@ class ThermalLoopStore:
                 f"file {self.path} holds no converged loop at these U and beta; name others, or "
                 f"null for all; or raise sampling.loop.max_iterations and {REMEDY}"
             )
-        return [self._reference(int(row)) for row in np.flatnonzero(wanted)]
+        return np.flatnonzero(wanted).tolist()
 
-    def _reference(self, row: int) -> ThermalReference:
+    def reference(self, row: int) -> ThermalReference:
+        """The numbers of one loop."""
         known = ("U", "eps_d", "beta", "filling", "double_occupancy", "Z_matsubara")
         names = (*known, "A_beta_half", "internal_energy", "seconds")
         return ThermalReference(

@@ -26,6 +26,7 @@ from dmftnet.data.loop_keys import THERMAL_STARTS
 from dmftnet.data.thermal_loops import ThermalReference, starting_point
 from dmftnet.errors import DmftnetError, DmftnetWarning
 from dmftnet.evaluation.closure import LoopSettings
+from dmftnet.evaluation.thermal_witness import Witness
 from dmftnet.physics.analysis.phases import fermi_level_density
 from dmftnet.physics.dmft.loop import DMFTLoop, DMFTResult
 from dmftnet.physics.dmft.summary import summarize
@@ -222,6 +223,7 @@ def weight_panels(
     closures: Mapping[str, Sequence[ThermalClosure]],
     betas: Sequence[float] | None = None,
     starts: Sequence[str] = THERMAL_STARTS,
+    witness: tuple[str, Sequence[Witness]] | None = None,
 ) -> dict[str, list[Series]]:
     """Panels of `dmftnet.report.figures.weight_curves`: one a temperature and start.
 
@@ -233,6 +235,8 @@ def weight_panels(
         All by default.
     starts : sequence of str
         In the order of the panels.
+    witness : (str, sequence of Witness), optional
+        Name and answers of a solver with error bars.
     """
     first = next(iter(closures.values()))
     found = sorted({c.reference.beta for c in first})
@@ -253,5 +257,11 @@ def weight_panels(
         for label, own in closures.items():
             Z = np.array([own[i].numbers.get("Z_matsubara", np.nan) for i in rows])
             series.append(Series(label, U, Z, np.array([own[i].converged for i in rows])))
+        if witness is not None:
+            name, every = witness
+            own = [w for w in every if (w.reference.beta, w.reference.start) == (beta, start)]
+            if own:
+                columns = np.array([(w.reference.U, w.Z, w.Z_error) for w in own]).T
+                series.append(Series(name, columns[0], columns[1], errors=columns[2]))
         panels[rf"$\beta D$ = {beta:g}, {start} start"] = series
     return panels

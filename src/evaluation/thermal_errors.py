@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -51,6 +52,15 @@ class OneShot:
     def summary(self) -> dict[str, dict[str, float | int]]:
         """By label: median, 90 %, worst, geometric mean; samples that failed."""
         return {label: summary_of(values) for label, values in self.errors.items()}
+
+    def by_interval(self, edges: Sequence[float]) -> list[dict]:
+        """One entry an interval of beta: medians of every method."""
+        entries = []
+        for low, high in pairwise(edges):
+            here = (self.beta_drawn >= low) & (self.beta_drawn < high)
+            medians = {label: median(values[here]) for label, values in self.errors.items()}
+            entries.append({"beta": [low, high], "samples": int(here.sum()), "medians": medians})
+        return entries
 
     def by_temperature(self) -> list[dict]:
         """One entry a temperature: medians of every method, and of the best cheap one."""

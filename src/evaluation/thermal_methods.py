@@ -24,8 +24,13 @@ from dmftnet.models.correction.ensemble import CorrectionEnsemble
 from dmftnet.models.correction.model import CHUNK, CorrectionModel, answers, as_problems
 from dmftnet.models.correction.thermal import ThermalDyson
 from dmftnet.models.solvers.correction import CorrectionSolver, built_solver
+from dmftnet.physics.grids.real_axis import FrequencyGrid
+from dmftnet.physics.impurity.interaction import Interaction
 from dmftnet.physics.impurity.problem import ImpurityProblem
 from dmftnet.physics.impurity.protocol import ImpuritySolver
+from dmftnet.physics.impurity.spectral_hybridization import SpectralHybridization
+from dmftnet.physics.lattices.bethe import Bethe
+from dmftnet.physics.solvers.krylov.ras import RasSolver
 
 CHEAP = ("hubbard1", "ipt", "nca")
 """Approximations without a bath that is fitted; what the lectures correct."""
@@ -216,3 +221,11 @@ def costs(
         **{c.label: CorrectionSolver(c.path) for c in corrections},
     }
     return {label: milliseconds(solver, problems) for label, solver in solvers.items()}
+
+
+def ras_milliseconds(n_timed: int) -> float:
+    """Of one default solve by `ras` on the semicircle at U = 2, T = 0: the unit of cost."""
+    lattice, grid = Bethe(), FrequencyGrid.geometric()
+    bath = SpectralHybridization(grid, lattice.bare_hybridization(grid))
+    problem = ImpurityProblem(np.array([-1.0]), Interaction(2.0), bath)
+    return milliseconds(RasSolver(), [problem] * n_timed)

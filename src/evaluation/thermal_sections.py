@@ -14,8 +14,10 @@ from dmftnet.evaluation.thermal_closure import (
     thermal_table,
     weight_panels,
 )
-from dmftnet.evaluation.thermal_errors import OneShot
+from dmftnet.evaluation.thermal_errors import OneShot, summary_of
 from dmftnet.evaluation.thermal_methods import CHEAP, Correction
+from dmftnet.evaluation.thermal_trust import WRONG, Verdicts
+from dmftnet.evaluation.thermal_witness import Witness
 from dmftnet.evaluation.violations import LAWS, TOLERANCE, Violations
 from dmftnet.report import figures, samples
 from dmftnet.report.html import Section, Table
@@ -23,6 +25,9 @@ from dmftnet.report.html import Section, Table
 DRAWN_STARTS = ("metal", "insulator")
 SHOWN = ("ipt", "ed3", "ed4", "ed5")
 """Approximations in the figure of errors."""
+
+INTERVALS = (5.0, 10.0, 20.0, 50.0, 100.1)
+"""Of beta, in 1/D."""
 
 ERROR = r"$(1/\beta)\int_0^\beta |\Delta G(\tau)|\,d\tau$"
 
@@ -48,12 +53,13 @@ def models_section(corrections: Sequence[Correction]) -> Section:
     )
 
 
-def one_shot_section(result: OneShot, milliseconds: Mapping[str, float]) -> Section:
-    """Single solves of converged loops."""
+def one_shot_section(result: OneShot, milliseconds: Mapping[str, float], unit: float) -> Section:
+    """Single solves of converged loops; `unit`, the milliseconds of one default `ras` solve."""
     rows = []
     for label, own in result.summary().items():
         numbers = [own[f"error_{name}"] for name in ("median", "90", "worst")]
-        rows.append([label, *numbers, own["samples"], own["failed"], milliseconds[label]])
+        cost = milliseconds[label]
+        rows.append([label, *numbers, own["samples"], own["failed"], cost, cost / unit])
     errors = {label: values[np.isfinite(values)] for label, values in result.errors.items()}
     approximations = set(result.store.approximations)
     shown = {
@@ -65,8 +71,9 @@ def one_shot_section(result: OneShot, milliseconds: Mapping[str, float]) -> Sect
         "One solve, hybridizations of converged loops",
         f"{len(result.rows)} test samples of {result.store.path.name}: error "
         "(1/beta) integral |G - G_exact| dtau against the labels of the file; ms of one solve, the "
-        "approximations that a correction reads included, all timed in this run.",
-        [Table(("method", "median", "90 %", "worst", "samples", "failed", "ms"), rows)],
+        "approximations that a correction reads included, all timed in this run; ras: in units of "
+        f"one default solve at T = 0 by the solver ras, {unit:.0f} ms.",
+        [Table(("method", "median", "90 %", "worst", "samples", "failed", "ms", "ras"), rows)],
         {"thermal_errors": samples.kl_distribution(shown, ERROR)} if shown else {},
     )
 
@@ -93,6 +100,92 @@ def temperature_section(result: OneShot, corrections: Sequence[Correction]) -> S
     )
 
 
+def continuous_section(result: OneShot) -> Section:
+    """Loops on their way and random spectra, interval by interval of temperature."""
+    labels = list(result.errors)
+    rows = [
+        [f"{e['beta'][0]:g} to {e['beta'][1]:g}", e["samples"], *(e["medians"][k] for k in labels)]
+        for e in result.by_interval(INTERVALS)
+    ]
+    return Section(
+        "Continuous baths by temperature",
+        f"{len(result.rows)} test samples of {result.store.path.name}: loops on their way, random "
+        "spectra, doped or not. Which approximations help where: compare corrections that read "
+        "other inputs.",
+        [Table(("beta D", "samples", *labels), rows, "Median error of G")],
+    )
+
+
+def held_section(results: Mapping[str, OneShot]) -> Section:
+    """Temperatures and lattices that no training saw."""
+    labels = list(dict.fromkeys(label for result in results.values() for label in result.errors))
+    rows = []
+    for label in labels:
+        cells: list[Any] = [label]
+        for result in results.values():
+            own = summary_of(result.errors.get(label, np.zeros(0)))
+            cells += [own["error_median"], own["error_worst"]]
+        rows.append(cells)
+    columns = [f"{name}, {what}" for name in results for what in ("median", "worst")]
+    counts = ", ".join(f"{name} {len(result.rows)}" for name, result in results.items())
+    return Section(
+        "Temperatures and lattices that no training saw",
+        f"Converged loops, U of the test intervals ({counts} samples): error of G. The answers are "
+        "exact for five levels in place of the bath, which all methods are given.",
+        [Table(("method", *columns), rows)] if rows else (),
+    )
+
+
+def trust_section(found: Mapping[str, Mapping[str, Verdicts]]) -> Section:
+    """Whether limits tell what is wrong, by set of problems and correction."""
+    names = ("samples", "flagged", "wrong", "wrong_unflagged", "worst_unflagged")
+    rows = [
+        [where, label, *(own.summary()[name] for name in names)]
+        for where, of_labels in found.items()
+        for label, own in of_labels.items()
+    ]
+    columns = ("problems", "correction", "samples", "flagged", f"error > {WRONG:g}")
+    columns += ("of those not flagged", "worst not flagged")
+    return Section(
+        "Do the limits tell?",
+        "Shares of problems beyond the valid range or the limits of spread and distance, which "
+        "were chosen on validation problems of the training data alone."
+        if rows
+        else "No checkpoint has limits; ship.py makes an ensemble that does.",
+        [Table(columns, rows)] if rows else (),
+    )
+
+
+def witness_section(name: str, found: Sequence[Witness]) -> Section:
+    """The references beside a solver with error bars."""
+    rows = []
+    for w in found:
+        r = w.reference
+        off = (w.Z - r.Z_matsubara) / w.Z_error if w.Z_error > 0 else float("nan")
+        pair = (w.double_occupancy, w.double_occupancy_error)
+        rows.append(
+            [
+                r.beta,
+                r.U,
+                w.Z,
+                w.Z_error,
+                r.Z_matsubara,
+                off,
+                *pair,
+                r.double_occupancy,
+                w.greens_error,
+            ]
+        )
+    columns = ("beta", "U", "Z", "error", "Z, reference", "deviation / error")
+    columns += ("double occupancy", "error of it", "reference", "error of G(tau)")
+    return Section(
+        f"The references as {name} sees them",
+        f"One solve by {name}, with a continuous bath and standard errors, on each converged "
+        "hybridization of the reference loops.",
+        [Table(columns, rows)] if rows else (),
+    )
+
+
 def ratio(entry: Mapping[str, Any], label: str) -> float | None:
     """How many times below the best cheap approximation a method is."""
     own = entry["medians"][label]
@@ -100,9 +193,11 @@ def ratio(entry: Mapping[str, Any], label: str) -> float | None:
 
 
 def loops_section(
-    closures: Mapping[str, Sequence[ThermalClosure]], drawn_betas: Sequence[float]
+    closures: Mapping[str, Sequence[ThermalClosure]],
+    drawn_betas: Sequence[float],
+    witness: tuple[str, Sequence[Witness]] | None = None,
 ) -> Section:
-    """Loops of every solver against the reference."""
+    """Loops of every solver against the reference; a witness' name and answers in the figure."""
     rows = []
     for label, own in closures.items():
         for beta in sorted({c.reference.beta for c in own}):
@@ -115,7 +210,7 @@ def loops_section(
         Table(table.columns, table.rows, f"Loops of {label}", folded=True)
         for label, table in ((k, thermal_table(own)) for k, own in closures.items())
     ]
-    panels = weight_panels(closures, drawn_betas, DRAWN_STARTS)
+    panels = weight_panels(closures, drawn_betas, DRAWN_STARTS, witness)
     return Section(
         "Closed loops on the Bethe lattice",
         "Against the exact solver's loops from the same starts: shares that converged, and that "

@@ -91,12 +91,15 @@ class Series:
     x, y : (n,) arrays
     solid : (n,) bool array, optional
         False where a loop did not converge; all True by default.
+    errors : (n,) array, optional
+        Standard errors of y: bars without a line.
     """
 
     label: str
     x: np.ndarray
     y: np.ndarray
     solid: np.ndarray = field(default_factory=lambda: np.ones(0, dtype=bool))
+    errors: np.ndarray = field(default_factory=lambda: np.ones(0))
 
     @property
     def mask(self) -> np.ndarray:
@@ -254,6 +257,12 @@ def _points(axis: Axes, entry: Series, colours: Mapping[str, str]) -> None:
     """One series in order; points that did not converge are hollow."""
     order = np.argsort(entry.x, kind="stable")
     x, y, solid = entry.x[order], np.asarray(entry.y)[order], entry.mask[order]
+    if len(entry.errors):
+        axis.errorbar(
+            x, y, yerr=entry.errors[order], color=colours[entry.label], fmt="s", ms=5, mfc="none",
+            capsize=3, lw=1.2, zorder=5,
+        )  # fmt: skip
+        return
     if entry.label:
         look = {"color": colours[entry.label], "marker": "o", "ms": 4.5, "lw": 1.0}
     else:

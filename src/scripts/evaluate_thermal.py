@@ -29,14 +29,21 @@ from dmftnet.evaluation.assessment import find_checkpoints
 from dmftnet.evaluation.closure import LoopSettings
 from dmftnet.evaluation.thermal_closure import close_thermal, thermal_scalars
 from dmftnet.evaluation.thermal_errors import one_shot
-from dmftnet.evaluation.thermal_methods import costs, load_corrections
+from dmftnet.evaluation.thermal_methods import costs, load_corrections, ras_milliseconds
 from dmftnet.evaluation.thermal_sections import (
+    INTERVALS,
+    continuous_section,
+    held_section,
     loops_section,
     models_section,
     one_shot_section,
     temperature_section,
+    trust_section,
     violations_section,
+    witness_section,
 )
+from dmftnet.evaluation.thermal_trust import verdicts
+from dmftnet.evaluation.thermal_witness import witnesses
 from dmftnet.evaluation.violations import count_violations
 from dmftnet.models.solvers.correction import CorrectionSolver
 from dmftnet.physics.dmft.files import refuse_to_overwrite
@@ -49,7 +56,7 @@ from dmftnet.report.markdown import write_markdown
 
 TITLE = "Corrections of cheap impurity solvers at finite temperature"
 LOG_WIDTH = 180
-FILES = ("bethe", "models", "references")
+FILES = ("bethe", "continuous", "models", "references")
 
 
 def check(plain: Mapping[str, Any]) -> None:
@@ -64,7 +71,11 @@ def check(plain: Mapping[str, Any]) -> None:
         if plain[key] is not None:
             checks.numbers(key, plain[key], at_least_size=1)
     checks.numbers("drawn_beta", plain["drawn_beta"])
+    if plain["held"]:
+        checks.paths("held", plain["held"], "a list of files")
     solvers = checks.section("solvers", plain["solvers"])
+    if plain["witness"] is not None:
+        checks.choice("witness", plain["witness"], solvers)
     for i, name in enumerate(plain["closed_by"]):
         checks.choice(f"closed_by[{i}]", name, solvers)
     if plain["results"] is not None:
@@ -117,23 +128,44 @@ def main(config) -> None:
     paths = find_checkpoints(plain["checkpoints"]) if plain["checkpoints"] else []
     corrections = load_corrections(paths)
     references = ThermalLoopStore.open(plain["references"]).references(plain["U"], plain["beta"])
-    bethe, models = (
-        one_shot(ThermalStore.open(plain[key]), corrections) for key in ("bethe", "models")
+    bethe, continuous, models = (
+        one_shot(ThermalStore.open(plain[key]), corrections)
+        for key in ("bethe", "continuous", "models")
     )
+    held = {
+        Path(path).stem: one_shot(ThermalStore.open(path), corrections) for path in plain["held"]
+    }
+    told = {
+        result.store.path.stem: verdicts(result, corrections)
+        for result in (bethe, continuous, *held.values(), models)
+    }
     timed = bethe.rows[np.linspace(0, bethe.rows.size - 1, plain["n_timed"]).astype(int)]
     milliseconds = costs(bethe.store, corrections, timed)
-    broken = count_violations([bethe, models], plain["n_predictions"])
+    unit = ras_milliseconds(plain["n_timed"])
+    broken = count_violations([bethe, continuous, *held.values(), models], plain["n_predictions"])
     solvers |= {c.label: CorrectionSolver(c.path) for c in corrections}
     closures = {}
     with progress("solvers", len(solvers), 0, config.progress_every, console) as update:
         for label, solver in solvers.items():
             closures[label] = close_thermal(solver, references, loop)
             update(len(closures), f"last {label}")
+    seen = None
+    if plain["witness"] is not None:
+        name = plain["witness"]
+        store = ThermalLoopStore.open(plain["references"])
+        solver = instantiate(config, f"solvers.{name}", ImpuritySolver)
+        with progress("witnesses", None, 0, config.progress_every, console) as update:
+            places = plain["U"], plain["drawn_beta"]
+            seen = name, witnesses(store, solver, *places, update=update)
     sections = [
         models_section(corrections),
-        one_shot_section(bethe, milliseconds),
+        one_shot_section(bethe, milliseconds, unit),
+        *([held_section(held)] if held else []),
+        continuous_section(continuous),
         temperature_section(models, corrections),
-        loops_section(closures, plain["drawn_beta"]),
+        trust_section(told),
+        loops_section(closures, plain["drawn_beta"], seen),
+        *([witness_section(*seen)] if seen else []),
         violations_section(broken),
     ]
     record = provenance(plain) | {
@@ -142,7 +174,14 @@ def main(config) -> None:
     numbers = {
         "corrections": {c.label: c.describe() for c in corrections},
         "one_shot": bethe.summary(),
-        "milliseconds": milliseconds,
+        "milliseconds": {**milliseconds, "ras": unit},
+        "held": {name: result.summary() for name, result in held.items()},
+        "by_interval": continuous.by_interval(INTERVALS),
+        "trust": {
+            where: {label: own.summary() for label, own in of_labels.items()}
+            for where, of_labels in told.items()
+        },
+        "witness": [w.plain() for w in seen[1]] if seen else [],
         "by_temperature": models.by_temperature(),
         "loops": {
             label: {"scores": thermal_scalars(own), "loops": [c.plain() for c in own]}

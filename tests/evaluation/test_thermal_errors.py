@@ -78,6 +78,9 @@ def test_medians_by_the_temperature_at_which_a_sample_was_drawn():
     assert low["medians"] == {"hubbard1": 6.0, "ipt": 4.0, "network": 1.0}
     assert (low["best_cheap"], high["best_cheap"]) == ("ipt", "hubbard1")
     assert (ratio(low, "network"), ratio(high, "network")) == (4.0, 4.0)
+    first, second = OneShot(store, np.arange(4), {}, errors).by_interval([5.0, 20.0, 40.0])
+    assert (first["beta"], first["samples"], second["samples"]) == ([5.0, 20.0], 3, 1)
+    assert first["medians"] == low["medians"] and second["medians"] == high["medians"]
 
 
 def changed(samples, path, **attributes):

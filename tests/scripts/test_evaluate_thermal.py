@@ -32,6 +32,10 @@ def arguments(folder, out, *more):
         f"checkpoints=[{folder}/alone]",
         f"bethe={folder}/samples.h5",
         f"models={folder}/samples.h5",
+        f"continuous={folder}/samples.h5",
+        f"held=[{folder}/samples.h5]",
+        "solvers.ctseg.n_sweeps=3200",
+        "solvers.ctseg.n_warmup=200",
         f"references={folder}/loops.h5",
         "U=[1.0]",
         "closed_by=[ipt]",
@@ -56,7 +60,8 @@ def test_every_number_is_in_the_metrics(report):
     text = (out / "metrics.json").read_text()
     assert "NaN" not in text and "Infinity" not in text
     numbers = json.loads(text)
-    assert list(numbers["one_shot"]) == list(numbers["milliseconds"]) == LABELS
+    assert list(numbers["one_shot"]) == LABELS
+    assert list(numbers["milliseconds"]) == [*LABELS, "ras"]
     assert numbers["one_shot"]["alone"] == pytest.approx(numbers["one_shot"]["crude"])
     assert numbers["one_shot"]["crude"]["failed"] == 1
     assert list(numbers["loops"]) == ["ipt", "alone"]
@@ -66,6 +71,11 @@ def test_every_number_is_in_the_metrics(report):
     assert broken["predictions"] == 5 and broken["any"] == 0
     assert sum(entry["samples"] for entry in numbers["by_temperature"]) == 6
     assert numbers["corrections"]["alone"]["base"] == "crude"
+    assert numbers["held"]["samples"]["alone"] == pytest.approx(numbers["one_shot"]["alone"])
+    assert numbers["trust"] == {"samples": {}}  # a single run folder has no limits
+    assert numbers["milliseconds"].pop("ras") > 0
+    (seen,) = numbers["witness"]
+    assert seen["U"] == 1.0 and abs(seen["Z"] - seen["Z_exact"]) < 6 * seen["Z_error"] < 0.5
     assert "sha256" in numbers["provenance"]["references"]
 
 
@@ -97,6 +107,7 @@ def test_a_report_is_not_written_over_another(folder, report):
         ("closed_by=[other]", "closed_by[0] = 'other'"),
         ("U=[7.0]", "holds no loop at U = 7"),
         ("n_timed=0", "n_timed = 0"),
+        ("witness=other", "witness = 'other'"),
         ("references=none.h5", "none.h5 does not exist; make it with"),
     ],
 )
