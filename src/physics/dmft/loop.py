@@ -154,7 +154,8 @@ class DMFTLoop:
     solver : ImpuritySolver
     lattice : Lattice
     mixing : Mixing
-        Acts on the hybridizations of all sites; a mixed spectrum is clipped at zero.
+        Acts on the hybridizations of all sites. A mixed spectrum is clipped at zero; where mixed
+        values on the imaginary axis are not causal, a convex combination takes their place.
     tolerance : float
         On the change of the unmixed hybridization by its own measure, in two consecutive
         iterations; a statistical solver's noise raises it.
@@ -266,7 +267,10 @@ class DMFTLoop:
         ended = self._verdict(run, new is not None)
         if ended is None:
             ends = np.cumsum([part.size for part in before])[:-1]
-            run.problems = _moved(problems, np.split(run.mixer.step(x, fx), ends))
+            parts = np.split(run.mixer.step(x, fx), ends)
+            if not all(bath.accepts(part) for bath, part in zip(old, parts, strict=True)):
+                parts = np.split(run.mixer.plain(x, fx), ends)
+            run.problems = _moved(problems, parts)
             return
         converged, reason = ended
         run.result = DMFTResult(

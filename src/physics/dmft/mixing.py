@@ -13,6 +13,11 @@ input.
   quasi-Newton step there is as chaotic as Newton's on ``x^2 + 1``: rounding decides how many
   iterations a loop takes and in which phase it ends. A root finder also settles in fixed points
   which the iteration itself leaves. To follow the iteration is as fast, and finds what is stable.
+
+An extrapolation may leave the causal functions. Where a metal dies within a few iterations
+``-Im Delta(i w_0)`` shrinks by a factor that is below `max_eigenvalue` and changes from one to the
+next; the step that would end a steady decay then overshoots zero. The loop takes `Mixer.plain` in
+its place (`Hybridization.accepts`); on the real axis the spectrum is clipped.
 """
 
 from __future__ import annotations
@@ -34,6 +39,9 @@ class Mixer(Protocol):
 
     def step(self, x: np.ndarray, fx: np.ndarray) -> np.ndarray:
         """Next input after ``f(x) = fx``; all (n,) float64."""
+
+    def plain(self, x: np.ndarray, fx: np.ndarray) -> np.ndarray:
+        """A convex combination of the two in its place: what both of them obey it obeys."""
 
 
 @runtime_checkable
@@ -63,6 +71,9 @@ class LinearMixing:
         return self
 
     def step(self, x: np.ndarray, fx: np.ndarray) -> np.ndarray:
+        return self.plain(x, fx)
+
+    def plain(self, x: np.ndarray, fx: np.ndarray) -> np.ndarray:
         return x + self.fraction * (fx - x)
 
 
@@ -124,6 +135,9 @@ class _AndersonMixer:
         longest = self._recipe.max_step * np.linalg.norm(residual)
         length = np.linalg.norm(step)
         return x + (step if length <= longest else step * (longest / length))
+
+    def plain(self, x: np.ndarray, fx: np.ndarray) -> np.ndarray:
+        return x + self._recipe.fraction * (fx - x)
 
     def _learn(self, x: np.ndarray, residual: np.ndarray) -> None:
         """Keep what the last step taught, if it overshot; forget all where the residual jumps."""

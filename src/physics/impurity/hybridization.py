@@ -59,7 +59,14 @@ class Hybridization(ABC):
 
     @abstractmethod
     def with_vector(self, vector: np.ndarray) -> Self:
-        """The same kind with the values that a vector holds, made positive where they are not."""
+        """The same kind with the values that a vector holds.
+
+        Made positive where they are not, or refused, see `accepts`.
+        """
+
+    def accepts(self, vector: np.ndarray) -> bool:
+        """Whether `with_vector` takes a vector of finite values: always, where it mends them."""
+        return True
 
     @abstractmethod
     def change(self, new: Self) -> float:

@@ -47,7 +47,7 @@ class MatsubaraHybridization(Hybridization):
         require_finite(values, "hybridization", self.axis.omega_n, "omega_n")
         lowest = damping(values)
         worst = np.unravel_index(np.argmin(lowest), lowest.shape)
-        if lowest[worst] < -NEGATIVE * max(np.abs(values).max(), 1e-300):
+        if lowest[worst] < _least(values):
             raise InvalidProblemError(
                 f"-Im Delta is {lowest[worst]:.6g} at omega_n = {self.axis.omega_n[worst[1]]:.6g}; "
                 "it must be >= 0 at positive frequencies"
@@ -88,6 +88,11 @@ class MatsubaraHybridization(Hybridization):
     def with_vector(self, vector: np.ndarray) -> MatsubaraHybridization:
         return MatsubaraHybridization(self.axis, from_real(vector, self.values))
 
+    def accepts(self, vector: np.ndarray) -> bool:
+        """Whether ``-Im Delta >= 0``: what is negative at one frequency is wrong at all of them."""
+        values = from_real(vector, self.values)
+        return bool(damping(values).min() >= _least(values))
+
     def change(self, new: MatsubaraHybridization) -> float:
         """Largest change at any frequency over the largest value."""
         return relative_change(new.values - self.values, self.values)
@@ -112,3 +117,8 @@ class MatsubaraHybridization(Hybridization):
 
     def averaged(self, other: MatsubaraHybridization) -> MatsubaraHybridization:
         return MatsubaraHybridization(self.axis, 0.5 * (self.values + other.values))
+
+
+def _least(values: np.ndarray) -> float:
+    """What rounding makes of a damping of zero."""
+    return -NEGATIVE * max(float(np.abs(values).max()), 1e-300)
