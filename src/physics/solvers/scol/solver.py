@@ -36,6 +36,7 @@ from dmftnet import checks
 from dmftnet.physics.bath.chains import ChainBath, star_to_chain
 from dmftnet.physics.bath.intervals import Intervals
 from dmftnet.physics.bath.protocol import DiscreteBath
+from dmftnet.physics.bath.wilson import Wilson
 from dmftnet.physics.fermions.kanamori import DOWN, UP, KanamoriCluster
 from dmftnet.physics.fermions.operators import Operator, mode
 from dmftnet.physics.impurity.pole_hybridization import PoleHybridization
@@ -65,7 +66,7 @@ class ScolSolver(Solver):
     threshold : float
         Relative singular value of the excited states from which on a direction counts.
     ground_state : "exact" or GroundStates
-    bath : Intervals
+    bath : Intervals or Wilson
         ``n_bath`` is that of each orbital; None: as in ``ed``.
     broadening, estimator
         As in `dmftnet.physics.solvers.krylov.ed.EdSolver`.
@@ -84,7 +85,7 @@ class ScolSolver(Solver):
     max_length: int = 5
     threshold: float = 1e-10
     ground_state: str | GroundStates = "exact"
-    bath: Intervals = Intervals(n_bath=None, stretch=2.0, window_quantile=0.99)
+    bath: Intervals | Wilson = Intervals(n_bath=None, stretch=2.0, window_quantile=0.99)
     broadening: tuple = (2e-2, 0.1)
     estimator: str = "improved"
     name: ClassVar[str] = "scol"
