@@ -79,7 +79,7 @@ class Wilson:
         if self.n_bath is not None:
             n_bath = checks.integer(f"{key}.n_bath", self.n_bath, at_least=2, at_most=MAX_SITES)
             object.__setattr__(self, "n_bath", n_bath)
-        limits = {
+        limits: dict[str, dict[str, float]] = {
             "Lambda": {"at_least": 1.1, "at_most": 100},
             "z": {"above": 0, "at_most": 1},
             "window_quantile": {"above": 0, "at_most": 1},

@@ -12,7 +12,7 @@ values are those of the density matrix, whatever the basis of the degenerate lev
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
@@ -163,19 +163,13 @@ class ExactGroundStates:
     max_determinants : int
         In one sector; more is refused.
     max_memory : float, in GiB
+        Of the excited states.
     """
 
-    dense: int = 1500
-    max_states: int = 120
     max_determinants: int = 2_000_000
     max_memory: float = checks.MAX_MEMORY
-
-    def __post_init__(self):
-        for name in ("dense", "max_states", "max_determinants"):
-            value = checks.integer(f"solver.ground_state.{name}", getattr(self, name), at_least=1)
-            object.__setattr__(self, name, value)
-        value = checks.number("solver.ground_state.max_memory", self.max_memory, above=0)
-        object.__setattr__(self, "max_memory", value)
+    dense: int = 1500
+    max_states: int = 120
 
     def check(self, n_sites: int) -> None:
         """See `GroundStates`."""
@@ -190,19 +184,19 @@ class ExactGroundStates:
         ]
 
 
-NAMED: dict[str, type] = {"exact": ExactGroundStates}
-"""Ground states by the word that the config has for them."""
+NAMED: dict[str, Callable[[int, float], GroundStates]] = {"exact": ExactGroundStates}
+"""Ground states by the word that a config has for them."""
 
 
-def ground_states(given: object) -> GroundStates:
-    """The one of a name, or the one given.
+def ground_states(given: object, max_determinants: int, max_memory: float) -> GroundStates:
+    """Those of a name, within the limits, or those given.
 
     Raises
     ------
     SettingError
     """
     if isinstance(given, str) and given in NAMED:
-        return NAMED[given]()
+        return NAMED[given](max_determinants, max_memory)
     if not isinstance(given, str) and isinstance(given, GroundStates):
         return given
     raise SettingError(

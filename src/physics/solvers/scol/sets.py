@@ -18,11 +18,12 @@ same space. Reference: J. Rigo, M. Schmitt, arXiv 2512.08624.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from dmftnet.errors import SpaceTooLargeError
 from dmftnet.physics.fermions.hamiltonian import kanamori, quadratic
 from dmftnet.physics.fermions.operators import Operator, Term, bits, length, mode
 from dmftnet.physics.impurity.interaction import Interaction
@@ -40,11 +41,28 @@ class Reach:
         Pieces that each chain is cut into.
     max_length : int
         Creators and annihilators of a string.
+    max_strings : int
+        More are refused.
     """
 
     depth: int
     n_segments: int
     max_length: int
+    max_strings: int = 5000
+
+    def check(self, found: Collection[Term]) -> None:
+        """Raise if a set has grown beyond the limit.
+
+        Raises
+        ------
+        SpaceTooLargeError
+        """
+        if len(found) > self.max_strings:
+            raise SpaceTooLargeError(
+                f"solver.depth = {self.depth} with solver.max_length = {self.max_length} makes "
+                f"more strings than solver.max_strings = {self.max_strings:,}; take a smaller "
+                "depth or max_length, or raise solver.max_strings"
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,12 +124,13 @@ def string_set(
         strings.update(dict.fromkeys(_nested(H, [*d.terms, *q.terms], reach)))
     for term in list(strings):
         strings.update(dict.fromkeys(_reduced(term)))
+    reach.check(strings)
     return StringSet(tuple(strings), d, q)
 
 
 def _segments(chains: Sequence[Sequence[int]], count: int) -> list[list[list[int]]]:
     """Pieces of equal length, each a piece of every chain; fewer where chains are shorter."""
-    count = min(count, max(len(chain) for chain in chains))
+    count = min(count, max(1, *(len(chain) for chain in chains)))
     cut = [[piece.tolist() for piece in np.array_split(chain, count)] for chain in chains]
     return [list(pieces) for pieces in zip(*cut, strict=True)]
 
@@ -138,6 +157,7 @@ def _nested(H: Operator, seeds: Sequence[Term], reach: Reach) -> list[Term]:
             for found in H.commutator(Operator({term: 1.0})).terms:
                 if found not in seen and length(found) <= reach.max_length:
                     new[found] = None
+            reach.check(new)
         seen.update(new)
         level = list(new)
     return list(seen)

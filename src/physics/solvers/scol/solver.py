@@ -25,6 +25,7 @@ References
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import ClassVar
@@ -46,6 +47,7 @@ from dmftnet.physics.impurity.problem import ImpurityProblem
 from dmftnet.physics.impurity.protocol import Capabilities, Solver
 from dmftnet.physics.solvers.arguments import check_bath, settle
 from dmftnet.physics.solvers.krylov.ed import LEVELS, MAX_ORBITALS
+from dmftnet.physics.solvers.krylov.ras_sector import mirrored
 from dmftnet.physics.solvers.scol.ground_states import GroundStates, OperatorState, ground_states
 from dmftnet.physics.solvers.scol.projection import Projection
 from dmftnet.physics.solvers.scol.sets import Reach, StringSet, string_set
@@ -70,6 +72,11 @@ class ScolSolver(Solver):
         ``n_bath`` is that of each orbital; None: as in ``ed``.
     broadening, estimator
         As in `dmftnet.physics.solvers.krylov.ed.EdSolver`.
+    max_strings : int
+        Of an orbital; more are refused.
+    max_determinants : int
+        In one sector of exact ground states; more is refused.
+    max_memory : float, in GiB
 
     Raises
     ------
@@ -88,22 +95,24 @@ class ScolSolver(Solver):
     bath: Intervals | Wilson = Intervals(n_bath=None, stretch=2.0, window_quantile=0.99)
     broadening: tuple = (2e-2, 0.1)
     estimator: str = "improved"
+    max_strings: int = 5000
+    max_determinants: int = 2_000_000
+    max_memory: float = checks.MAX_MEMORY
     name: ClassVar[str] = "scol"
     capabilities: ClassVar[Capabilities] = Capabilities(
         orbitals=MAX_ORBITALS, poles=True, any_interaction=True
     )
 
     def __post_init__(self):
-        check_bath(self, checks.MAX_MEMORY, LEVELS[1])
-        limits = {"depth": (0, 100), "n_segments": (1, 1000), "max_length": (1, 99)}
-        for name, (least, most) in limits.items():
-            value = checks.integer(
-                f"solver.{name}", getattr(self, name), at_least=least, at_most=most
-            )
+        settle(self, max_memory=checks.number("solver.max_memory", self.max_memory, above=0))
+        check_bath(self, self.max_memory, LEVELS[1])
+        least = {"depth": 0, "n_segments": 1, "max_length": 1, "max_strings": 1}
+        for name, limit in (least | {"max_determinants": 1}).items():
+            value = checks.integer(f"solver.{name}", getattr(self, name), at_least=limit)
             settle(self, **{name: value})
         threshold = checks.number("solver.threshold", self.threshold, above=0, below=1)
         settle(self, threshold=threshold)
-        finder = ground_states(self.ground_state)
+        finder = self._ground_states()
         if self.bath.n_bath is not None:
             finder.check(self.bath.n_bath + 1)
 
@@ -111,13 +120,15 @@ class ScolSolver(Solver):
         """Solve one problem; see `ImpuritySolver`."""
         self.require(problem)
         bath = self._bath(problem)
-        finder = ground_states(self.ground_state)
+        finder = self._ground_states()
         finder.check(problem.n_orb + bath.levels.energies.size)
         stars = [bath.star(orbital) for orbital in range(problem.n_orb)]
         chains = [star_to_chain(star) for star in stars]
         impurity = ImpurityChains.of(problem, chains)
         states = finder.find(impurity.cluster)
-        reach = Reach(self.depth, self.n_segments, self.max_length)
+        reach = Reach(self.depth, self.n_segments, self.max_length, self.max_strings)
+        even = problem.is_particle_hole_symmetric() and all(star.is_symmetric for star in stars)
+        repulsion = -2 * problem.interaction.half_filling(problem.n_orb) if even else None
         greens: list[ResponsePoles] = []
         spans: list[Projection] = []
         n_strings = 0
@@ -128,7 +139,7 @@ class ScolSolver(Solver):
                 continue
             sets = [impurity.string_set(orbital, spin, reach) for spin in (UP, DOWN)]
             n_strings = max(n_strings, len(sets[UP].strings))
-            poles, found = orbital_poles(states, sets, self.threshold)
+            poles, found = orbital_poles(states, sets, self.threshold, repulsion)
             greens.append(poles)
             spans += found
         density, doubles = impurity.densities(states)
@@ -154,6 +165,9 @@ class ScolSolver(Solver):
             density=density,
             doubles=doubles,
         )
+
+    def _ground_states(self) -> GroundStates:
+        return ground_states(self.ground_state, self.max_determinants, self.max_memory)
 
     def _bath(self, problem: ImpurityProblem) -> DiscreteBath:
         if isinstance(problem.hybridization, PoleHybridization):
@@ -212,7 +226,7 @@ class ImpurityChains:
                 return other
         return None
 
-    def densities(self, states: list[OperatorState]) -> tuple[np.ndarray, np.ndarray]:
+    def densities(self, states: Sequence[OperatorState]) -> tuple[np.ndarray, np.ndarray]:
         """(n_orb, n_orb) ``<d+_b d_a>`` of one spin and ``<n_a,up n_b,dn>``, symmetrised."""
         n_orb, n = self.cluster.n_orb, self.cluster.n_sites
 
@@ -230,20 +244,29 @@ class ImpurityChains:
 
 
 def orbital_poles(
-    states: list[OperatorState], sets: list[StringSet], threshold: float
+    states: Sequence[OperatorState],
+    sets: Sequence[StringSet],
+    threshold: float,
+    repulsion: float | None = None,
 ) -> tuple[ResponsePoles, list[Projection]]:
     """Poles of one orbital's spin-averaged Green's functions, and the spans they come from.
 
     Parameters
     ----------
     sets : (up, down)
+    repulsion : float, optional
+        Of a particle-hole symmetric impurity, in D: what q gains, ``q -> repulsion d+ - q+``, when
+        its addition side is mirrored in place of a removal side.
     """
     energies, amplitudes, spans = [], [], []
     for state in states:
         # of as many electrons of either spin the two answers are mirror images, and equal
         spins = (UP,) if state.sector[UP] == state.sector[DOWN] else (UP, DOWN)
         for spin in spins:
-            for side, strings in ((1, sets[spin]), (-1, sets[spin].adjoint())):
+            sides = {1: sets[spin], -1: sets[spin].adjoint()}
+            if repulsion is not None:
+                del sides[-1]
+            for side, strings in sides.items():
                 span = state.projection(strings.strings, threshold)
                 if span is None:
                     continue
@@ -252,5 +275,8 @@ def orbital_poles(
                 energies.append(side * found)
                 amplitudes.append(overlap * np.sqrt(state.weight / len(spins)))
                 spans.append(span)
-    poles = ResponsePoles(np.concatenate(energies), np.concatenate(amplitudes).real)
-    return poles.compressed(), spans
+    E, a = np.concatenate(energies), np.concatenate(amplitudes).real
+    if repulsion is not None:
+        other = mirrored(E, a, repulsion)
+        E, a = np.concatenate([E, other[0]]), np.concatenate([a, other[1]])
+    return ResponsePoles(E, a).compressed(), spans
