@@ -4,8 +4,8 @@ OMP_NUM_THREADS=1 python benchmarks/scol.py [most sites of one orbital]      def
 
 Half-filled Wilson chains of the semicircle, Lambda = 2. KL of the addition spectrum, each pole a
 Gaussian on a logarithmic axis of width .7 (broad) or .3 (narrow); relative error of the first pole.
-Reach of the set of strings: depth, segments, longest string. CPU seconds of the ground state, of the
-strings, of block Lanczos from (d+, q+) with 200 steps. Then closed loops of `ed` and `scol`.
+Reach of the set of strings: depth, segments, longest string. CPU seconds: ground state, strings,
+block Lanczos from (d+, q+) with 200 steps. Then closed loops of `ed` and `scol`.
 """
 
 from __future__ import annotations
@@ -25,14 +25,13 @@ from dmftnet.physics.fermions.kanamori import UP
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.interaction import Interaction
 from dmftnet.physics.impurity.poles import ResponsePoles
-from dmftnet.physics.impurity.problem import ImpurityProblem
-from dmftnet.physics.impurity.spectral_hybridization import SpectralHybridization
 from dmftnet.physics.lattices.bethe import Bethe, semicircle
 from dmftnet.physics.solvers.krylov.ed import EdSolver
 from dmftnet.physics.solvers.krylov.lanczos import ground_state, response_poles
 from dmftnet.physics.solvers.scol.ground_states import ExplicitState
+from dmftnet.physics.solvers.scol.impurity import ImpurityChains
 from dmftnet.physics.solvers.scol.sets import Reach
-from dmftnet.physics.solvers.scol.solver import ImpurityChains, ScolSolver, orbital_poles
+from dmftnet.physics.solvers.scol.solver import ScolSolver, orbital_poles
 
 GRID = FrequencyGrid.geometric(1e-5, 8.0, 2400)
 LOOP_GRID = FrequencyGrid.geometric(1e-3, 8.0, 800)
@@ -47,13 +46,9 @@ MANY = (Reach(2, 1, 5), Reach(3, 1, 5), Reach(4, 1, 5))
 def impurity(n_orb: int, n_bath: int, U: float, J: float) -> ImpurityChains:
     """Half-filled orbitals, each with a Wilson chain."""
     interaction = Interaction(U, J)
-    spectrum = semicircle(LOOP_GRID, 0.0, 1.0, V**2)
-    problem = ImpurityProblem(
-        [interaction.half_filling(n_orb)] * n_orb,
-        interaction,
-        SpectralHybridization(LOOP_GRID, np.stack([spectrum] * n_orb)),
-    )
-    return ImpurityChains.of(problem, [Wilson(n_bath).chain(LOOP_GRID, spectrum)] * n_orb)
+    chain = Wilson(n_bath).chain(LOOP_GRID, semicircle(LOOP_GRID, 0.0, 1.0, V**2))
+    levels = np.full(n_orb, interaction.half_filling(n_orb))
+    return ImpurityChains.of_chains(levels, interaction, [chain] * n_orb)
 
 
 def singlet(chains: ImpurityChains) -> ExplicitState:

@@ -1,6 +1,7 @@
 """Operator Lanczos against brute force: sets, projections, poles, loops."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -174,7 +175,7 @@ def test_explicit_state_against_the_whole_fock_space():
     bath = problem.hybridization
     witness = BruteForce(-0.7, 2.0, bath.energies, bath.couplings[:, 0])
     cluster = KanamoriCluster(bath.one_body(problem.one_body), problem.interaction, 1)
-    states = ExactGroundStates().find(cluster)
+    states = ExactGroundStates().of_cluster(cluster)
     assert all(isinstance(state, ExplicitState) for state in states)
     assert isinstance(ExactGroundStates(), GroundStates)
     n_up, n_down = (Operator.of((mode(0, s, 3),), (mode(0, s, 3),)) for s in (0, 1))
@@ -235,12 +236,16 @@ class MeanValues:
 
 @dataclass(frozen=True)
 class MeanValueStates:
+    orbitals: ClassVar[int] = 1
+
     def check(self, n_sites):
         pass
 
-    def find(self, cluster):
+    def find(self, impurity):
+        chains, states = ExactGroundStates().find(impurity)
+        cluster = chains.cluster
         H = quadratic(cluster.one_body) + kanamori(cluster.interaction, 1, cluster.n_sites)
-        return [MeanValues(state, H) for state in ExactGroundStates().find(cluster)]
+        return chains, [MeanValues(state, H) for state in states]
 
 
 def test_mean_values_of_operators_are_all_that_is_needed():
@@ -350,7 +355,7 @@ def test_mirrored_side_is_the_computed_one(n_orb):
     interaction = HUND if n_orb > 1 else Interaction(1.2)
     half = interaction.half_filling(n_orb)
     h, chains = chain_matrix(3, levels=(half,) * n_orb)
-    states = ExactGroundStates().find(KanamoriCluster(h, interaction, n_orb))
+    states = ExactGroundStates().of_cluster(KanamoriCluster(h, interaction, n_orb))
     sets = [string_set(h, interaction, chains, 0, spin, Reach(2, 1, 5)) for spin in (0, 1)]
     both = orbital_poles(states, sets, 1e-10)[0].responses(Z)
     one = orbital_poles(states, sets, 1e-10, repulsion=-2 * half)[0].responses(Z)

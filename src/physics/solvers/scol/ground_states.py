@@ -12,20 +12,20 @@ values are those of the density matrix, whatever the basis of the degenerate lev
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 import scipy.sparse as sp
 
 from dmftnet import checks
-from dmftnet.errors import SettingError
 from dmftnet.physics.fermions.action import expectation, image, target_sector
 from dmftnet.physics.fermions.kanamori import KanamoriCluster, Sector
 from dmftnet.physics.fermions.operators import Operator, Term
-from dmftnet.physics.solvers.krylov.ed import check_sectors
+from dmftnet.physics.solvers.krylov.ed import MAX_ORBITALS, check_sectors
 from dmftnet.physics.solvers.krylov.ensemble import ensemble
+from dmftnet.physics.solvers.scol.impurity import DiscreteImpurity, ImpurityChains
 from dmftnet.physics.solvers.scol.projection import Projection
 
 
@@ -63,13 +63,22 @@ class OperatorState(Protocol):
 
 @runtime_checkable
 class GroundStates(Protocol):
-    """A way to find ground states."""
+    """A way to find ground states.
+
+    Attributes
+    ----------
+    orbitals : int
+        Largest number on the impurity.
+    """
+
+    @property
+    def orbitals(self) -> int: ...
 
     def check(self, n_sites: int) -> None:
         """Raise SpaceTooLargeError if so many spatial orbitals are beyond it."""
 
-    def find(self, cluster: KanamoriCluster) -> Sequence[OperatorState]:
-        """The ground states; their weights add up to one."""
+    def find(self, impurity: DiscreteImpurity) -> tuple[ImpurityChains, Sequence[OperatorState]]:
+        """A basis, and the ground states in it; their weights add up to one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,36 +179,21 @@ class ExactGroundStates:
     max_memory: float = checks.MAX_MEMORY
     dense: int = 1500
     max_states: int = 120
+    orbitals: ClassVar[int] = MAX_ORBITALS
 
     def check(self, n_sites: int) -> None:
         """See `GroundStates`."""
         check_sectors(n_sites, self.max_determinants)
 
-    def find(self, cluster: KanamoriCluster) -> list[ExplicitState]:
-        """See `GroundStates`."""
+    def find(self, impurity: DiscreteImpurity) -> tuple[ImpurityChains, list[ExplicitState]]:
+        """In the basis of chains; see `GroundStates`."""
+        chains = ImpurityChains.of(impurity)
+        return chains, self.of_cluster(chains.cluster)
+
+    def of_cluster(self, cluster: KanamoriCluster) -> list[ExplicitState]:
+        """In the basis of any cluster."""
         found = ensemble(cluster, np.inf, self.dense, 1e-12, self.max_states)
         return [
             ExplicitState(cluster, s.sector, s.vectors, s.energies, weights, self.max_memory)
             for s, weights in found
         ]
-
-
-NAMED: dict[str, Callable[[int, float], GroundStates]] = {"exact": ExactGroundStates}
-"""Ground states by the word that a config has for them."""
-
-
-def ground_states(given: object, max_determinants: int, max_memory: float) -> GroundStates:
-    """Those of a name, within the limits, or those given.
-
-    Raises
-    ------
-    SettingError
-    """
-    if isinstance(given, str) and given in NAMED:
-        return NAMED[given](max_determinants, max_memory)
-    if not isinstance(given, str) and isinstance(given, GroundStates):
-        return given
-    raise SettingError(
-        f"solver.ground_state = {checks.shown(given)}: use one of {', '.join(NAMED)}, or give an "
-        "object that finds ground states"
-    )

@@ -27,18 +27,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import ClassVar
 
 import numpy as np
-from scipy.linalg import block_diag
 
 from dmftnet import checks
-from dmftnet.physics.bath.chains import ChainBath, star_to_chain
 from dmftnet.physics.bath.intervals import Intervals
 from dmftnet.physics.bath.protocol import DiscreteBath
 from dmftnet.physics.bath.wilson import Wilson
-from dmftnet.physics.fermions.kanamori import DOWN, UP, KanamoriCluster
+from dmftnet.physics.fermions.kanamori import DOWN, UP
 from dmftnet.physics.fermions.operators import Operator, mode
 from dmftnet.physics.impurity.pole_hybridization import PoleHybridization
 from dmftnet.physics.impurity.pole_solutions import PoleSolution
@@ -46,11 +43,13 @@ from dmftnet.physics.impurity.poles import ResponsePoles
 from dmftnet.physics.impurity.problem import ImpurityProblem
 from dmftnet.physics.impurity.protocol import Capabilities, Solver
 from dmftnet.physics.solvers.arguments import check_bath, settle
-from dmftnet.physics.solvers.krylov.ed import LEVELS, MAX_ORBITALS
+from dmftnet.physics.solvers.krylov.ed import LEVELS
 from dmftnet.physics.solvers.krylov.ras_sector import mirrored
-from dmftnet.physics.solvers.scol.ground_states import GroundStates, OperatorState, ground_states
+from dmftnet.physics.solvers.scol.ground_states import GroundStates, OperatorState
+from dmftnet.physics.solvers.scol.impurity import DiscreteImpurity, ImpurityChains
+from dmftnet.physics.solvers.scol.named import ground_states
 from dmftnet.physics.solvers.scol.projection import Projection
-from dmftnet.physics.solvers.scol.sets import Reach, StringSet, string_set
+from dmftnet.physics.solvers.scol.sets import Reach, StringSet
 
 
 @dataclass(frozen=True)
@@ -99,9 +98,6 @@ class ScolSolver(Solver):
     max_determinants: int = 2_000_000
     max_memory: float = checks.MAX_MEMORY
     name: ClassVar[str] = "scol"
-    capabilities: ClassVar[Capabilities] = Capabilities(
-        orbitals=MAX_ORBITALS, poles=True, any_interaction=True
-    )
 
     def __post_init__(self):
         settle(self, max_memory=checks.number("solver.max_memory", self.max_memory, above=0))
@@ -116,33 +112,37 @@ class ScolSolver(Solver):
         if self.bath.n_bath is not None:
             finder.check(self.bath.n_bath + 1)
 
+    @property
+    def capabilities(self) -> Capabilities:  # type: ignore[override]
+        """See `ImpuritySolver`; as many orbitals as the ground states take."""
+        orbitals = self._ground_states().orbitals
+        return Capabilities(orbitals=orbitals, poles=True, any_interaction=True)
+
     def solve(self, problem: ImpurityProblem) -> PoleSolution:
         """Solve one problem; see `ImpuritySolver`."""
         self.require(problem)
         bath = self._bath(problem)
         finder = self._ground_states()
         finder.check(problem.n_orb + bath.levels.energies.size)
-        stars = [bath.star(orbital) for orbital in range(problem.n_orb)]
-        chains = [star_to_chain(star) for star in stars]
-        impurity = ImpurityChains.of(problem, chains)
-        states = finder.find(impurity.cluster)
+        impurity = DiscreteImpurity.of(problem, bath)
+        chains, states = finder.find(impurity)
         reach = Reach(self.depth, self.n_segments, self.max_length, self.max_strings)
-        even = problem.is_particle_hole_symmetric() and all(star.is_symmetric for star in stars)
-        repulsion = -2 * problem.interaction.half_filling(problem.n_orb) if even else None
+        half = problem.interaction.half_filling(problem.n_orb)
+        repulsion = -2 * half if impurity.is_symmetric else None
         greens: list[ResponsePoles] = []
         spans: list[Projection] = []
         n_strings = 0
         for orbital in range(problem.n_orb):
-            twin = impurity.equal_orbital(orbital)
+            twin = chains.equal_orbital(orbital)
             if twin is not None:
                 greens.append(greens[twin])
                 continue
-            sets = [impurity.string_set(orbital, spin, reach) for spin in (UP, DOWN)]
+            sets = [chains.string_set(orbital, spin, reach) for spin in (UP, DOWN)]
             n_strings = max(n_strings, len(sets[UP].strings))
             poles, found = orbital_poles(states, sets, self.threshold, repulsion)
             greens.append(poles)
             spans += found
-        density, doubles = impurity.densities(states)
+        density, doubles = densities(chains, states)
         return PoleSolution(
             problem=problem,
             greens=tuple(greens),
@@ -150,7 +150,7 @@ class ScolSolver(Solver):
             double_occupancy=float(np.mean(np.diag(doubles))),
             broadening=self.broadening,
             estimator=self.estimator,
-            baths=tuple((star,) for star in stars),
+            baths=tuple((star,) for star in impurity.stars),
             diagnostics={
                 "ground_energy": min(state.energy for state in states),
                 "energy_variance": max(state.variance for state in states),
@@ -178,69 +178,23 @@ class ScolSolver(Solver):
         return recipe.discretise(problem.hybridization)
 
 
-@dataclass(frozen=True, eq=False)
-class ImpurityChains:
-    """Orbitals with a chain each, one after the other behind the impurity.
+def densities(
+    chains: ImpurityChains, states: Sequence[OperatorState]
+) -> tuple[np.ndarray, np.ndarray]:
+    """(n_orb, n_orb) ``<d+_b d_a>`` of one spin and ``<n_a,up n_b,dn>``, symmetrised."""
+    n_orb, n = chains.cluster.n_orb, chains.cluster.n_sites
 
-    Parameters
-    ----------
-    cluster : KanamoriCluster
-    sites : tuple of tuple of int
-        Sites of each chain, from the impurity outward.
-    """
+    def mean(operator: Operator) -> float:
+        return sum(state.weight * state.mean(operator).real for state in states)
 
-    cluster: KanamoriCluster
-    sites: tuple[tuple[int, ...], ...]
-
-    @classmethod
-    def of(cls, problem: ImpurityProblem, chains: list[ChainBath]) -> ImpurityChains:
-        """Of levels that do not mix."""
-        n_orb = problem.n_orb
-        blocks = [
-            chain.one_body(float(level)) for chain, level in zip(chains, problem.eps_d, strict=True)
-        ]
-        starts = np.cumsum([0, *(len(block) for block in blocks)])[:-1]
-        behind = [
-            start + np.arange(1, len(block)) for start, block in zip(starts, blocks, strict=True)
-        ]
-        order = np.concatenate([starts, *behind])  # the impurity's orbitals first
-        one_body = block_diag(*blocks)[np.ix_(order, order)]
-        ends = n_orb + np.cumsum([0, *(sites.size for sites in behind)])
-        sites = tuple(tuple(range(a, b)) for a, b in pairwise(ends.tolist()))
-        return cls(KanamoriCluster(one_body, problem.interaction, n_orb), sites)
-
-    def string_set(self, orbital: int, spin: int, reach: Reach) -> StringSet:
-        """See `dmftnet.physics.solvers.scol.sets.string_set`."""
-        cluster = self.cluster
-        return string_set(cluster.one_body, cluster.interaction, self.sites, orbital, spin, reach)
-
-    def equal_orbital(self, orbital: int) -> int | None:
-        """An earlier orbital with the same level and chain."""
-        h = self.cluster.one_body
-        own = (orbital, *self.sites[orbital])
-        for other in range(orbital):
-            theirs = (other, *self.sites[other])
-            if len(own) == len(theirs) and np.allclose(
-                h[np.ix_(own, own)], h[np.ix_(theirs, theirs)], rtol=0, atol=1e-12
-            ):
-                return other
-        return None
-
-    def densities(self, states: Sequence[OperatorState]) -> tuple[np.ndarray, np.ndarray]:
-        """(n_orb, n_orb) ``<d+_b d_a>`` of one spin and ``<n_a,up n_b,dn>``, symmetrised."""
-        n_orb, n = self.cluster.n_orb, self.cluster.n_sites
-
-        def mean(operator: Operator) -> float:
-            return sum(state.weight * state.mean(operator).real for state in states)
-
-        density, doubles = np.zeros((n_orb, n_orb)), np.zeros((n_orb, n_orb))
-        for a in range(n_orb):
-            for b in range(n_orb):
-                up, down = mode(a, UP, n), mode(b, DOWN, n)
-                doubles[a, b] = mean(Operator.of((up, down), (down, up)))
-            modes = (mode(a, spin, n) for spin in (UP, DOWN))
-            density[a, a] = 0.5 * sum(mean(Operator.of((i,), (i,))) for i in modes)
-        return density, 0.5 * (doubles + doubles.T)
+    density, doubles = np.zeros((n_orb, n_orb)), np.zeros((n_orb, n_orb))
+    for a in range(n_orb):
+        for b in range(n_orb):
+            up, down = mode(a, UP, n), mode(b, DOWN, n)
+            doubles[a, b] = mean(Operator.of((up, down), (down, up)))
+        modes = (mode(a, spin, n) for spin in (UP, DOWN))
+        density[a, a] = 0.5 * sum(mean(Operator.of((i,), (i,))) for i in modes)
+    return density, 0.5 * (doubles + doubles.T)
 
 
 def orbital_poles(
