@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 VARIANTS = {
+    "bath/few": "bath/intervals",
     "dataset/[!bt]*": "dataset/bethe_small",
     "dataset/thermal_bethe": "dataset/thermal_continuous",
     "dataset/thermal_fitted": "dataset/thermal_continuous",

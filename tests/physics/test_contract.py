@@ -48,7 +48,7 @@ def _exact(request):
 
 def test_protocol(solver):
     assert isinstance(solver, ImpuritySolver)
-    assert solver.name in ("ras", "ed", "mps", "ipt", *LEARNED)
+    assert solver.name in ("ras", "ed", "scol", "mps", "ipt", *LEARNED)
     problem = make("metal")
     solution = solver.solve(problem)
     assert isinstance(solution, ImpuritySolution) and solution.problem is problem

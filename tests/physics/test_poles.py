@@ -98,6 +98,36 @@ def test_gaussian_broadening_is_causal_normalised_and_kramers_kronig(spectrum, e
     )
 
 
+@pytest.mark.parametrize("width", [0.1, 0.3, 0.7])
+def test_log_gaussian_poles_are_normalised_on_their_side_of_zero(width):
+    """Norm, and mean logarithm ``ln |E| + alpha^2/4``: a pole at E is one at 1, stretched."""
+    x = np.linspace(-8, 8, 4001)
+    for E in (1.0, -0.02):
+        omega = E * np.exp(x)[:: 1 if E > 0 else -1]
+        A = PoleSpectrum([E], [0.7]).log_gaussian_spectrum(omega, width)
+        log = np.log(np.abs(omega))
+        density = A * np.abs(omega) / 0.7  # per unit of the logarithm
+        assert np.abs(np.trapezoid(density, log)) == pytest.approx(1, abs=1e-12)
+        mean = np.trapezoid(density * log, log) / np.trapezoid(density, log)
+        assert mean == pytest.approx(np.log(abs(E)) + width**2 / 4, abs=1e-12)
+        other = PoleSpectrum([E], [0.7]).log_gaussian_spectrum(-omega, width)
+        np.testing.assert_array_equal(other, 0)
+
+
+def test_log_gaussian_poles_pass_over_into_a_gaussian_core():
+    """Above the core nothing changes; at zero a Gaussian is left; between, both add up to one."""
+    omega = np.linspace(-3, 3, 60001)
+    far = PoleSpectrum([0.5, -1.0], [0.3, 0.7])
+    with_core = far.log_gaussian_spectrum(omega, 0.3, core=0.1)
+    np.testing.assert_array_equal(with_core, far.log_gaussian_spectrum(omega, 0.3))
+    centre = PoleSpectrum([0.0], [1.0]).log_gaussian_spectrum(omega, 0.3, core=0.1)
+    expected = np.exp(-((omega / 0.1) ** 2)) / (0.1 * np.sqrt(np.pi))
+    np.testing.assert_allclose(centre, expected, rtol=0, atol=1e-12)
+    for E in (0.02, 0.05, 0.09):
+        both = PoleSpectrum([E], [1.0]).log_gaussian_spectrum(omega, 0.3, core=0.1)
+        assert np.trapezoid(both, omega) == pytest.approx(1, abs=1e-6)
+
+
 def test_occupied_weight_and_shape():
     spectrum = PoleSpectrum([-1.0, -0.2, 0.5], [0.25, 0.5, 0.25])
     assert spectrum.occupied_weight == 0.75
@@ -130,6 +160,8 @@ def test_response_poles():
         (lambda: ResponsePoles([1.0], [[1.0]]), r"shape \(1, 1\); 1 poles need \(1, 2\)"),
         (lambda: PoleSpectrum([1.0], [1.0]).spectrum(OMEGA, 0.0), "angle = 0.0: .*gaussian_greens"),
         (lambda: PoleSpectrum([1.0], [1.0]).spectrum(OMEGA, 2.0), "angle = 2.0"),
+        (lambda: PoleSpectrum([1.0], [1.0]).log_gaussian_spectrum(OMEGA, 0.0), "width = 0.0, core"),
+        (lambda: PoleSpectrum([0.0], [1.0]).log_gaussian_spectrum(OMEGA, 0.3), "give core > 0"),
         (lambda: gaussian_kernel(np.ones(1), OMEGA, 0.0, 0.1), "eta = 0.0, slope = 0.1: eta must"),
     ],
 )

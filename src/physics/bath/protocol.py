@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy as np
 
 from dmftnet.errors import InvalidProblemError, SettingError
 from dmftnet.physics.bath.star import SPECTATOR_COUPLING, StarBath
+from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.hybridization import Hybridization
 from dmftnet.physics.impurity.pole_hybridization import PoleHybridization
 
@@ -98,6 +99,20 @@ class Discretisation(Protocol):
         InvalidProblemError
             If it is of a kind that this discretisation does not take.
         """
+
+
+@runtime_checkable
+class SpectrumDiscretisation(Discretisation, Protocol):
+    """A way to discretise a spectrum on the real axis, one orbital at a time.
+
+    ``sites`` is `n_bath`, a SettingError if it is left open.
+    """
+
+    def star(self, grid: FrequencyGrid, spectrum: np.ndarray) -> StarBath:
+        """The bath of one orbital, of its (n_w,) spectrum ``-Im Delta / pi`` in D."""
+
+    def shifted(self, shift: float) -> Self:
+        """The same with its edges moved outward by a fraction of an interval, modulo 1."""
 
 
 def phased(couplings: np.ndarray) -> np.ndarray:

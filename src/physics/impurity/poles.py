@@ -93,6 +93,52 @@ class PoleSpectrum:
         """
         return self.weights @ gaussian_kernel(self.energies, omega, eta, slope)
 
+    def log_gaussian_spectrum(
+        self, omega: np.ndarray, width: float, core: float = 0.0
+    ) -> np.ndarray:
+        """(n_w,) spectrum of poles that are Gaussians on a logarithmic axis, in 1/D.
+
+        Of a pole nothing lies on the other side of zero: the broadening of the numerical
+        renormalisation group.
+
+        Parameters
+        ----------
+        omega : (n_w,) float64, in D
+        width : float
+            alpha: a pole has the width ``alpha |E|``.
+        core : float, in D
+            Poles below it pass over into Gaussians ``exp(-((w - E)/core)^2)``; 0: none does, and
+            a pole at zero energy is an error.
+
+        Notes
+        -----
+        A. Weichselbaum, J. von Delft, PRL 99, 076402 (2007), with gamma = alpha/4.
+        """
+        if not (width > 0 and core >= 0):
+            raise InvalidProblemError(
+                f"log-Gaussian broadening width = {width}, core = {core}: width must be > 0 and "
+                "core >= 0"
+            )
+        if core == 0 and np.any(self.energies == 0):
+            raise InvalidProblemError(
+                "a pole at zero energy has no log-Gaussian; give core > 0, in D"
+            )
+        total = np.zeros(omega.size)
+        moving = omega != 0
+        w = omega[moving]
+        for E, weight in zip(self.energies, self.weights, strict=True):
+            share = 1.0 if abs(E) >= core else 0.0
+            if 0 < abs(E) < core:
+                share = np.exp(-((np.log(abs(E) / core) / width) ** 2))
+            if share > 0:
+                x = np.log(np.where(w * E > 0, w / E, 1.0)) / width - width / 4
+                pole = np.exp(-(x**2)) / (np.sqrt(np.pi) * width * np.abs(w))
+                total[moving] += np.where(w * E > 0, share * weight * pole, 0.0)
+            if share < 1:
+                pole = np.exp(-(((omega - E) / core) ** 2)) / (np.sqrt(np.pi) * core)
+                total += (1 - share) * weight * pole
+        return total
+
     @staticmethod
     def _sum(z, poles, weights, power: int) -> np.ndarray:
         z = np.asarray(z)

@@ -8,7 +8,7 @@ from typing import Any
 from dmftnet import checks
 from dmftnet.errors import InvalidProblemError, SettingError
 from dmftnet.physics.analysis.self_energy import ESTIMATORS
-from dmftnet.physics.bath.intervals import Intervals
+from dmftnet.physics.bath.protocol import SpectrumDiscretisation
 
 MAX_SHIFTS = 1000
 """Baths that an average is taken over; a dozen smooth every ripple."""
@@ -35,10 +35,10 @@ def check_bath(solver: Any, max_memory: float, otherwise: int | None = None) -> 
     SpaceTooLargeError
         If the one-body matrix of the bath would not fit into `max_memory` GiB.
     """
-    if not isinstance(solver.bath, Intervals):
+    if not isinstance(solver.bath, SpectrumDiscretisation):
         raise SettingError(
             f"solver.bath = {checks.shown(solver.bath)}: give intervals of the real axis, see "
-            "conf/bath/intervals.yaml"
+            "conf/bath/intervals.yaml, or a Wilson chain, conf/bath/wilson.yaml"
         )
     n_bath = otherwise if solver.bath.n_bath is None else solver.bath.n_bath
     n_bath = checks.integer("solver.bath.n_bath", n_bath, at_least=2)

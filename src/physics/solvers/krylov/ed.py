@@ -31,6 +31,7 @@ from dmftnet.errors import SettingError, SpaceTooLargeError
 from dmftnet.physics.bath.fit import MatsubaraFit
 from dmftnet.physics.bath.intervals import Intervals
 from dmftnet.physics.bath.protocol import DiscreteBath
+from dmftnet.physics.bath.wilson import Wilson
 from dmftnet.physics.fermions.kanamori import KanamoriCluster
 from dmftnet.physics.impurity.matsubara_hybridization import MatsubaraHybridization
 from dmftnet.physics.impurity.pole_hybridization import PoleHybridization
@@ -59,7 +60,7 @@ class EdSolver(Solver):
 
     Parameters
     ----------
-    bath : Intervals
+    bath : Intervals or Wilson
         For hybridizations on the real axis. ``n_bath`` is that of each orbital; None: see `LEVELS`.
     fit : MatsubaraFit
         For hybridizations on the imaginary axis; likewise.
@@ -80,7 +81,7 @@ class EdSolver(Solver):
 
     Parameters
     ----------
-    bath : Intervals
+    bath : Intervals or Wilson
         Bath sites of a spectrum on the real axis.
     fit : MatsubaraFit
         Those of values at Matsubara frequencies.
@@ -94,7 +95,7 @@ class EdSolver(Solver):
         levels or of orbitals is not known before.
     """
 
-    bath: Intervals = Intervals(n_bath=None, stretch=2.0, window_quantile=0.99)
+    bath: Intervals | Wilson = Intervals(n_bath=None, stretch=2.0, window_quantile=0.99)
     fit: MatsubaraFit = MatsubaraFit(n_bath=None)
     n_lanczos: int = 120
     broadening: tuple = (2e-2, 0.1)

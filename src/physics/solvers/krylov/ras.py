@@ -37,6 +37,7 @@ from dmftnet.errors import SpaceTooLargeError
 from dmftnet.physics.bath.chains import mean_field_ground_state, natural_orbitals
 from dmftnet.physics.bath.intervals import Intervals
 from dmftnet.physics.bath.star import SPECTATOR_COUPLING, StarBath
+from dmftnet.physics.bath.wilson import Wilson
 from dmftnet.physics.impurity.pole_solutions import PoleSolution
 from dmftnet.physics.impurity.poles import ResponsePoles
 from dmftnet.physics.impurity.problem import ImpurityProblem
@@ -65,7 +66,7 @@ class RasSolver(Solver):
     depths : tuple of int or "all"
         Deepest site allowed for the deepest, second deepest, ... excitation; its length is the
         number of excitations (at most 7).
-    bath : Intervals
+    bath : Intervals or Wilson
         Bath sites.
     n_shifts : int
         Baths to average over, at n_shifts times the cost.
@@ -92,7 +93,7 @@ class RasSolver(Solver):
     """
 
     depths: tuple = ("all", 8, 6, 1)
-    bath: Intervals = Intervals()
+    bath: Intervals | Wilson = Intervals()
     n_shifts: int = 1
     n_lanczos: int = 120
     ground_state_tolerance: float = 1e-5

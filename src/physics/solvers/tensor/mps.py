@@ -36,6 +36,7 @@ from dmftnet.errors import InvalidProblemError
 from dmftnet.physics.analysis.spectral_analysis import SpectralAnalysis
 from dmftnet.physics.bath.intervals import Intervals
 from dmftnet.physics.bath.star import StarBath
+from dmftnet.physics.bath.wilson import Wilson
 from dmftnet.physics.grids.time_contour import MAX_ORDER, TimeContour
 from dmftnet.physics.impurity.pole_solutions import PoleSolution
 from dmftnet.physics.impurity.poles import ResponsePoles
@@ -54,7 +55,7 @@ class MpsSolver(Solver):
 
     Parameters
     ----------
-    bath : Intervals
+    bath : Intervals or Wilson
         Bath sites of each orbital.
     geometry : {"natural", "star", "chain"}
     bond_dimension : int
@@ -98,7 +99,7 @@ class MpsSolver(Solver):
         If the bath or the signals would not fit into `max_memory`.
     """
 
-    bath: Intervals = Intervals()
+    bath: Intervals | Wilson = Intervals()
     geometry: str = "natural"
     bond_dimension: int = 150
     truncation: float = 1e-8

@@ -1,0 +1,1 @@
+"""Operator Lanczos: excited states as operator strings on a ground state."""

@@ -1,0 +1,415 @@
+"""Operator Lanczos against brute force: sets, projections, poles, loops."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from physics.brute_force import BruteForce
+from physics.kanamori import Kanamori
+
+from dmftnet.errors import SettingError, SpaceTooLargeError
+from dmftnet.physics.analysis.distances import kl_divergence
+from dmftnet.physics.bath.intervals import Intervals
+from dmftnet.physics.bath.wilson import Wilson
+from dmftnet.physics.dmft.loop import DMFTLoop
+from dmftnet.physics.dmft.starts import starting_problem
+from dmftnet.physics.fermions.action import target_sector
+from dmftnet.physics.fermions.hamiltonian import kanamori, quadratic
+from dmftnet.physics.fermions.kanamori import KanamoriCluster, Sector
+from dmftnet.physics.fermions.operators import Operator, length, mode
+from dmftnet.physics.grids.real_axis import FrequencyGrid
+from dmftnet.physics.impurity.interaction import Interaction
+from dmftnet.physics.impurity.pole_hybridization import PoleHybridization
+from dmftnet.physics.impurity.problem import ImpurityProblem
+from dmftnet.physics.impurity.spectral_hybridization import SpectralHybridization
+from dmftnet.physics.lattices.bethe import Bethe, semicircle
+from dmftnet.physics.solvers.krylov.ed import EdSolver
+from dmftnet.physics.solvers.scol.ground_states import (
+    ExactGroundStates,
+    ExplicitState,
+    GroundStates,
+)
+from dmftnet.physics.solvers.scol.projection import Projection
+from dmftnet.physics.solvers.scol.sets import Reach, string_set
+from dmftnet.physics.solvers.scol.solver import ScolSolver, orbital_poles
+
+GRID = FrequencyGrid.geometric(1e-4, 8.0, 1600)
+COARSE = FrequencyGrid.geometric(2e-3, 8.0, 200)
+Z = np.array([0.3j, 1.0j, 0.4 + 0.2j, -0.7 + 0.2j])
+EVERYTHING = {"depth": 20, "max_length": 99}
+HUND = Interaction(1.2, 0.2)
+
+
+def chain_matrix(n_bath, t=0.4, V=0.3, levels=(-0.4,)):
+    """One-body matrix and sites of chains with equal hoppings, one an orbital."""
+    n_orb = len(levels)
+    h = np.zeros((n_orb * (n_bath + 1),) * 2)
+    chains = [list(range(n_orb + a * n_bath, n_orb + (a + 1) * n_bath)) for a in range(n_orb)]
+    for a, chain in enumerate(chains):
+        h[a, a] = levels[a]
+        for k, (i, j) in enumerate(zip([a, *chain], chain, strict=False)):
+            h[i, j] = h[j, i] = V if k == 0 else t
+    return h, chains
+
+
+def levels_problem(n_bath, U, eps_d, seed=0):
+    """Random bath levels, none twice."""
+    rng = np.random.default_rng(seed)
+    energies = np.linspace(-1, 1, n_bath) + rng.uniform(-0.2, 0.2, n_bath)
+    bath = PoleHybridization(energies, rng.uniform(0.1, 0.5, (n_bath, 1)))
+    return ImpurityProblem([eps_d], Interaction(U), bath)
+
+
+# --- sets -----------------------------------------------------------------------------------------
+
+
+def test_first_order_set_by_hand():
+    """``d+, n_dn d+``, both bare c+, and the one hop of ``n_dn d+``'s commutator either way."""
+    h, chains = chain_matrix(2)
+    up, first, second, down, first_down = 1, 2, 4, 8, 16
+    found = string_set(h, Interaction(2.0), chains, 0, 0, Reach(1, 1, 3))
+    assert set(found.strings) == {
+        (up, 0),
+        (up | down, down),
+        (first, 0),
+        (second, 0),
+        (first | down, down),
+        (up | first_down, down),
+        (up | down, first_down),
+    }
+    assert found.d.terms == {(up, 0): 1.0}
+    assert found.q.terms == {(up | down, down): 2.0}  # U n_dn d+
+    np.testing.assert_array_equal(found.coefficients(found.q), [0, 2.0, 0, 0, 0, 0, 0])
+
+
+@pytest.mark.parametrize("n_orb", [1, 2])
+@pytest.mark.parametrize("n_segments", [1, 2, 9])
+def test_strings_are_distinct_add_one_electron_and_mirror_into_the_set(n_orb, n_segments):
+    h, chains = chain_matrix(3, levels=(-0.4, -0.3)[:n_orb])
+    n = len(h)
+    interaction = HUND if n_orb > 1 else Interaction(1.2)
+    found = string_set(h, interaction, chains, 0, 1, Reach(3, n_segments, 5))
+    strings = set(found.strings)
+    assert len(strings) == len(found.strings) > 20
+    assert {target_sector(term, (2, 2), n) for term in strings} == {(2, 3)}
+    assert max(map(length, strings)) == 5
+    assert {(1 << mode(site, 1, n), 0) for site in chains[0]} <= strings
+    for creators, annihilators in strings:  # c -> +-c+, put in order again
+        mirrored = Operator.of(annihilators=bits_of(creators)) @ Operator.of(bits_of(annihilators))
+        assert {(A, C) for C, A in mirrored.terms} <= strings
+
+
+def bits_of(mask):
+    return [i for i in range(mask.bit_length()) if mask >> i & 1]
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_set_holds_the_nested_commutators(depth):
+    """``[H, [H, ... d+]]`` of the whole chain, coefficients and all, without a limit of length."""
+    h, chains = chain_matrix(4, levels=(-0.4, -0.3))
+    H = quadratic(h) + kanamori(HUND, 2, len(h))
+    found = string_set(h, HUND, chains, 1, 0, Reach(depth, 1, 99))
+    nested = [found.d, found.q]
+    for _ in range(depth):
+        nested = [H.commutator(operator) for operator in nested]
+    assert all(operator.terms.keys() <= set(found.strings) for operator in nested)
+
+
+def test_too_many_strings_are_refused():
+    h, chains = chain_matrix(5)
+    with pytest.raises(SpaceTooLargeError, match=r"solver.depth = 9 with solver.max_length = 99 m"):
+        string_set(h, Interaction(1.0), chains, 0, 0, Reach(9, 1, 99, max_strings=500))
+
+
+# --- projections ----------------------------------------------------------------------------------
+
+
+def random_span(n_dim, n, condition, seed=0):
+    """Vectors whose singular values fall to 1/condition, and a Hermitian matrix."""
+    rng = np.random.default_rng(seed)
+    left, right = (np.linalg.qr(rng.normal(size=(m, n)))[0] for m in (n_dim, n))
+    H = rng.normal(size=(n_dim, n_dim))
+    return left * np.geomspace(1, 1 / condition, n) @ right.T, H + H.T
+
+
+def test_vectors_and_matrices_give_one_projection():
+    W, H = random_span(30, 6, 10.0)
+    one = Projection.of_vectors(W.copy(), H.__matmul__, 1e-10)
+    other = Projection.of_matrices(W.T @ W, W.T @ H @ W, 1e-7)
+    assert one.rank == other.rank == 6 and one.dropped == other.dropped == 0
+    operators = np.random.default_rng(1).normal(size=(6, 2))
+    (E, a), (E_too, b) = one.poles(operators), other.poles(operators)
+    np.testing.assert_allclose(E_too, E, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(b**2, a**2, rtol=0, atol=1e-12)
+    span = np.linalg.qr(W)[0]
+    np.testing.assert_allclose(E, np.linalg.eigvalsh(span.T @ H @ span), rtol=0, atol=1e-12)
+
+
+def test_vectors_reach_where_the_overlap_matrix_has_no_digits():
+    """A condition of 1e9 is one of 1e18 in S; QR has all eigenvalues to 1e-6."""
+    W, H = random_span(30, 6, 1e9)
+    span = np.linalg.qr(W)[0]
+    exact = np.linalg.eigvalsh(span.T @ H @ span)
+    found = Projection.of_vectors(W.copy(), H.__matmul__, 1e-12)
+    np.testing.assert_allclose(np.linalg.eigvalsh(found.hamiltonian), exact, rtol=0, atol=1e-6)
+    assert Projection.of_matrices(W.T @ W, W.T @ H @ W, 1e-7).rank < 6
+
+
+def test_dependent_strings_are_dropped_and_reported():
+    W, H = random_span(30, 6, 10.0)
+    W = np.concatenate([W, W[:, :2] @ np.array([[1.0], [2.0]]), np.zeros((30, 1))], axis=1)
+    found = Projection.of_vectors(W.copy(), H.__matmul__, 1e-10)
+    assert found.rank == 6 and found.dropped < 1e-14 < 1e-3 < found.smallest
+    gram = found.states.T @ found.states
+    np.testing.assert_allclose(gram, W.T @ W, rtol=0, atol=1e-13)
+
+
+# --- ground states --------------------------------------------------------------------------------
+
+
+def test_explicit_state_against_the_whole_fock_space():
+    problem = levels_problem(2, 2.0, -0.7)
+    bath = problem.hybridization
+    witness = BruteForce(-0.7, 2.0, bath.energies, bath.couplings[:, 0])
+    cluster = KanamoriCluster(bath.one_body(problem.one_body), problem.interaction, 1)
+    states = ExactGroundStates().of_cluster(cluster)
+    assert all(isinstance(state, ExplicitState) for state in states)
+    assert isinstance(ExactGroundStates(), GroundStates)
+    n_up, n_down = (Operator.of((mode(0, s, 3),), (mode(0, s, 3),)) for s in (0, 1))
+    found = [sum(s.weight * s.mean(x).real for s in states) for x in (n_up + n_down, n_up @ n_down)]
+    expected = [witness.filling, witness.double_occupancy]
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
+    assert states[0].energy == pytest.approx(witness.energy, abs=1e-12)
+    assert max(state.variance for state in states) < 1e-24
+
+
+def test_variance_of_a_state_that_is_none():
+    """Half of each of two eigenstates: the square of half their distance."""
+    h, _ = chain_matrix(2)
+    cluster = KanamoriCluster(h, Interaction(1.0), 1)
+    levels, vectors = np.linalg.eigh(cluster.hamiltonian((2, 1)).toarray())
+    psi = (vectors[:, :1] + vectors[:, 3:4]) / np.sqrt(2)
+    mean = np.array([0.5 * (levels[0] + levels[3])])
+    state = ExplicitState(cluster, (2, 1), psi, mean, np.ones(1))
+    assert state.variance == pytest.approx((levels[3] - levels[0]) ** 2 / 4, rel=1e-10)
+
+
+@dataclass(frozen=True)
+class MeanValues:
+    """A ground state of which mean values of operators are known, and no vector."""
+
+    exact: ExplicitState
+    H: Operator
+
+    @property
+    def sector(self) -> Sector:
+        return self.exact.sector
+
+    @property
+    def weight(self) -> float:
+        return self.exact.weight
+
+    @property
+    def energy(self) -> float:
+        return self.exact.energy
+
+    @property
+    def variance(self) -> float:
+        return self.exact.variance
+
+    def mean(self, operator):
+        return self.exact.mean(operator)
+
+    def projection(self, strings, threshold):
+        each = [Operator({term: 1.0}) for term in strings]
+        moved = [self.H.commutator(x) for x in each]
+        S, H = np.zeros((2, len(each), len(each)))
+        for i, left in enumerate(x.adjoint() for x in each):
+            for j, right in enumerate(each):
+                S[i, j] = self.mean(left @ right).real
+                H[i, j] = self.mean(left @ moved[j]).real
+        return Projection.of_matrices(S, H, 1e-6)
+
+
+@dataclass(frozen=True)
+class MeanValueStates:
+    orbitals: ClassVar[int] = 1
+
+    def check(self, n_sites):
+        pass
+
+    def find(self, impurity):
+        chains, states = ExactGroundStates().find(impurity)
+        cluster = chains.cluster
+        H = quadratic(cluster.one_body) + kanamori(cluster.interaction, 1, cluster.n_sites)
+        return chains, [MeanValues(state, H) for state in states]
+
+
+def test_mean_values_of_operators_are_all_that_is_needed():
+    """S and H by the algebra alone, ``H_ij = <O_i+ [H, O_j]>``, as vectors give them."""
+    problem = levels_problem(3, 1.5, -0.6)
+    reach = {"depth": 1, "max_length": 3}
+    found = ScolSolver(ground_state=MeanValueStates(), **reach).solve(problem)
+    exact = ScolSolver(**reach).solve(problem)
+    for one, other in zip(found.greens[0].responses(Z), exact.greens[0].responses(Z), strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-7)
+    assert found.double_occupancy == exact.double_occupancy
+
+
+# --- the solver -----------------------------------------------------------------------------------
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    n_bath=st.integers(2, 5),
+    depth=st.integers(0, 2),
+    n_segments=st.integers(1, 7),
+    eps_d=st.floats(-1, 1),
+    seed=st.integers(0, 1000),
+)
+def test_no_interaction_is_exact(n_bath, depth, n_segments, eps_d, seed):
+    """``G = [1/(z - h)]_dd`` of any bath, however its chain is cut."""
+    problem = levels_problem(n_bath, 0.0, eps_d, seed)
+    solution = ScolSolver(depth=depth, n_segments=n_segments).solve(problem)
+    h = problem.hybridization.one_body(problem.one_body)
+    exact = [np.linalg.inv(z * np.eye(len(h)) - h)[0, 0] for z in Z]
+    np.testing.assert_allclose(solution.greens[0].G.greens(Z), exact, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize(("eps_d", "U"), [(-0.7, 2.0), (-1.0, 2.0), (-0.1, 0.5)])
+def test_all_strings_are_exact(eps_d, U):
+    """One orbital, two sites: G, F and I of every eigenstate, degenerate ground states included."""
+    problem = levels_problem(2, U, eps_d)
+    bath = problem.hybridization
+    solution = ScolSolver(**EVERYTHING).solve(problem)
+    E, a = BruteForce(eps_d, U, bath.energies, bath.couplings[:, 0]).poles()
+    products = np.stack([a[:, 0] ** 2, a[:, 0] * a[:, 1], a[:, 1] ** 2])
+    exact = products @ (1 / (Z - E[:, None]))
+    np.testing.assert_allclose(solution.greens[0].responses(Z), exact, rtol=0, atol=1e-10)
+
+
+def test_all_strings_of_two_orbitals_are_exact():
+    """Against resolvents in the whole Fock space, both orbitals; levels that differ."""
+    stars = [([0.2], [0.4]), ([-0.1], [0.3])]
+    bath = PoleHybridization([0.2, -0.1], [[0.4, 0.0], [0.0, 0.3]])
+    problem = ImpurityProblem([-0.9, -0.6], HUND, bath)
+    solution = ScolSolver(**EVERYTHING).solve(problem)
+    witness = Kanamori([-0.9, -0.6], HUND.U, HUND.J, stars)
+    energies = {s: witness.ground_state(*s) for s in ((2, 2), (3, 2), (2, 1), (3, 1), (1, 1))}
+    energy, psi = energies[2, 2]
+    assert energy < min(e for s, (e, _) in energies.items() if s != (2, 2)) - 1e-3
+    H, one = witness.H.toarray(), np.eye(256)
+    for orbital in (0, 1):
+        d = witness.d[orbital][0]
+        kets = [d.T @ psi, witness.commutator(d).T @ psi]
+        bras = [d @ psi, witness.commutator(d) @ psi]
+        for i, z in enumerate(Z):
+            up = np.linalg.solve((z + energy) * one - H, np.stack(kets, axis=1))
+            down = np.linalg.solve((z - energy) * one + H, np.stack(bras, axis=1))
+            G = kets[0] @ up[:, 0] + bras[0] @ down[:, 0]
+            F = kets[1] @ up[:, 0] + bras[1] @ down[:, 0]
+            I = kets[1] @ up[:, 1] + bras[1] @ down[:, 1]
+            found = solution.greens[orbital].responses(Z[i : i + 1])[:, 0]
+            np.testing.assert_allclose(found, [G, F, I], rtol=0, atol=1e-10)
+
+
+def differences(problem, few, bath):
+    """KL at broadenings .7 and .3, relative error of the first pole and of its weight."""
+    exact = EdSolver(bath=bath, n_lanczos=200).solve(problem).greens[0].G
+    found = few.solve(problem).greens[0].G
+    curves = [[G.log_gaussian_spectrum(GRID.omega, b) for G in (exact, found)] for b in (0.7, 0.3)]
+    first = [G.energies[G.weights > 1e-7].clip(min=0) for G in (exact, found)]
+    lowest = [E[E > 0].min() for E in first]
+    return *(float(kl_divergence(GRID, *pair)) for pair in curves), abs(lowest[1] / lowest[0] - 1)
+
+
+@pytest.mark.parametrize("ratio", [2.0, 6.0])
+@pytest.mark.parametrize("shift", [0.0, 0.1])
+def test_few_strings_of_one_orbital(ratio, shift):
+    """Eight sites, U/V of the whole bath: KL broad 1e-8, narrow 1e-4, first pole 1e-5."""
+    bath, U = Wilson(7), ratio * 0.5
+    problem = ImpurityProblem.on_grid(U, shift - U / 2, GRID, semicircle(GRID, 0, 1, 0.25))
+    solver = ScolSolver(bath=bath)
+    broad, narrow, first = differences(problem, solver, bath)
+    assert broad < 1e-8 and narrow < 1e-4 and first < 1e-5
+    assert solver.solve(problem).diagnostics["strings"] <= 60
+
+
+def test_few_strings_of_two_orbitals():
+    bath = Wilson(3)
+    spectrum = np.stack([semicircle(GRID, 0, 1, 0.25)] * 2)
+    interaction = Interaction(2.0, 0.3)
+    levels = [interaction.half_filling(2)] * 2
+    problem = ImpurityProblem(levels, interaction, SpectralHybridization(GRID, spectrum))
+    solver = ScolSolver(bath=bath)
+    assert differences(problem, solver, bath)[0] < 1e-7
+    assert solver.solve(problem).diagnostics["strings"] <= 400
+
+
+@pytest.mark.parametrize("n_orb", [1, 2])
+def test_mirrored_side_is_the_computed_one(n_orb):
+    """Half filled: the adjoint strings span the mirror image of what the strings span."""
+    interaction = HUND if n_orb > 1 else Interaction(1.2)
+    half = interaction.half_filling(n_orb)
+    h, chains = chain_matrix(3, levels=(half,) * n_orb)
+    states = ExactGroundStates().of_cluster(KanamoriCluster(h, interaction, n_orb))
+    sets = [string_set(h, interaction, chains, 0, spin, Reach(2, 1, 5)) for spin in (0, 1)]
+    both = orbital_poles(states, sets, 1e-10)[0].responses(Z)
+    one = orbital_poles(states, sets, 1e-10, repulsion=-2 * half)[0].responses(Z)
+    np.testing.assert_allclose(one, both, rtol=0, atol=1e-10)
+
+
+def test_bath_of_no_levels():
+    """An atom: poles at eps_d and eps_d + U alone."""
+    problem = ImpurityProblem([-0.5], Interaction(2.0), PoleHybridization([], np.empty((0, 1))))
+    G = ScolSolver().solve(problem).greens[0].G
+    np.testing.assert_allclose(np.sort(G.energies), [-0.5, 1.5], rtol=0, atol=1e-12)
+    np.testing.assert_allclose(G.weights, 0.5, rtol=0, atol=1e-12)
+
+
+def test_loop_ends_where_exact_diagonalisation_does():
+    """Half-filled Bethe lattice, U = 2, three sites: double occupancy 2e-3, Z 5 %."""
+    bath = Intervals(3, stretch=2.0, window_quantile=0.99)
+    problem = starting_problem(COARSE, Bethe(), 2.0)
+    results = [
+        DMFTLoop(solver, Bethe()).run_one(problem)
+        for solver in (EdSolver(bath=bath), ScolSolver(bath=bath, depth=2))
+    ]
+    assert all(result.converged for result in results)
+    exact, found = (result.solution for result in results)
+    assert found.double_occupancy == pytest.approx(exact.double_occupancy, abs=2e-3)
+    assert quasiparticle_weight(found) == pytest.approx(quasiparticle_weight(exact), rel=0.05)
+
+
+def quasiparticle_weight(solution, y=0.01):
+    """``1 / (1 - Im Sigma(iy) / y)`` by the improved estimator."""
+    G, F, I = solution.greens[0].responses(np.array([1j * y]))
+    return 1 / (1 - (I - F**2 / G)[0].imag / y)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "text"),
+    [
+        ({"depth": -1}, SettingError, "solver.depth = -1: give an integer >= 0"),
+        ({"n_segments": 0}, SettingError, "solver.n_segments = 0: give an integer >= 1"),
+        ({"threshold": 0}, SettingError, "solver.threshold = 0: give a number > 0 and < 1"),
+        ({"ground_state": "mps"}, SettingError, "solver.ground_state = 'mps': use one of exact, "),
+        ({"bath": 7}, SettingError, "solver.bath = 7: give intervals of the real axis, see "),
+        ({"bath": Wilson(40)}, SpaceTooLargeError, "exact diagonalisation of 41 spatial orbitals"),
+    ],
+)
+def test_arguments_are_checked(arguments, error, text):
+    with pytest.raises(error, match=text) as caught:
+        ScolSolver(**arguments)
+    assert "\n" not in str(caught.value)
+
+
+def test_excited_states_beyond_the_memory_are_refused():
+    problem = levels_problem(5, 1.0, -0.5)
+    with pytest.raises(
+        SpaceTooLargeError, match=r"strings on 300 determinants needs .* GiB, more "
+    ):
+        ScolSolver(max_memory=1e-5).solve(problem)
