@@ -87,7 +87,12 @@ class ThermalContinuousPlan(ThermalPlan):
     seed : int
     size, accuracy : float
         See `UniversalAxes`.
+    n_orb : int
+        For plans of several orbitals (`dmftnet.data.plans.thermal_kanamori`).
     """
+
+    driver: str | None = None
+    """The approximation that drives the loops; None: the exact solver."""
 
     def __init__(
         self,
@@ -105,8 +110,10 @@ class ThermalContinuousPlan(ThermalPlan):
         seed: int = 0,
         size: float = UNIVERSAL_SIZE,
         accuracy: float = ACCURACY,
+        *,
+        n_orb: int = 1,
     ):
-        super().__init__(approximations, UniversalAxes(size, accuracy))
+        super().__init__(approximations, UniversalAxes(size, accuracy), n_orb=n_orb)
         if not isinstance(sampler, TrajectorySampler):
             raise SettingError(
                 f"sampling.sampler = {checks.shown(sampler)}: give a TrajectorySampler"
@@ -190,8 +197,12 @@ class ThermalContinuousPlan(ThermalPlan):
         unit = unit_of(float(grid.integrate(spectrum)))
         axis = self.axes.at(beta)
         values = SpectralHybridization(grid, spectrum).at(1j * unit * axis.omega_n) / unit
-        bath = MatsubaraHybridization(axis, values)
-        return problem_in_D(trajectory.U, trajectory.eps_d, beta, bath), unit
+        return self._of(trajectory, beta, MatsubaraHybridization(axis, values)), unit
+
+    def _of(
+        self, trajectory: Trajectory, beta: float, bath: MatsubaraHybridization
+    ) -> ImpurityProblem:
+        return problem_in_D(trajectory.U, trajectory.eps_d, beta, bath)
 
     def _iterate(
         self,
@@ -202,14 +213,18 @@ class ThermalContinuousPlan(ThermalPlan):
         start: ImpurityProblem,
     ) -> None:
         """Close the loop, D = 1, and compare in some of its iterations."""
-        timed = _Timed(comparison.exact)
+        exact = self.driver is None
+        timed = _Timed(comparison.exact if exact else self.approximations[self.driver])
         left: list[Iteration] = []
 
         def compare(iteration: Iteration) -> None:
             given = ThermalProblem(
                 record.id, iteration.number - 1, 1.0, iteration.problem, iteration.kl
             )
-            record.add(*comparison.row_of(given, iteration.solution, timed.seconds))
+            if exact:
+                record.add(*comparison.row_of(given, iteration.solution, timed.seconds))
+            else:
+                record.add(*comparison.row(given))
 
         def look(iteration: Iteration) -> None:
             left[:] = [iteration]
@@ -217,7 +232,7 @@ class ThermalContinuousPlan(ThermalPlan):
                 left.clear()
                 compare(iteration)
 
-        refuse(comparison.exact, start)
+        refuse(timed.solver, start)
         loop = DMFTLoop(
             timed,
             lattice,

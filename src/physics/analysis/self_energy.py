@@ -14,6 +14,7 @@ block-Krylov run,
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from types import ModuleType
 
 import numpy as np
@@ -195,3 +196,31 @@ def dyson_self_energy(problem: ImpurityProblem, spectrum: np.ndarray) -> tuple[n
     G = problem.grid.greens_function(spectrum)
     delta = problem.retarded_hybridization()
     return causal(problem.grid, problem.grid.omega - problem.eps_d[:, None] - delta - 1 / G)
+
+
+def dynamic_strength(poles: Sequence[ResponsePoles], density: float) -> float:
+    """Weight of ``Sigma - Sigma(inf)`` over ``n (1 - n)``, mean of equivalent orbitals, in D^2.
+
+    ``W = <{q, q+}> - <{q, d+}>^2``, q = [d, H_int]: a mean over the two-body density matrix, which
+    sums of the poles' weights hold. U^2 for one orbital, exactly.
+
+    Parameters
+    ----------
+    density : float
+        n, of one spin and orbital.
+
+    Raises
+    ------
+    InvalidProblemError
+        If the orbital is empty or full.
+    """
+    if not 0 < density < 1:
+        raise InvalidProblemError(
+            f"density of one spin = {density:.3g}: the weight of Sigma over n (1 - n) needs a "
+            "density between 0 and 1"
+        )
+    mean, square = (
+        float(np.mean([(a.amplitudes[:, 1] * a.amplitudes[:, i]).sum() for a in poles]))
+        for i in (0, 1)
+    )
+    return (square - mean**2) / (density * (1 - density))
