@@ -36,13 +36,17 @@ class ThermalBatch:
     """Tensors of training, validation and test at finite temperature; see `ThermalSamples`."""
 
     U = ArrayKey("U", "f8", ("B",), "D", "input: interaction")
+    J = ArrayKey(
+        "J", "f8", ("B",), "D",
+        "input: Hund's coupling; of several orbitals alone, as all that is optional", optional=True,
+    )  # fmt: skip
     MEAN_FIELD = ArrayKey(
         "mean_field", "f8", ("B",), "D",
-        "input: Hartree-Fock self-energy over the density of one spin; U for one orbital",
+        "input: Hartree-Fock self-energy over the density of one spin", optional=True,
     )  # fmt: skip
     SECOND_ORDER = ArrayKey(
         "second_order", "f8", ("B",), "D^2",
-        "input: strength without correlations; U^2 for one orbital",
+        "input: strength without correlations", optional=True,
     )  # fmt: skip
     EPS_D = ArrayKey("eps_d", "f8", ("B",), "D", "input: level")
     BETA = ArrayKey("beta", "f8", ("B",), "1/D", "input: inverse temperature")
@@ -55,15 +59,20 @@ class ThermalBatch:
     )
     STRENGTHS = ArrayKey(
         "strengths", "f8", ("B", "n_input"), "D^2",
-        "input: of each approximation, weight of Sigma - Sigma(inf) over n (1 - n)",
+        "input: of each approximation, weight of Sigma - Sigma(inf) over n (1 - n)", optional=True,
     )  # fmt: skip
     DOUBLES = ArrayKey(
-        "doubles", "f8", ("B", "n_input"), "", "input: double occupancy of each approximation"
-    )
+        "doubles", "f8", ("B", "n_input"), "", "input: double occupancy of each approximation",
+        optional=True,
+    )  # fmt: skip
     SELF_ENERGY = ArrayKey("self_energy", "c16", ("B", "n_iw"), "D", "label: exact Sigma(i w_n)")
-    STRENGTH = ArrayKey("strength", "f8", ("B",), "D^2", "label: the exact one's, likewise")
-    DENSITY = ArrayKey("density", "f8", ("B",), "", "label: the exact solver's, one spin")
-    DOUBLE_OCCUPANCY = ArrayKey("double_occupancy", "f8", ("B",), "", "label: likewise")
+    STRENGTH = ArrayKey("strength", "f8", ("B",), "D^2", "label: the exact one's", optional=True)
+    DENSITY = ArrayKey(
+        "density", "f8", ("B",), "", "label: the exact solver's, one spin and orbital"
+    )
+    DOUBLE_OCCUPANCY = ArrayKey(
+        "double_occupancy", "f8", ("B",), "", "label: likewise, mean over orbitals"
+    )
     MODEL = ArrayKey(
         "model", "i8", ("B",), "", "id of the model or trajectory, unique over all files"
     )

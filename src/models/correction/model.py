@@ -9,6 +9,10 @@ and G follows by Dyson's equation with the density of G itself. The components a
 errors of G(tau) that they make, a dozen matter. A prediction is averaged with the mirror image of
 that for the particle-hole mirrored problem, so the symmetry is exact.
 
+Of several orbitals the strength S of Sigma and the double occupancy d (no sum over G alone) are
+outputs of their own, each the base's with a correction that is even under the mirror: a factor of
+S, so that it stays positive, and a term of ``d - n^2``.
+
 For use, q is projected onto positive measures (`answers`): the result is causal whatever the model
 puts out, and nearer to a causal truth than before. Without a base, what is missing is everything.
 Models that are compared with, `is_projected` False, answer as they are.
@@ -18,7 +22,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -28,7 +32,14 @@ from dmftnet import checks
 from dmftnet.data.keys import ThermalBatch as Batch
 from dmftnet.data.thermal_arrays import ThermalArrays
 from dmftnet.errors import ConvergenceError, DmftnetError, SettingError
-from dmftnet.models.correction.thermal import Answer, Problems, ThermalDyson, mirrored
+from dmftnet.models.correction.thermal import (
+    Answer,
+    Problems,
+    ThermalDyson,
+    mean_field,
+    mirrored,
+    second_order,
+)
 from dmftnet.physics.analysis.self_energy_measure import SelfEnergyMeasure
 
 HIGHEST = 600
@@ -38,7 +49,24 @@ N_COMPONENTS = 24
 LARGEST = 8.0
 """Of a coefficient, in standard deviations of the training data."""
 
+N_SCALARS = 2
+"""Outputs of several orbitals beside q: of the strength and of the double occupancy."""
+
+DOUBLE_WEIGHT = 0.3
+"""Error of G as which an error of the double occupancy counts, in the choice of components."""
+
 CHUNK = 2048
+
+
+class Prediction(NamedTuple):
+    """``q`` (B, n_iw); ``strength`` (B,) in D^2 and ``correlation`` ``d - n^2`` (B,).
+
+    Of one orbital the last two are None: U^2, and what G and Sigma say.
+    """
+
+    q: torch.Tensor
+    strength: torch.Tensor | None = None
+    correlation: torch.Tensor | None = None
 
 
 class CorrectionModel(nn.Module, ABC):
@@ -54,13 +82,16 @@ class CorrectionModel(nn.Module, ABC):
         The approximation that is corrected; by default the last of `inputs`. "none": everything is
         predicted.
     n_components : int
+    n_orb : int
+        Degenerate orbitals of all problems.
 
     Attributes
     ----------
     dyson : ThermalDyson
     n_features : int
-    components : (n_components, 2 n_iw)
-        Real and imaginary parts of ``v_k``, scaled to a coefficient of order one.
+    components : (n_components, 2 n_iw), of several orbitals (n_components, 2 n_iw + N_SCALARS)
+        Real and imaginary parts of ``v_k``, scaled to a coefficient of order one; and what a
+        coefficient makes of the logarithm of S and of ``d - n^2``.
     """
 
     needs_gradient = True
@@ -73,8 +104,11 @@ class CorrectionModel(nn.Module, ABC):
         accuracy: float,
         base: str | None = None,
         n_components: int = N_COMPONENTS,
+        *,
+        n_orb: int = 1,
     ):
         super().__init__()
+        self.n_orb = checks.integer("n_orb", n_orb, at_least=1)
         self.inputs = tuple(inputs)
         if base is None:
             base = self.inputs[-1] if self.inputs else "none"
@@ -92,10 +126,14 @@ class CorrectionModel(nn.Module, ABC):
         )
         self.n_low = int((self.dyson.odd < HIGHEST).sum())
         self.n_features = 3 + 2 * len(self.inputs) + 2 * self.n_low * (1 + 2 * len(self.inputs))
+        n_scalars = 0
+        if self.n_orb > 1:
+            self.n_features += 1 + 2 * len(self.inputs)
+            n_scalars = N_SCALARS
         for name, shape in (
             ("offset", (self.n_features,)),
             ("scale", (self.n_features,)),
-            ("components", (self.n_components, 2 * n_iw)),
+            ("components", (self.n_components, 2 * n_iw + n_scalars)),
         ):
             self.register_buffer(name, torch.zeros(shape, dtype=torch.float64))
 
@@ -122,17 +160,41 @@ class CorrectionModel(nn.Module, ABC):
 
     def forward(self, problems: Problems) -> Answer:
         """Batch of `ThermalBatch` inputs -> the answer as it is trained, not projected."""
-        return self.dyson(problems, self.reduced(problems))
+        found = self.predict(problems)
+        return self.dyson(problems, found.q, found.strength)
+
+    def predict(self, problems: Problems) -> Prediction:
+        """What the answer follows from."""
+        curve, scalars = self._averaged(problems)
+        q = self.reduced_base(problems) + curve
+        if self.n_orb == 1:
+            return Prediction(q)
+        strength, correlation = self.scalars_base(problems)
+        change, more = scalars.unbind(dim=-1)
+        return Prediction(q, strength * torch.exp(change), correlation + more)
 
     def reduced(self, problems: Problems) -> torch.Tensor:
         """(B, n_iw) complex128 q of the answer."""
-        return self.reduced_base(problems) + self.predicted(problems)
+        return self.predict(problems).q
 
     def predicted(self, problems: Problems) -> torch.Tensor:
-        """(B, n_iw) complex128 what is predicted, averaged with its mirror image."""
+        """(B, n_iw) complex128 what is predicted of a curve, averaged with its mirror image."""
+        return self._averaged(problems)[0]
+
+    def _averaged(self, problems: Problems) -> tuple[torch.Tensor, torch.Tensor]:
+        """The same, and (B, N_SCALARS) of several orbitals, which are even: their mean."""
         both = self._coefficients(problems), self._coefficients(mirrored(problems))
-        here, there = (self._curve(c) for c in both)
-        return 0.5 * (here + there.conj())
+        (here, ours), (there, theirs) = (self._outputs(c) for c in both)
+        return 0.5 * (here + there.conj()), 0.5 * (ours + theirs)
+
+    def scalars_base(self, problems: Problems) -> tuple[torch.Tensor, torch.Tensor]:
+        """(B,) strength and ``d - n^2`` of what is corrected; without correlations, of no base."""
+        if self.base is None:
+            strength = second_order(problems)
+            return strength, torch.zeros_like(strength)
+        n = problems[Batch.DENSITIES][:, self.base]
+        strength = problems[Batch.STRENGTHS][:, self.base]
+        return strength, problems[Batch.DOUBLES][:, self.base] - n**2
 
     def reduced_base(self, problems: Problems) -> torch.Tensor:
         """(B, n_iw) complex128 q of what is corrected; zero without a base."""
@@ -144,28 +206,38 @@ class CorrectionModel(nn.Module, ABC):
         """(B, n_features) float64: parameters, densities, and bounded functions of frequency."""
         U, beta = problems[Batch.U], problems[Batch.BETA]
         z = self.dyson.frequencies(beta)
-        columns = [U / 2, problems[Batch.EPS_D] + U / 2, torch.log(beta) / 2]
+        level = problems[Batch.EPS_D] + mean_field(problems) / 2
+        columns = [U / 2, level, torch.log(beta) / 2]
+        if self.n_orb > 1:
+            columns.append(problems[Batch.J])
         curves = [4.0 * z * problems[Batch.HYBRIDIZATION]]
         for i in range(len(self.inputs)):
             greens = self.dyson.greens(problems, problems[Batch.SELF_ENERGIES][:, i])
             own = self.dyson.density(greens, beta)
             columns += [4.0 * (own - 0.5), 4.0 * (problems[Batch.DENSITIES][:, i] - 0.5)]
             curves += [self._reduced_input(problems, i), z * greens]
+            if self.n_orb > 1:
+                n, strength = problems[Batch.DENSITIES][:, i], problems[Batch.STRENGTHS][:, i]
+                correlation = problems[Batch.DOUBLES][:, i] - n**2
+                columns += [torch.log(strength / second_order(problems)), 4.0 * correlation]
         low = torch.cat(curves, dim=-1).unflatten(-1, (len(curves), -1))[..., : self.n_low]
         parts = torch.stack([low.real, low.imag], dim=-2).flatten(1)
         return torch.cat([torch.stack(columns, dim=-1), parts.clamp(-3.0, 3.0)], dim=-1)
 
     def _reduced_input(self, problems: Problems, i: int) -> torch.Tensor:
         sigma, n = problems[Batch.SELF_ENERGIES][:, i], problems[Batch.DENSITIES][:, i]
-        return self.dyson.reduced(problems, sigma, n)
+        strength = problems[Batch.STRENGTHS][:, i] if self.n_orb > 1 else None
+        return self.dyson.reduced(problems, sigma, n, strength)
 
     def _coefficients(self, problems: Problems) -> torch.Tensor:
         return self.coefficients((self.features(problems) - self.offset) / self.scale)
 
-    def _curve(self, coefficients: torch.Tensor) -> torch.Tensor:
-        """Far beyond what the training data hold a coefficient saturates."""
+    def _outputs(self, coefficients: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Curve and scalars; far beyond what the training data hold a coefficient saturates."""
         bounded = LARGEST * torch.tanh(coefficients / LARGEST)
-        return torch.complex(*(bounded @ self.components).chunk(2, dim=-1))
+        n_iw = self.dyson.odd.numel()
+        parts = bounded @ self.components
+        return torch.complex(*parts[:, : 2 * n_iw].chunk(2, dim=-1)), parts[:, 2 * n_iw :]
 
     # --- from the training data ---------------------------------------------------------------
 
@@ -190,7 +262,14 @@ class CorrectionModel(nn.Module, ABC):
         weight = errors_made.pow(2).mean(0).sqrt().repeat(2).clamp_min(1e-12)
         of_sample = errors_made.pow(2).mean(1).sqrt()
         of_sample = of_sample / of_sample.pow(2).mean().sqrt().clamp_min(1e-300)
-        rows = torch.cat([missing.real, missing.imag], dim=-1) * weight
+        rows = torch.cat([missing.real, missing.imag], dim=-1)
+        if self.n_orb > 1:
+            rows = torch.cat([rows, torch.cat([self.missing_scalars(p) for p in both])], dim=-1)
+            # a relative error of the strength is one of all of q, about one
+            of_strength = errors_made.pow(2).sum(1).mean().sqrt()
+            more = torch.stack([of_strength, torch.full_like(of_strength, DOUBLE_WEIGHT)])
+            weight = torch.cat([weight, more])
+        rows = rows * weight
         vectors = torch.linalg.svd(rows * of_sample[:, None], full_matrices=False)[2]
         vectors = vectors[: self.n_components]
         found = rows @ vectors.T
@@ -204,28 +283,42 @@ class CorrectionModel(nn.Module, ABC):
         (B, n_iw) each, complex128 and float64. Here what is missing in q.
         """
         n, beta = problems[Batch.DENSITY], problems[Batch.BETA]
-        q = self.dyson.reduced(problems, problems[Batch.SELF_ENERGY], n)
+        strength = problems[Batch.STRENGTH] if self.n_orb > 1 else second_order(problems)
+        q = self.dyson.reduced(problems, problems[Batch.SELF_ENERGY], n, strength)
         greens = self.dyson.greens(problems, problems[Batch.SELF_ENERGY])
-        scale = problems[Batch.U] ** 2 * n * (1 - n) / beta
+        scale = strength * n * (1 - n) / beta
         weight = greens.abs() ** 2 * scale[:, None] / self.dyson.frequencies(beta).abs()
         return q - self.reduced_base(problems), weight
+
+    def missing_scalars(self, problems: Problems) -> torch.Tensor:
+        """(B, N_SCALARS) what is missing in the logarithm of S and in ``d - n^2``."""
+        strength, correlation = self.scalars_base(problems)
+        exact = problems[Batch.DOUBLE_OCCUPANCY] - problems[Batch.DENSITY] ** 2
+        change = torch.log(problems[Batch.STRENGTH] / strength)
+        return torch.stack([change, exact - correlation], dim=-1)
 
 
 def as_problems(arrays: ThermalArrays, device: torch.device | str = "cpu") -> Problems:
     """Arrays as a batch of tensors."""
     return {
-        f.name: torch.as_tensor(np.ascontiguousarray(getattr(arrays, f.name))).to(device)
-        for f in fields(arrays)
+        name: torch.as_tensor(np.ascontiguousarray(values)).to(device)
+        for name, values in arrays.items()
     }
 
 
-def project(model: CorrectionModel, problems: Problems, q: torch.Tensor) -> np.ndarray:
+def project(
+    model: CorrectionModel,
+    problems: Problems,
+    q: torch.Tensor,
+    strength: torch.Tensor | None = None,
+) -> np.ndarray:
     """(B, J) measures nearest to q, weighted by the error of G that they make."""
-    beta, U = problems[Batch.BETA].cpu().numpy(), problems[Batch.U].cpu().numpy()
-    greens = model.dyson(problems, q).greens.cpu().numpy()
+    beta = problems[Batch.BETA].cpu().numpy()
+    S = (second_order(problems) if strength is None else strength).cpu().numpy()
+    greens = model.dyson(problems, q, strength).greens.cpu().numpy()
     z = model.dyson.frequencies(problems[Batch.BETA]).cpu().numpy()
     values = q.cpu().numpy() / z / beta[:, None]
-    weights = np.abs(greens) ** 2 * (U**2)[:, None]
+    weights = np.abs(greens) ** 2 * S[:, None]
     return np.stack([model.measure.fit(v, w) for v, w in zip(values, weights, strict=True)])
 
 
@@ -240,20 +333,22 @@ def answers(model: CorrectionModel, problems: Problems) -> tuple[np.ndarray | No
     ConvergenceError
         If the model's output is not finite.
     """
+    strength = None
     if model.is_projected:
-        q = model.reduced(problems)
+        q, strength, _ = model.predict(problems)
     else:
         answer = model(problems)
         q = answer.greens
-    if not torch.isfinite(torch.view_as_real(q)).all():
+    finite = strength is None or bool(torch.isfinite(strength).all())
+    if not (finite and torch.isfinite(torch.view_as_real(q)).all()):
         raise ConvergenceError(
             "the correction is not finite: its training diverged, or its file is damaged; train "
             "with a lower optimizer.lr, or copy the weights again"
         )
     if not model.is_projected:
         return None, answer
-    measures = project(model, problems, q)
-    return measures, model.dyson(problems, measured(model, problems, measures))
+    measures = project(model, problems, q, strength)
+    return measures, model.dyson(problems, measured(model, problems, measures), strength)
 
 
 def measured(model: CorrectionModel, problems: Problems, measures: np.ndarray) -> torch.Tensor:

@@ -36,7 +36,11 @@ class CorrectionTask:
 
     def build(self, plain: Mapping[str, Any], datamodule: Any) -> CorrectionModel:
         model = build_correction(
-            plain["model"], datamodule.inputs, datamodule.size, datamodule.accuracy
+            plain["model"],
+            datamodule.inputs,
+            datamodule.size,
+            datamodule.accuracy,
+            datamodule.n_orb,
         )
         if not self.is_fitted(model):
             model.prepare(datamodule.arrays("train"))
@@ -78,6 +82,7 @@ class CorrectionTask:
             "inputs": list(datamodule.inputs),
             "size": datamodule.size,
             "accuracy": datamodule.accuracy,
+            "n_orb": datamodule.n_orb,
             "solvers": datamodule.solvers,
             "data": {
                 "file": ", ".join(path.name for path in datamodule.paths),
