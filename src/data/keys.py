@@ -269,6 +269,11 @@ class ThermalSamples:
         "samples/strengths", "f8", ("n", "n_approx"), "D^2",
         "strength of each approximation, of several orbitals", optional=True, nan=True,
     )  # fmt: skip
+    MISFIT = ArrayKey(
+        "samples/misfit", "f2", ("n", "n_approx", "n_iw", 2), "D",
+        "Delta(i w_n) of the levels of each approximation less the given one, real and imaginary "
+        "part, of several orbitals", optional=True, nan=True,
+    )  # fmt: skip
     DENSITIES = ArrayKey(
         "samples/densities", "f4", ("n", "n_approx"), "", "of each approximation", nan=True
     )

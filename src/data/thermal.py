@@ -44,6 +44,9 @@ SCHEMA = "dmftnet-thermal"
 VERSION = 1
 WITNESS, WITNESS_VERSION = "dmftnet-witness", 1
 SAMPLES = Samples.U.rpartition("/")[0]
+OF_SEVERAL = (Samples.J, Samples.STRENGTH, Samples.STRENGTHS, Samples.MISFIT)
+"""Arrays of files of several orbitals alone."""
+
 WITNESS_REMEDY = how_to_get(
     "dataset=thermal_witness solver=<name> sampling.source=<file>", "dataset.path"
 )
@@ -112,7 +115,7 @@ class ThermalStore:
         baths = [self.is_discrete, Samples.HYBRIDIZATION in columns]
         if sum(baths) != 1 or (Samples.BATH_ENERGIES in columns) != baths[0]:
             raise StoreError(f"file {self.path}: give bath levels or Delta(i w_n); {REMEDY}")
-        several = [key in columns for key in (Samples.J, Samples.STRENGTH, Samples.STRENGTHS)]
+        several = [key in columns for key in OF_SEVERAL]
         checks.integer(f"{self.path}: {SEVERAL}", self.attributes.get(SEVERAL, 1), at_least=1)
         if any(has != (self.n_orb > 1) for has in several) or (baths[0] and self.n_orb > 1):
             raise StoreError(
@@ -253,6 +256,13 @@ class ThermalStore:
         if self.n_orb == 1:
             return self["U"] ** 2
         return self["strength"] if name is None else self._of("strengths", name)
+
+    def misfit(self, name: str) -> np.ndarray:
+        """(n, n_iw) complex128 Delta of an approximation's levels less the given one, in D;
+
+        of several orbitals."""
+        parts = self["misfit"][:, self._place(name)].astype(np.float64)
+        return parts[..., 0] + 1j * parts[..., 1]
 
     def seconds(self, name: str | None = None) -> np.ndarray:
         """(n,) float64 seconds of each solve."""

@@ -31,6 +31,7 @@ class ThermalArrays:
     mean_field: np.ndarray | None = None
     second_order: np.ndarray | None = None
     strengths: np.ndarray | None = None
+    misfits: np.ndarray | None = None
     doubles: np.ndarray | None = None
     strength: np.ndarray | None = None
 
@@ -88,6 +89,7 @@ class ThermalArrays:
         """
         U = self.U if self.mean_field is None else self.mean_field
         doubles = None if self.doubles is None else self.doubles + 1 - 2 * self.densities
+        misfits = None if self.misfits is None else -self.misfits.conj()
         return replace(
             self,
             eps_d=-U - self.eps_d,
@@ -95,6 +97,7 @@ class ThermalArrays:
             self_energies=U[:, None, None] - self.self_energies.conj(),
             densities=1 - self.densities,
             doubles=doubles,
+            misfits=misfits,
             self_energy=U[:, None] - self.self_energy.conj(),
             density=1 - self.density,
             double_occupancy=self.double_occupancy + 1 - 2 * self.density,
@@ -113,14 +116,15 @@ def _of_several(store: ThermalStore, inputs: Sequence[str]) -> dict[str, np.ndar
     """What is not known from U alone."""
     interactions = [store.interaction(i) for i in range(len(store))]
 
-    def stacked(values: list[np.ndarray]) -> np.ndarray:
-        return np.stack(values, axis=1) if values else np.zeros((len(store), 0))
+    def stacked(values: list[np.ndarray], *more: int) -> np.ndarray:
+        return np.stack(values, axis=1) if values else np.zeros((len(store), 0, *more))
 
     return {
         "J": store.J.astype(np.float64),
         "mean_field": np.array([own.mean_field(store.n_orb) for own in interactions]),
         "second_order": np.array([own.second_order(store.n_orb) for own in interactions]),
         "strengths": stacked([store.strength(name) for name in inputs]),
+        "misfits": stacked([store.misfit(name) for name in inputs], store.odd.size) + 0j,
         "doubles": stacked([store.double_occupancy(name) for name in inputs]),
         "strength": store.strength().astype(np.float64),
     }

@@ -61,6 +61,10 @@ class ThermalBatch:
         "strengths", "f8", ("B", "n_input"), "D^2",
         "input: of each approximation, weight of Sigma - Sigma(inf) over n (1 - n)", optional=True,
     )  # fmt: skip
+    MISFITS = ArrayKey(
+        "misfits", "c16", ("B", "n_input", "n_iw"), "D",
+        "input: Delta(i w_n) of the levels of each approximation less the given one", optional=True,
+    )  # fmt: skip
     DOUBLES = ArrayKey(
         "doubles", "f8", ("B", "n_input"), "", "input: double occupancy of each approximation",
         optional=True,

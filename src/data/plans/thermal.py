@@ -35,7 +35,7 @@ from dmftnet.data.plans.thermal_answers import (
     strength_of,
     weight_beyond,
 )
-from dmftnet.data.thermal import SCHEMA, VERSION
+from dmftnet.data.thermal import OF_SEVERAL, SCHEMA, VERSION
 from dmftnet.errors import DmftnetError, InvalidProblemError, SettingError, SpaceTooLargeError
 from dmftnet.physics.grids.matsubara import UNIVERSAL_SIZE, ImaginaryAxis
 from dmftnet.physics.impurity.interaction import Interaction
@@ -51,8 +51,6 @@ BEYOND = 1e-6
 """Largest weight of G above the axis' w_max: as large an error it makes in G(tau)."""
 
 BATH = (Samples.BATH_ENERGIES, Samples.BATH_COUPLINGS)
-OF_SEVERAL = (Samples.J, Samples.STRENGTH, Samples.STRENGTHS)
-"""Arrays of files of several orbitals alone."""
 
 
 @dataclass(frozen=True, eq=False)

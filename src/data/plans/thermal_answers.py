@@ -9,7 +9,7 @@ import numpy as np
 from dmftnet import checks
 from dmftnet.data.keys import ThermalSamples as Samples
 from dmftnet.errors import DmftnetError, SettingError, SpaceTooLargeError
-from dmftnet.physics.analysis.self_energy import dynamic_strength
+from dmftnet.physics.analysis.self_energy import bath_misfit, dynamic_strength
 from dmftnet.physics.grids.matsubara import ImaginaryAxis
 from dmftnet.physics.impurity.problem import ImpurityProblem
 from dmftnet.physics.impurity.protocol import ImpuritySolution, ImpuritySolver
@@ -19,6 +19,7 @@ OF_APPROXIMATIONS = (
     Samples.DENSITIES,
     Samples.DOUBLES,
     Samples.STRENGTHS,
+    Samples.MISFIT,
     Samples.TIMES,
 )
 """Arrays of each approximation, as `answer_of` gives them."""
@@ -26,31 +27,33 @@ OF_APPROXIMATIONS = (
 
 def answer_of(
     solver: ImpuritySolver, problem: ImpurityProblem, axis: ImaginaryAxis, exact: np.ndarray
-) -> tuple[tuple[np.ndarray, float, float, float, float], str]:
+) -> tuple[tuple[np.ndarray, float, float, float, np.ndarray, float], str]:
     """What `OF_APPROXIMATIONS` of an approximation, or NaN.
 
     Returns
     -------
-    answer : ((n_iw, 2) float16, float, float, float, float)
+    answer : ((n_iw, 2) float16, float, float, float, (n_iw, 2) float16, float)
     remark : str
         Why it failed; empty if it did not.
     """
     started = time.perf_counter()
-    missing = np.full((exact.size, 2), np.nan, dtype=np.float16), np.nan, np.nan, np.nan
+    nothing = np.full((exact.size, 2), np.nan, dtype=np.float16)
+    missing = nothing, np.nan, np.nan, np.nan, nothing
     try:
         solution = solver.solve(problem)
         deviation = solution.matsubara_self_energy(axis).mean(axis=0) - exact
         scalars = density_of(solution), solution.double_occupancy, strength_of(solution)
+        misfit = bath_misfit(solution, axis)
     except (SettingError, SpaceTooLargeError):
         raise
     except (DmftnetError, np.linalg.LinAlgError) as error:
         return (*missing, time.perf_counter() - started), checks.reason(error)
     seconds = time.perf_counter() - started
-    parts = np.stack([deviation.real, deviation.imag], axis=-1)
-    fits = (np.abs(parts) < np.finfo(np.float16).max).all()
+    parts, misfits = (np.stack([v.real, v.imag], axis=-1) for v in (deviation, misfit))
+    fits = (np.abs([parts, misfits]) < np.finfo(np.float16).max).all()
     if not (fits and np.isfinite(scalars).all()):
         return (*missing, seconds), "its self-energy or densities are not finite, or beyond 65504 D"
-    return (parts.astype(np.float16), *scalars, seconds), ""
+    return (parts.astype(np.float16), *scalars, misfits.astype(np.float16), seconds), ""
 
 
 def density_of(solution: ImpuritySolution) -> float:

@@ -55,6 +55,9 @@ N_SCALARS = 2
 DOUBLE_WEIGHT = 0.3
 """Error of G as which an error of the double occupancy counts, in the choice of components."""
 
+MISFIT_SCALE = 40.0
+"""Over that of Delta, of what a few levels miss of it, so that both are of order one."""
+
 CHUNK = 2048
 
 
@@ -128,7 +131,7 @@ class CorrectionModel(nn.Module, ABC):
         self.n_features = 3 + 2 * len(self.inputs) + 2 * self.n_low * (1 + 2 * len(self.inputs))
         n_scalars = 0
         if self.n_orb > 1:
-            self.n_features += 1 + 2 * len(self.inputs)
+            self.n_features += 1 + 2 * len(self.inputs) * (1 + self.n_low)
             n_scalars = N_SCALARS
         for name, shape in (
             ("offset", (self.n_features,)),
@@ -220,6 +223,7 @@ class CorrectionModel(nn.Module, ABC):
                 n, strength = problems[Batch.DENSITIES][:, i], problems[Batch.STRENGTHS][:, i]
                 correlation = problems[Batch.DOUBLES][:, i] - n**2
                 columns += [torch.log(strength / second_order(problems)), 4.0 * correlation]
+                curves.append(MISFIT_SCALE * z * problems[Batch.MISFITS][:, i])
         low = torch.cat(curves, dim=-1).unflatten(-1, (len(curves), -1))[..., : self.n_low]
         parts = torch.stack([low.real, low.imag], dim=-2).flatten(1)
         return torch.cat([torch.stack(columns, dim=-1), parts.clamp(-3.0, 3.0)], dim=-1)

@@ -215,6 +215,8 @@ def mirrored(problems: Problems) -> Problems:
             shift = U.reshape(-1, *(1,) * (problems[sigma].ndim - 1))
             images[sigma] = shift - problems[sigma].conj()
             images[density] = 1 - problems[density]
+    if Batch.MISFITS in problems:
+        images[Batch.MISFITS] = -problems[Batch.MISFITS].conj()
     for double, density in (
         (Batch.DOUBLE_OCCUPANCY, Batch.DENSITY),
         (Batch.DOUBLES, Batch.DENSITIES),

@@ -39,7 +39,7 @@ from dmftnet.models.correction.ensemble import CorrectionEnsemble, disagreement
 from dmftnet.models.correction.model import CorrectionModel, answers
 from dmftnet.models.correction.thermal import Answer, Problems
 from dmftnet.models.correction.trust import ThermalTrust, load_trust
-from dmftnet.physics.analysis.self_energy import dynamic_strength
+from dmftnet.physics.analysis.self_energy import bath_misfit, dynamic_strength
 from dmftnet.physics.grids.matsubara import ImaginaryAxis
 from dmftnet.physics.impurity.hybridization import Hybridization
 from dmftnet.physics.impurity.interaction import Interaction
@@ -226,7 +226,7 @@ class CorrectionSolver(Solver):
         axes = [p.axis for p in scaled]
         delta = [p.hybridization.at(1j * p.axis.omega_n)[0] for p in scaled]
         sigmas, densities = [], []
-        strengths, doubles = [], []
+        strengths, doubles, misfits = [], [], []
         n_orb = self.model.n_orb
         for name in self.model.inputs:
             found = self.approximations[name].solve_batch(scaled)
@@ -238,6 +238,7 @@ class CorrectionSolver(Solver):
                 pairs = zip(found, densities[-1], strict=True)
                 strengths.append([dynamic_strength(s.greens, own) for s, own in pairs])
                 doubles.append([s.double_occupancy for s in found])
+                misfits.append([bath_misfit(s, a) for s, a in zip(found, axes, strict=True)])
         n, n_iw = len(scaled), axes[0].omega_n.size
         arrays = {
             Batch.U: np.array([p.U for p in scaled]),
@@ -256,6 +257,7 @@ class CorrectionSolver(Solver):
                 Batch.MEAN_FIELD: np.array([i.mean_field(n_orb) for i in own]),
                 Batch.SECOND_ORDER: np.array([i.second_order(n_orb) for i in own]),
                 Batch.STRENGTHS: np.array(strengths, dtype=float).reshape(-1, n).T,
+                Batch.MISFITS: np.array(misfits, dtype=complex).reshape(-1, n, n_iw).swapaxes(0, 1),
                 Batch.DOUBLES: np.array(doubles, dtype=float).reshape(-1, n).T,
             }
         return {name: torch.as_tensor(np.ascontiguousarray(a)) for name, a in arrays.items()}

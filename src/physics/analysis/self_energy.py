@@ -20,9 +20,11 @@ from types import ModuleType
 import numpy as np
 
 from dmftnet.errors import InvalidProblemError
+from dmftnet.physics.grids.matsubara import ImaginaryAxis
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.poles import ResponsePoles, gaussian_kernel
 from dmftnet.physics.impurity.problem import ImpurityProblem
+from dmftnet.physics.impurity.protocol import ImpuritySolution
 
 ESTIMATORS = ("improved", "ratio", "dyson")
 ROUNDING = 1e-9  # D, of a positive Im Sigma
@@ -224,3 +226,19 @@ def dynamic_strength(poles: Sequence[ResponsePoles], density: float) -> float:
         for i in (0, 1)
     )
     return (square - mean**2) / (density * (1 - density))
+
+
+def bath_misfit(solution: ImpuritySolution, axis: ImaginaryAxis) -> np.ndarray:
+    """Delta of the bath that a solution is of, less the problem's; mean of equivalent orbitals.
+
+    By Dyson's equation from its G and Sigma: zero of a solver that works with the given bath, else
+    what its few levels miss.
+
+    Returns
+    -------
+    (n_iw,) complex128, in D
+    """
+    z, problem = 1j * axis.omega_n, solution.problem
+    free = z - problem.eps_d[:, None] - problem.hybridization.at(z)
+    found = free - solution.matsubara_self_energy(axis) - 1 / solution.matsubara_greens(axis)
+    return found.mean(axis=0)
