@@ -5,11 +5,13 @@ import pytest
 from physics.kanamori import Kanamori
 
 from dmftnet.errors import InvalidProblemError
-from dmftnet.physics.analysis.self_energy import dynamic_strength
+from dmftnet.physics.analysis.self_energy import bath_misfit, dynamic_strength
+from dmftnet.physics.bath.fit import MatsubaraFit
 from dmftnet.physics.impurity.interaction import Interaction
 from dmftnet.physics.impurity.matsubara_hybridization import MatsubaraHybridization
 from dmftnet.physics.impurity.pole_hybridization import PoleHybridization
 from dmftnet.physics.impurity.problem import ImpurityProblem
+from dmftnet.physics.impurity.solutions import MatsubaraSolution
 from dmftnet.physics.solvers.krylov.ed import EdSolver
 
 BETA = 10.0
@@ -55,7 +57,7 @@ def test_moments_are_those_of_the_whole_fock_space(U, J, eps_d):
     solution = EdSolver().solve(problem(U, J, eps_d))
     assert solution.filling / 4 == pytest.approx(n, abs=1e-9)
     strength = (second - first**2) / (n * (1 - n))
-    assert dynamic_strength(solution.greens, n) == pytest.approx(strength, rel=1e-8)
+    assert dynamic_strength(solution) == pytest.approx(strength, rel=1e-8)
     # and that is what Sigma does at high frequency
     z = 1j * np.array([1e4])
     poles = solution.greens[0]
@@ -87,14 +89,46 @@ def test_one_orbital_is_a_case():
     assert interaction.second_order(1) == 1.7**2
     bath = PoleHybridization(ENERGIES, COUPLINGS[:, None])
     solution = EdSolver().solve(ImpurityProblem([-0.6], interaction, bath, BETA))
-    strength = dynamic_strength(solution.greens, solution.filling / 2)
-    assert strength == pytest.approx(1.7**2, rel=1e-10)
+    assert dynamic_strength(solution) == 1.7**2
+    poles = solution.greens[0]
+    n, mean = solution.filling / 2, poles.F.weights.sum()
+    assert (poles.amplitudes[:, 1] ** 2).sum() - mean**2 == pytest.approx(
+        1.7**2 * n * (1 - n), rel=1e-10
+    )
 
 
-def test_an_empty_orbital_has_no_strength():
-    solution = EdSolver().solve(problem(*CASES[0]))
-    with pytest.raises(InvalidProblemError, match="between 0 and 1"):
-        dynamic_strength(solution.greens, 0.0)
+@pytest.mark.parametrize("side", [1, -1])
+def test_orbitals_that_are_empty_or_full_have_the_limit(side):
+    """It is approached from where there is something left."""
+    interaction = Interaction(2.0, 0.5)
+    half, expected = interaction.half_filling(2), interaction.second_order(2)
+    found = [
+        dynamic_strength(EdSolver().solve(problem(2.0, 0.5, half + side * away)))
+        for away in (4.0, 12.0, 1e5)
+    ]
+    away = np.abs(np.array(found) / expected - 1)
+    assert away[2] == 0 and away[1] < away[0] < 0.1
+
+
+def test_a_solution_without_poles_has_no_strength():
+    given = problem(*CASES[0])
+    axis = given.axis
+    unknown = MatsubaraSolution(given, axis, np.tile(1 / (1j * axis.omega_n), (2, 1)), 0.2)
+    with pytest.raises(InvalidProblemError, match="follows from poles"):
+        dynamic_strength(unknown)
+
+
+@pytest.mark.parametrize("n_bath", [1, 2])
+def test_a_misfit_is_that_of_the_fitted_levels(n_bath):
+    given = problem(*CASES[0])
+    axis = given.axis
+    band = 0.5 / (1j * axis.omega_n + 1j * np.sqrt(1 + axis.omega_n**2))
+    given = given.moved(MatsubaraHybridization(axis, np.tile(band, (2, 1))))
+    fit = MatsubaraFit(n_bath=n_bath)
+    levels = fit.discretise(given.hybridization).levels
+    expected = levels.at(1j * axis.omega_n)[0] - band
+    found = bath_misfit(EdSolver(fit=fit).solve(given), axis)
+    assert np.abs(found - expected).max() < 1e-8 < 1e-3 < np.abs(expected).max()
 
 
 def test_degenerate_orbitals_are_told_from_others():

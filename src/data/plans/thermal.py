@@ -32,11 +32,11 @@ from dmftnet.data.plans.thermal_answers import (
     OF_APPROXIMATIONS,
     answer_of,
     density_of,
-    strength_of,
     weight_beyond,
 )
 from dmftnet.data.thermal import OF_SEVERAL, SCHEMA, VERSION
 from dmftnet.errors import DmftnetError, InvalidProblemError, SettingError, SpaceTooLargeError
+from dmftnet.physics.analysis.self_energy import dynamic_strength
 from dmftnet.physics.grids.matsubara import UNIVERSAL_SIZE, ImaginaryAxis
 from dmftnet.physics.impurity.interaction import Interaction
 from dmftnet.physics.impurity.matsubara_hybridization import MatsubaraHybridization
@@ -161,7 +161,7 @@ class Comparison:
             Samples.UNIT: given.unit,
             Samples.SELF_ENERGY: sigma,
             Samples.J: problem.J,
-            Samples.STRENGTH: strength_of(solution),
+            Samples.STRENGTH: dynamic_strength(solution),
             Samples.DENSITY: density_of(solution),
             Samples.DOUBLE_OCCUPANCY: solution.double_occupancy,
             Samples.BEYOND: beyond,

@@ -42,7 +42,7 @@ def answer_of(
     try:
         solution = solver.solve(problem)
         deviation = solution.matsubara_self_energy(axis).mean(axis=0) - exact
-        scalars = density_of(solution), solution.double_occupancy, strength_of(solution)
+        scalars = density_of(solution), solution.double_occupancy, dynamic_strength(solution)
         misfit = bath_misfit(solution, axis)
     except (SettingError, SpaceTooLargeError):
         raise
@@ -59,25 +59,6 @@ def answer_of(
 def density_of(solution: ImpuritySolution) -> float:
     """Of one spin and one orbital."""
     return solution.filling / (2 * solution.problem.n_orb)
-
-
-def strength_of(solution: ImpuritySolution) -> float:
-    """Weight of ``Sigma - Sigma(inf)`` over ``n (1 - n)``, in D^2.
-
-    Raises
-    ------
-    SettingError
-        If a solver of several orbitals knows no poles.
-    """
-    problem = solution.problem
-    if problem.n_orb == 1:
-        return problem.U**2
-    if solution.greens is None:
-        raise SettingError(
-            "a solver of several orbitals must know its poles, from which the weight of Sigma "
-            "follows; use solver=ed"
-        )
-    return dynamic_strength(solution.greens, density_of(solution))
 
 
 def weight_beyond(solution: ImpuritySolution, w_max: float) -> float:

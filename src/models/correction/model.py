@@ -33,6 +33,7 @@ from dmftnet.data.keys import ThermalBatch as Batch
 from dmftnet.data.thermal_arrays import ThermalArrays
 from dmftnet.errors import ConvergenceError, DmftnetError, SettingError
 from dmftnet.models.correction.thermal import (
+    SMALLEST,
     Answer,
     Problems,
     ThermalDyson,
@@ -222,7 +223,7 @@ class CorrectionModel(nn.Module, ABC):
             if self.n_orb > 1:
                 n, strength = problems[Batch.DENSITIES][:, i], problems[Batch.STRENGTHS][:, i]
                 correlation = problems[Batch.DOUBLES][:, i] - n**2
-                columns += [torch.log(strength / second_order(problems)), 4.0 * correlation]
+                columns += [log_ratio(strength, second_order(problems)), 4.0 * correlation]
                 curves.append(MISFIT_SCALE * z * problems[Batch.MISFITS][:, i])
         low = torch.cat(curves, dim=-1).unflatten(-1, (len(curves), -1))[..., : self.n_low]
         parts = torch.stack([low.real, low.imag], dim=-2).flatten(1)
@@ -298,8 +299,13 @@ class CorrectionModel(nn.Module, ABC):
         """(B, N_SCALARS) what is missing in the logarithm of S and in ``d - n^2``."""
         strength, correlation = self.scalars_base(problems)
         exact = problems[Batch.DOUBLE_OCCUPANCY] - problems[Batch.DENSITY] ** 2
-        change = torch.log(problems[Batch.STRENGTH] / strength)
+        change = log_ratio(problems[Batch.STRENGTH], strength)
         return torch.stack([change, exact - correlation], dim=-1)
+
+
+def log_ratio(strength: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    """Of two strengths; zero of two that vanish."""
+    return torch.log((strength + SMALLEST) / (other + SMALLEST))
 
 
 def as_problems(arrays: ThermalArrays, device: torch.device | str = "cpu") -> Problems:

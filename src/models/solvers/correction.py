@@ -235,8 +235,7 @@ class CorrectionSolver(Solver):
             )
             densities.append([s.filling / (2 * n_orb) for s in found])
             if n_orb > 1:
-                pairs = zip(found, densities[-1], strict=True)
-                strengths.append([dynamic_strength(s.greens, own) for s, own in pairs])
+                strengths.append([dynamic_strength(s) for s in found])
                 doubles.append([s.double_occupancy for s in found])
                 misfits.append([bath_misfit(s, a) for s, a in zip(found, axes, strict=True)])
         n, n_iw = len(scaled), axes[0].omega_n.size

@@ -14,7 +14,6 @@ block-Krylov run,
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from types import ModuleType
 
 import numpy as np
@@ -29,6 +28,7 @@ from dmftnet.physics.impurity.protocol import ImpuritySolution
 ESTIMATORS = ("improved", "ratio", "dyson")
 ROUNDING = 1e-9  # D, of a positive Im Sigma
 FLOOR = 1e-12  # D, of the imaginary part: keeps the logarithm on its branch inside a gap
+EMPTY = 1e-8  # n (1 - n) below which a weight over it is rounding
 SMALL, N_SERIES = 0.03, 11  # 0.03^11 = 2e-17
 
 
@@ -200,32 +200,32 @@ def dyson_self_energy(problem: ImpurityProblem, spectrum: np.ndarray) -> tuple[n
     return causal(problem.grid, problem.grid.omega - problem.eps_d[:, None] - delta - 1 / G)
 
 
-def dynamic_strength(poles: Sequence[ResponsePoles], density: float) -> float:
+def dynamic_strength(solution: ImpuritySolution) -> float:
     """Weight of ``Sigma - Sigma(inf)`` over ``n (1 - n)``, mean of equivalent orbitals, in D^2.
 
     ``W = <{q, q+}> - <{q, d+}>^2``, q = [d, H_int]: a mean over the two-body density matrix, which
-    sums of the poles' weights hold. U^2 for one orbital, exactly.
-
-    Parameters
-    ----------
-    density : float
-        n, of one spin and orbital.
+    sums of the poles' weights hold; n is the density of one spin and orbital. U^2 for one orbital,
+    exactly; of orbitals that are as good as empty or full the limit, which has no correlations.
 
     Raises
     ------
     InvalidProblemError
-        If the orbital is empty or full.
+        If a solution of several orbitals knows no poles.
     """
-    if not 0 < density < 1:
+    problem = solution.problem
+    n_orb, n = problem.n_orb, solution.filling / (2 * problem.n_orb)
+    if n_orb == 1 or n * (1 - n) < EMPTY:
+        return problem.interaction.second_order(n_orb)
+    if solution.greens is None:
         raise InvalidProblemError(
-            f"density of one spin = {density:.3g}: the weight of Sigma over n (1 - n) needs a "
-            "density between 0 and 1"
+            "the weight of a self-energy of several orbitals follows from poles, which the "
+            "solution does not know; use solver=ed"
         )
     mean, square = (
-        float(np.mean([(a.amplitudes[:, 1] * a.amplitudes[:, i]).sum() for a in poles]))
+        float(np.mean([(a.amplitudes[:, 1] * a.amplitudes[:, i]).sum() for a in solution.greens]))
         for i in (0, 1)
     )
-    return (square - mean**2) / (density * (1 - density))
+    return max(square - mean**2, 0.0) / (n * (1 - n))
 
 
 def bath_misfit(solution: ImpuritySolution, axis: ImaginaryAxis) -> np.ndarray:
