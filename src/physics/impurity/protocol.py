@@ -168,8 +168,8 @@ class Capabilities:
             )
         if problem.n_orb < self.fewest:
             return (
-                f"treats {_count(self.fewest)} and no fewer, the problem has {problem.n_orb}; set "
-                "problem.n_orb, or use a solver of fewer"
+                f"takes {self.fewest} orbitals or more, the problem has {problem.n_orb}; set "
+                "problem=kanamori problem.n_orb, or use solver=ed"
             )
         if np.isinf(problem.beta) and not self.zero_temperature:
             return "works at finite temperature; give problem.beta, 1/T in 1/D"
