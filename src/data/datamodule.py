@@ -57,6 +57,7 @@ class ArraysDataset(Dataset):
         self.tensors = {
             f.name: torch.from_numpy(np.concatenate([getattr(part, f.name) for part in parts]))
             for f in fields(arrays)
+            if getattr(arrays, f.name) is not None
         }
 
     def __len__(self) -> int:

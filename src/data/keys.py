@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dmftnet.arrays import ArrayKey, table
 from dmftnet.data.loop_keys import ThermalLoops
+from dmftnet.data.thermal_keys import ThermalBatch, Witness
 from dmftnet.physics.dmft.files import SOLUTION
 
 STARTS = ("metal", "insulator", "random", "quasiparticle", "agnostic", "collected")
@@ -24,6 +25,9 @@ state and of the poles disagreed, or the solver raised an error."""
 
 KINDS = ("point", "path", "filling")
 """What a row of reference solutions is, by the integer code that files store."""
+
+SEVERAL = "n_orb"
+"""Attribute of thermal files: number of degenerate orbitals, one where it is missing."""
 
 ORIGINS = ("random", "loop", "spectrum")
 """Where a problem at finite temperature comes from, by the integer code that files store: a random
@@ -216,6 +220,9 @@ class ThermalSamples:
     MODEL = ArrayKey("samples/model", "i4", ("n",), "", "id of the model or trajectory")
     ITERATION = ArrayKey("samples/iteration", "i4", ("n",), "", "of the DMFT loop, from 0")
     U = ArrayKey("samples/U", "f8", ("n",), "D", "interaction")
+    J = ArrayKey(
+        "samples/J", "f8", ("n",), "D", "Hund's coupling, of several orbitals", optional=True
+    )
     EPS_D = ArrayKey("samples/eps_d", "f8", ("n",), "D", "level")
     BETA = ArrayKey("samples/beta", "f8", ("n",), "1/D", "inverse temperature")
     UNIT = ArrayKey("samples/unit", "f8", ("n",), "as drawn", "D where the sample was drawn, in eV")
@@ -231,8 +238,14 @@ class ThermalSamples:
         optional=True,
     )  # fmt: skip
     SELF_ENERGY = ArrayKey("samples/self_energy", "c8", ("n", "n_iw"), "D", "exact Sigma(i w_n)")
-    DENSITY = ArrayKey("samples/density", "f8", ("n",), "", "exact, one spin")
-    DOUBLE_OCCUPANCY = ArrayKey("samples/double_occupancy", "f8", ("n",), "", "exact")
+    STRENGTH = ArrayKey(
+        "samples/strength", "f8", ("n",), "D^2",
+        "exact weight of Sigma - Sigma(inf) over n (1 - n), of several orbitals", optional=True,
+    )  # fmt: skip
+    DENSITY = ArrayKey("samples/density", "f8", ("n",), "", "exact, one spin and orbital")
+    DOUBLE_OCCUPANCY = ArrayKey(
+        "samples/double_occupancy", "f8", ("n",), "", "exact, mean over orbitals"
+    )
     BEYOND = ArrayKey(
         "samples/beyond", "f4", ("n",), "", "weight of G above the axis' w_max; NaN: not known",
         nan=True,
@@ -252,6 +265,15 @@ class ThermalSamples:
         "it failed",
         nan=True,
     )  # fmt: skip
+    STRENGTHS = ArrayKey(
+        "samples/strengths", "f8", ("n", "n_approx"), "D^2",
+        "strength of each approximation, of several orbitals", optional=True, nan=True,
+    )  # fmt: skip
+    MISFIT = ArrayKey(
+        "samples/misfit", "f2", ("n", "n_approx", "n_iw", 2), "D",
+        "Delta(i w_n) of the levels of each approximation less the given one, real and imaginary "
+        "part, of several orbitals", optional=True, nan=True,
+    )  # fmt: skip
     DENSITIES = ArrayKey(
         "samples/densities", "f4", ("n", "n_approx"), "", "of each approximation", nan=True
     )
@@ -261,33 +283,6 @@ class ThermalSamples:
     TIMES = ArrayKey(
         "samples/times", "f4", ("n", "n_approx"), "s", "of each approximation, failed or not"
     )
-
-
-class Witness:
-    """One row a sample of a thermal file, solved by another solver; D is that of the sample."""
-
-    SAMPLE = ArrayKey("witness/sample", "i4", ("n",), "", "row of the sample in the source")
-    GREENS = ArrayKey("witness/greens", "c16", ("n", "n_iw"), "1/D", "G(i w_n)")
-    GREENS_ERROR = ArrayKey(
-        "witness/greens_error", "c16", ("n", "n_iw"), "1/D",
-        "its standard error, of real and imaginary part; NaN of a solver without", nan=True,
-    )  # fmt: skip
-    SELF_ENERGY = ArrayKey("witness/self_energy", "c16", ("n", "n_iw"), "D", "Sigma(i w_n)")
-    SELF_ENERGY_ERROR = ArrayKey(
-        "witness/self_energy_error", "c16", ("n", "n_iw"), "D", "likewise", nan=True
-    )
-    TAU_ERROR = ArrayKey(
-        "witness/tau_error", "f8", ("n",), "1", "largest standard error of G(tau)", nan=True
-    )
-    DENSITY = ArrayKey("witness/density", "f8", ("n",), "", "of one spin")
-    DENSITY_ERROR = ArrayKey(
-        "witness/density_error", "f8", ("n",), "", "its standard error", nan=True
-    )
-    DOUBLE_OCCUPANCY = ArrayKey("witness/double_occupancy", "f8", ("n",), "", "<n_up n_down>")
-    DOUBLE_ERROR = ArrayKey(
-        "witness/double_error", "f8", ("n",), "", "its standard error", nan=True
-    )
-    SECONDS = ArrayKey("witness/seconds", "f4", ("n",), "s", "of the solve")
 
 
 class Batch:
@@ -318,27 +313,6 @@ class Batch:
         "cheap spectra, -Im Sigma / pi and eps_d + Re Sigma of one; of models that have any",
         optional=True,
     )  # fmt: skip
-
-
-class ThermalBatch:
-    """Tensors of training, validation and test at finite temperature; see `ThermalSamples`."""
-
-    U = ArrayKey("U", "f8", ("B",), "D", "input: interaction")
-    EPS_D = ArrayKey("eps_d", "f8", ("B",), "D", "input: level")
-    BETA = ArrayKey("beta", "f8", ("B",), "1/D", "input: inverse temperature")
-    HYBRIDIZATION = ArrayKey("hybridization", "c16", ("B", "n_iw"), "D", "input: Delta(i w_n)")
-    SELF_ENERGIES = ArrayKey(
-        "self_energies", "c16", ("B", "n_input", "n_iw"), "D", "input: of each approximation"
-    )
-    DENSITIES = ArrayKey(
-        "densities", "f8", ("B", "n_input"), "", "input: of each approximation, one spin"
-    )
-    SELF_ENERGY = ArrayKey("self_energy", "c16", ("B", "n_iw"), "D", "label: exact Sigma(i w_n)")
-    DENSITY = ArrayKey("density", "f8", ("B",), "", "label: the exact solver's, one spin")
-    DOUBLE_OCCUPANCY = ArrayKey("double_occupancy", "f8", ("B",), "", "likewise, for tests")
-    MODEL = ArrayKey(
-        "model", "i8", ("B",), "", "id of the model or trajectory, unique over all files"
-    )
 
 
 def arrays_of(*groups: type) -> tuple[ArrayKey, ...]:

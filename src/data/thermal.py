@@ -25,7 +25,7 @@ import yaml
 
 from dmftnet import checks
 from dmftnet.data.jobfile import Columns, read_jobs
-from dmftnet.data.keys import ODD, SPLITS
+from dmftnet.data.keys import ODD, SEVERAL, SPLITS
 from dmftnet.data.keys import ThermalModels as Models
 from dmftnet.data.keys import ThermalSamples as Samples
 from dmftnet.data.keys import Witness as WitnessKeys
@@ -44,6 +44,9 @@ SCHEMA = "dmftnet-thermal"
 VERSION = 1
 WITNESS, WITNESS_VERSION = "dmftnet-witness", 1
 SAMPLES = Samples.U.rpartition("/")[0]
+OF_SEVERAL = (Samples.J, Samples.STRENGTH, Samples.STRENGTHS, Samples.MISFIT)
+"""Arrays of files of several orbitals alone."""
+
 WITNESS_REMEDY = how_to_get(
     "dataset=thermal_witness solver=<name> sampling.source=<file>", "dataset.path"
 )
@@ -53,6 +56,8 @@ REMEDY = how_to_get("dataset=thermal_models solver=ed", "dataset.path")
 @dataclass(frozen=True, eq=False)
 class ThermalStore:
     """A file in memory; n samples, n_iw Matsubara frequencies.
+
+    Several orbitals (`n_orb`) are degenerate, and all columns are those of one of them.
 
     Parameters
     ----------
@@ -110,6 +115,13 @@ class ThermalStore:
         baths = [self.is_discrete, Samples.HYBRIDIZATION in columns]
         if sum(baths) != 1 or (Samples.BATH_ENERGIES in columns) != baths[0]:
             raise StoreError(f"file {self.path}: give bath levels or Delta(i w_n); {REMEDY}")
+        several = [key in columns for key in OF_SEVERAL]
+        checks.integer(f"{self.path}: {SEVERAL}", self.attributes.get(SEVERAL, 1), at_least=1)
+        if any(has != (self.n_orb > 1) for has in several) or (baths[0] and self.n_orb > 1):
+            raise StoreError(
+                f"file {self.path} of {self.n_orb} orbitals: several orbitals come with J, "
+                f"strengths and continuous baths, one without; {REMEDY}"
+            )
         size, accuracy = (self.attributes.get(f"axis_{name}") for name in ("size", "accuracy"))
         size = checks.number(f"{self.path}: axis_size", size, above=0)
         accuracy = checks.number(f"{self.path}: axis_accuracy", accuracy, above=0)
@@ -146,6 +158,20 @@ class ThermalStore:
         if missing:
             raise StoreError(f"file {self.path} does not say how {missing} were made; {REMEDY}")
         return found
+
+    @property
+    def n_orb(self) -> int:
+        """Degenerate orbitals of each sample."""
+        return int(self.attributes.get(SEVERAL, 1))
+
+    @property
+    def J(self) -> np.ndarray:
+        """(n,) float64 Hund's coupling, in D."""
+        return self.columns[Samples.J] if self.n_orb > 1 else np.zeros(len(self))
+
+    def interaction(self, sample: int) -> Interaction:
+        """That of one sample, in D."""
+        return Interaction(float(self["U"][sample]), float(self.J[sample]))
 
     @property
     def is_discrete(self) -> bool:
@@ -225,6 +251,19 @@ class ThermalStore:
         """(n,) float64 ``<n_up n_dn>``, likewise."""
         return self["double_occupancy"] if name is None else self._of("doubles", name)
 
+    def strength(self, name: str | None = None) -> np.ndarray:
+        """(n,) float64 weight of ``Sigma - Sigma(inf)`` over ``n (1 - n)``, in D^2, likewise."""
+        if self.n_orb == 1:
+            return self["U"] ** 2
+        return self["strength"] if name is None else self._of("strengths", name)
+
+    def misfit(self, name: str) -> np.ndarray:
+        """(n, n_iw) complex128 Delta of an approximation's levels less the given one, in D;
+
+        of several orbitals."""
+        parts = self["misfit"][:, self._place(name)].astype(np.float64)
+        return parts[..., 0] + 1j * parts[..., 1]
+
     def seconds(self, name: str | None = None) -> np.ndarray:
         """(n,) float64 seconds of each solve."""
         return self["seconds"].astype(np.float64) if name is None else self._of("times", name)
@@ -239,14 +278,16 @@ class ThermalStore:
 
     def problem(self, sample: int) -> ImpurityProblem:
         """The impurity problem of one sample, in units of its D."""
-        U, eps_d, beta = (float(self[name][sample]) for name in ("U", "eps_d", "beta"))
+        eps_d, beta = (float(self[name][sample]) for name in ("eps_d", "beta"))
+        n_orb = self.n_orb
         bath: Hybridization
         if self.is_discrete:
             couplings = self["bath_couplings"][sample].astype(np.float64)
             bath = PoleHybridization(self["bath_energies"][sample], couplings[:, None])
         else:
-            bath = MatsubaraHybridization(self.axis(sample), self["hybridization"][sample])
-        return ImpurityProblem(np.array([eps_d]), Interaction(U), bath, beta)
+            values = np.tile(self["hybridization"][sample], (n_orb, 1))
+            bath = MatsubaraHybridization(self.axis(sample), values)
+        return ImpurityProblem(np.full(n_orb, eps_d), self.interaction(sample), bath, beta)
 
     def _place(self, name: str) -> int:
         if name not in self.approximations:

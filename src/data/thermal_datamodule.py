@@ -47,6 +47,8 @@ class ThermalDataModule(LightningDataModule):
     inputs : tuple of str
     size, accuracy : float
         Of the files' axis, see `ImaginaryAxis.universal`.
+    n_orb : int
+        Degenerate orbitals of every sample.
     left_out : int
 
     Raises
@@ -91,7 +93,7 @@ class ThermalDataModule(LightningDataModule):
         Raises
         ------
         StoreError
-            If their axes differ.
+            If their axes or their numbers of orbitals differ.
         """
         stores = tuple(ThermalStore.open(path) for path in self.paths)
         kinds = {(s.attributes["axis_size"], s.attributes["axis_accuracy"]) for s in stores}
@@ -100,7 +102,16 @@ class ThermalDataModule(LightningDataModule):
                 f"files {self._names} are on axes of different size or accuracy: {sorted(kinds)}; "
                 "train on files of one"
             )
+        if len({s.n_orb for s in stores}) > 1:
+            raise StoreError(
+                f"files {self._names} have {[s.n_orb for s in stores]} orbitals; train on files "
+                "that agree"
+            )
         return stores
+
+    @property
+    def n_orb(self) -> int:
+        return self.stores[0].n_orb
 
     @property
     def size(self) -> float:
@@ -185,11 +196,15 @@ class ThermalDataModule(LightningDataModule):
         return DataLoader(ArraysDataset(self.arrays(split)), self.batch_size, collate_fn=as_batch)
 
     def ranges(self) -> dict[str, list[float]]:
-        """Of the training samples: U, ``|eps_d + U/2|`` and beta, lowest and highest."""
+        """Of the training samples: U, the distance of the level from half filling and beta,
+
+        lowest and highest; of several orbitals J too.
+        """
         arrays = self.arrays("train")
+        mean_field = arrays.U if arrays.mean_field is None else arrays.mean_field
         values = {
             "U": arrays.U,
-            "shift": np.abs(arrays.eps_d + arrays.U / 2),
+            "shift": np.abs(arrays.eps_d + mean_field / 2),
             "beta": arrays.beta,
-        }
+        } | ({} if arrays.J is None else {"J": arrays.J})
         return {name: [float(v.min()), float(v.max())] for name, v in values.items()}

@@ -14,7 +14,8 @@ import torch
 from dmftnet.data.keys import ThermalBatch as Batch
 from dmftnet.data.thermal_arrays import ThermalArrays
 from dmftnet.evaluation.stability import rank_correlation
-from dmftnet.models.correction.model import CorrectionModel, as_problems, errors
+from dmftnet.models.correction.answers import errors
+from dmftnet.models.correction.model import CorrectionModel, as_problems
 from dmftnet.models.correction.scoring import SMALLEST, error_summary
 from dmftnet.report.html import Table
 

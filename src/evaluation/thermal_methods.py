@@ -19,9 +19,10 @@ import torch
 from dmftnet.data.thermal import ThermalStore
 from dmftnet.data.thermal_arrays import ThermalArrays
 from dmftnet.errors import DmftnetError, DmftnetWarning, StoreError
+from dmftnet.models.correction.answers import CHUNK, answers
 from dmftnet.models.correction.checkpoint import load_correction
 from dmftnet.models.correction.ensemble import CorrectionEnsemble
-from dmftnet.models.correction.model import CHUNK, CorrectionModel, answers, as_problems
+from dmftnet.models.correction.model import CorrectionModel, as_problems
 from dmftnet.models.correction.thermal import ThermalDyson
 from dmftnet.models.solvers.correction import CorrectionSolver, built_solver
 from dmftnet.physics.grids.real_axis import FrequencyGrid

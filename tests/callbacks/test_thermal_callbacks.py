@@ -14,7 +14,8 @@ from dmftnet.callbacks.thermal_closure import ThermalClosureCallback
 from dmftnet.data.thermal_datamodule import ThermalDataModule
 from dmftnet.errors import StoreError
 from dmftnet.evaluation.error_stability import base_errors, error_stability
-from dmftnet.models.correction.model import as_problems, errors
+from dmftnet.models.correction.answers import errors
+from dmftnet.models.correction.model import as_problems
 from dmftnet.models.correction.module import CorrectionLoss, CorrectionModule
 from dmftnet.models.correction.networks import CorrectionNetwork
 from dmftnet.models.correction.scoring import approximation_errors

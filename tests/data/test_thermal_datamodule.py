@@ -95,7 +95,7 @@ def test_mirror_images_stay_in_their_split(path):
 def test_a_mirror_image_of_a_mirror_image_is_the_sample(path):
     arrays = made(path).arrays("train")
     twice = arrays.particle_hole().particle_hole()
-    for name, values in vars(arrays).items():
+    for name, values in arrays.items():
         assert np.allclose(getattr(twice, name), values, rtol=0, atol=1e-13), name
     assert np.allclose(arrays.particle_hole().density, 1 - arrays.density)
 

@@ -12,15 +12,9 @@ from toy_thermal import ACCURACY, INPUTS, SIZE, random_arrays
 
 from dmftnet.data.keys import ThermalBatch as Batch
 from dmftnet.errors import ConvergenceError, DmftnetError, SettingError, StoreError
+from dmftnet.models.correction.answers import answers, errors, measured, project
 from dmftnet.models.correction.measures import MeasureNetwork
-from dmftnet.models.correction.model import (
-    CorrectionModel,
-    answers,
-    as_problems,
-    errors,
-    measured,
-    project,
-)
+from dmftnet.models.correction.model import CorrectionModel, as_problems
 from dmftnet.models.correction.networks import CorrectionNetwork
 from dmftnet.models.correction.plain import Approximation, PlainNetwork
 from dmftnet.models.correction.regression import KernelRidgeCorrection, PolynomialCorrection

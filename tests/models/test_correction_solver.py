@@ -22,9 +22,11 @@ from toy_correction import (
 )
 
 from dmftnet.errors import ConvergenceError, DmftnetError, DmftnetWarning, StoreError
+from dmftnet.models.correction.answers import measured, project
 from dmftnet.models.correction.checkpoint import save_correction
 from dmftnet.models.correction.ensemble import CorrectionEnsemble
-from dmftnet.models.correction.model import as_problems, measured, project
+from dmftnet.models.correction.model import CorrectionModel, as_problems
+from dmftnet.models.correction.outputs import Outputs
 from dmftnet.models.correction.trust import POINTS, FeatureDistance, load_trust
 from dmftnet.models.shipping.shipped import CORRECTIONS, save_shipped
 from dmftnet.models.solvers.correction import CorrectionSolver, built_solver
@@ -90,7 +92,7 @@ def test_the_projection_has_work_to_do():
     """Else the tests here would prove little: of a positive measure Re q lies between 0 and 1."""
     model, problems = toy_model(0, "wild"), as_problems(toy_arrays(12, 5))
     with torch.no_grad():
-        q = model.reduced(problems)
+        q = model.outputs(problems).q
         projected = measured(model, problems, project(model, problems, q)).real
     assert q.real.max() > 1.01
     assert projected.max() <= 1 and projected.min() >= 0
@@ -434,10 +436,10 @@ def test_a_correction_that_cannot_be_completed_hands_over(monkeypatch):
 
     diverged = toy_ensemble()
     monkeypatch.setattr(
-        type(diverged.model), "each", lambda self, p, features: torch.full_like(
-            p["hybridization"][None].expand(2, -1, -1), float("nan")
-        )
-    )  # fmt: skip
+        CorrectionModel,
+        "outputs",
+        lambda self, p, features=None: Outputs(torch.full_like(p["hybridization"], torch.nan)),
+    )
     with pytest.raises(ConvergenceError, match="the correction is not finite"):
         diverged.solve(weak)
     solution = GuardedCorrection(diverged, exact).solve(weak)

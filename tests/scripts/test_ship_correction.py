@@ -13,8 +13,8 @@ from toy_correction import APPROXIMATIONS, AXIS, SIZE
 from toy_thermal import write_file
 
 from dmftnet.data.thermal_datamodule import ThermalDataModule
+from dmftnet.models.correction.answers import errors
 from dmftnet.models.correction.ensemble import CorrectionEnsemble
-from dmftnet.models.correction.model import errors
 from dmftnet.models.correction.scoring import error_summary
 from dmftnet.models.solvers.correction import CorrectionSolver
 

@@ -4,6 +4,10 @@ What the plans `thermal_models`, `thermal_continuous` and `thermal_extended` sha
 written in units of ``D = 2 sqrt(m0)``, m0 the weight of the hybridization: the problem is scale
 invariant, and the D of the draw stays a column.
 
+Several orbitals are degenerate and do not mix: one of them is written, the mean over all where a
+solver tells them apart by rounding. Their Sigma weighs what the two-body density matrix says
+(`dmftnet.physics.analysis.self_energy.dynamic_strength`), which is kept beside it.
+
 Sigma of a solver that works on a discrete bath is that of the discrete model (F/G, by the improved
 estimator, which is the same and loses no digits at high frequency). G always follows from it by
 Dyson's equation with the hybridization that was *given*, so a poor bath spoils Sigma alone.
@@ -20,12 +24,19 @@ import numpy as np
 
 from dmftnet import checks
 from dmftnet.data.jobfile import Columns
-from dmftnet.data.keys import ORIGINS, SPLITS, THERMAL_STATUS, arrays_of
+from dmftnet.data.keys import ORIGINS, SEVERAL, SPLITS, THERMAL_STATUS, arrays_of
 from dmftnet.data.keys import ThermalModels as Models
 from dmftnet.data.keys import ThermalRemarks as Remarks
 from dmftnet.data.keys import ThermalSamples as Samples
-from dmftnet.data.thermal import SCHEMA, VERSION
+from dmftnet.data.plans.thermal_answers import (
+    OF_APPROXIMATIONS,
+    answer_of,
+    density_of,
+    weight_beyond,
+)
+from dmftnet.data.thermal import OF_SEVERAL, SCHEMA, VERSION
 from dmftnet.errors import DmftnetError, InvalidProblemError, SettingError, SpaceTooLargeError
+from dmftnet.physics.analysis.self_energy import dynamic_strength
 from dmftnet.physics.grids.matsubara import UNIVERSAL_SIZE, ImaginaryAxis
 from dmftnet.physics.impurity.interaction import Interaction
 from dmftnet.physics.impurity.matsubara_hybridization import MatsubaraHybridization
@@ -52,7 +63,7 @@ class ThermalProblem:
     unit : float
         D where it was drawn.
     problem : ImpurityProblem
-        One orbital; bath levels, or values on the axis of `UniversalAxes`.
+        Degenerate orbitals; bath levels of one orbital, or values on the axis of `UniversalAxes`.
     change : float
         Of the hybridization in the loop's iteration; NaN where there is none.
     """
@@ -140,7 +151,7 @@ class Comparison:
             raise Beyond(
                 f"a share of {beyond:.1e} of G lies above {axis.w_max:.3g} D, the axis ends there"
             )
-        sigma = solution.matsubara_self_energy(axis)[0]
+        sigma = solution.matsubara_self_energy(axis).mean(axis=0)
         row: dict[str, Any] = {
             Samples.MODEL: given.model,
             Samples.ITERATION: given.iteration,
@@ -149,7 +160,9 @@ class Comparison:
             Samples.BETA: problem.beta,
             Samples.UNIT: given.unit,
             Samples.SELF_ENERGY: sigma,
-            Samples.DENSITY: solution.filling / 2,
+            Samples.J: problem.J,
+            Samples.STRENGTH: dynamic_strength(solution),
+            Samples.DENSITY: density_of(solution),
             Samples.DOUBLE_OCCUPANCY: solution.double_occupancy,
             Samples.BEYOND: beyond,
             Samples.RESIDUAL: solution.diagnostics.get("fit_residual", np.nan),
@@ -184,37 +197,8 @@ class Comparison:
             answers.append(answer)
             if remark:
                 remarks.append(f"{name}: {remark}")
-        keys = (Samples.DEVIATION, Samples.DENSITIES, Samples.DOUBLES, Samples.TIMES)
-        return dict(zip(keys, map(np.array, zip(*answers, strict=True)), strict=True)), remarks
-
-
-def answer_of(
-    solver: ImpuritySolver, problem: ImpurityProblem, axis: ImaginaryAxis, exact: np.ndarray
-) -> tuple[tuple[np.ndarray, float, float, float], str]:
-    """Deviation of Sigma, density, double occupancy and seconds of an approximation, or NaN.
-
-    Returns
-    -------
-    answer : ((n_iw, 2) float16, float, float, float)
-    remark : str
-        Why it failed; empty if it did not.
-    """
-    started = time.perf_counter()
-    missing = np.full((exact.size, 2), np.nan, dtype=np.float16), np.nan, np.nan
-    try:
-        solution = solver.solve(problem)
-        deviation = solution.matsubara_self_energy(axis)[0] - exact
-        density, double = solution.filling / 2, solution.double_occupancy
-    except (SettingError, SpaceTooLargeError):
-        raise
-    except (DmftnetError, np.linalg.LinAlgError) as error:
-        return (*missing, time.perf_counter() - started), checks.reason(error)
-    seconds = time.perf_counter() - started
-    parts = np.stack([deviation.real, deviation.imag], axis=-1)
-    fits = (np.abs(parts) < np.finfo(np.float16).max).all()
-    if not (fits and np.isfinite([density, double]).all()):
-        return (*missing, seconds), "its self-energy or densities are not finite, or beyond 65504 D"
-    return (parts.astype(np.float16), density, double, seconds), ""
+        columns = map(np.array, zip(*answers, strict=True))
+        return dict(zip(OF_APPROXIMATIONS, columns, strict=True)), remarks
 
 
 def refuse(solver: ImpuritySolver, problem: ImpurityProblem, where: str = "") -> None:
@@ -222,14 +206,6 @@ def refuse(solver: ImpuritySolver, problem: ImpurityProblem, where: str = "") ->
     objection = solver.capabilities.objection(problem)
     if objection:
         raise SettingError(f"{where}solver '{solver.name}' {objection}")
-
-
-def weight_beyond(solution: ImpuritySolution, w_max: float) -> float:
-    """Weight of G at energies above `w_max`; NaN of a solver that knows no poles."""
-    if solution.greens is None:
-        return float("nan")
-    G = solution.greens[0].G
-    return float(G.weights[np.abs(G.energies) > w_max].sum())
 
 
 def problem_in_D(
@@ -291,6 +267,8 @@ class ThermalPlan:
     axes : UniversalAxes
     n_level : int, optional
         Bath levels of every problem; None: continuous baths.
+    n_orb : int
+        Degenerate orbitals of every problem.
     """
 
     schema = SCHEMA
@@ -302,6 +280,7 @@ class ThermalPlan:
         approximations: Mapping[str, ImpuritySolver],
         axes: UniversalAxes,
         n_level: int | None = None,
+        n_orb: int = 1,
     ):
         self.approximations = checks.section("sampling.approximations", approximations)
         for name, solver in self.approximations.items():
@@ -312,18 +291,19 @@ class ThermalPlan:
                 )
         if not self.approximations:
             raise SettingError("sampling.approximations is empty: give at least one solver by name")
-        self.axes, self.n_level = axes, n_level
+        self.axes, self.n_level, self.n_orb = axes, n_level, n_orb
         self.frequencies = axes.odd
         self.attributes = {
             "approximations": list(self.approximations),
             "axis_size": axes.size,
             "axis_accuracy": axes.accuracy,
-        }
+        } | ({SEVERAL: n_orb} if n_orb > 1 else {})
 
     def columns(self, models: Sequence[ModelRecord]) -> Columns:
         """The tables of one job; the types also hold where it gave no sample."""
         sizes = {"n_iw": self.frequencies.size, "n_approx": len(self.approximations)}
-        left_out = BATH if self.n_level is None else (Samples.HYBRIDIZATION,)
+        left_out: tuple[str, ...] = BATH if self.n_level is None else (Samples.HYBRIDIZATION,)
+        left_out += OF_SEVERAL if self.n_orb == 1 else ()
         if self.n_level is not None:
             sizes["n_level"] = self.n_level
         tables = (

@@ -96,7 +96,12 @@ class ThermalContinuousPlan(ThermalPlan):
     seed : int
     size, accuracy : float
         See `UniversalAxes`.
+    n_orb : int
+        For plans of several orbitals (`dmftnet.data.plans.thermal_kanamori`).
     """
+
+    driver: str | None = None
+    """The approximation that drives the loops; None: the exact solver."""
 
     def __init__(
         self,
@@ -115,14 +120,18 @@ class ThermalContinuousPlan(ThermalPlan):
         seed: int = 0,
         size: float = UNIVERSAL_SIZE,
         accuracy: float = ACCURACY,
+        *,
+        n_orb: int = 1,
     ):
         if not isinstance(fit, MatsubaraFit | None):
             raise SettingError(
                 f"sampling.fit = {checks.shown(fit)}: give a fit of bath levels, see "
                 "conf/bath/fit.yaml, or null"
             )
+        if fit is not None and n_orb > 1:
+            raise SettingError("sampling.fit: levels replace the bath of one orbital; give null")
         n_level = None if fit is None else fit.sites
-        super().__init__(approximations, UniversalAxes(size, accuracy), n_level)
+        super().__init__(approximations, UniversalAxes(size, accuracy), n_level, n_orb=n_orb)
         if not isinstance(sampler, TrajectorySampler):
             raise SettingError(
                 f"sampling.sampler = {checks.shown(sampler)}: give a TrajectorySampler"
@@ -208,8 +217,12 @@ class ThermalContinuousPlan(ThermalPlan):
         unit = unit_of(float(grid.integrate(spectrum)))
         axis = self.axes.at(beta)
         values = SpectralHybridization(grid, spectrum).at(1j * unit * axis.omega_n) / unit
-        bath = MatsubaraHybridization(axis, values)
-        return problem_in_D(trajectory.U, trajectory.eps_d, beta, bath), unit
+        return self._of(trajectory, beta, MatsubaraHybridization(axis, values)), unit
+
+    def _of(
+        self, trajectory: Trajectory, beta: float, bath: MatsubaraHybridization
+    ) -> ImpurityProblem:
+        return problem_in_D(trajectory.U, trajectory.eps_d, beta, bath)
 
     def _iterate(
         self,
@@ -221,11 +234,16 @@ class ThermalContinuousPlan(ThermalPlan):
         start: ImpurityProblem,
     ) -> None:
         """Close the loop, D = 1, and compare in some of its iterations."""
+        driver = exact if self.driver is None else self.approximations[self.driver]
         left: list[Iteration] = []
 
         def compare(iteration: Iteration) -> None:
-            given = ThermalProblem(record.id, iteration.number - 1, 1.0, exact.solved, iteration.kl)
-            record.add(*comparison.row_of(given, iteration.solution, exact.seconds))
+            known = iteration.problem if self.driver else exact.solved
+            given = ThermalProblem(record.id, iteration.number - 1, 1.0, known, iteration.kl)
+            if self.driver:
+                record.add(*comparison.row(given))
+            else:
+                record.add(*comparison.row_of(given, iteration.solution, exact.seconds))
 
         def look(iteration: Iteration) -> None:
             left[:] = [iteration]
@@ -233,9 +251,9 @@ class ThermalContinuousPlan(ThermalPlan):
                 left.clear()
                 compare(iteration)
 
-        refuse(comparison.exact, start)
+        refuse(comparison.exact if self.driver is None else driver, start)
         loop = DMFTLoop(
-            exact,
+            driver,
             lattice,
             mixing=LinearMixing(trajectory.mixing),
             tolerance=self.tolerance,

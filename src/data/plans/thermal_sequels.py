@@ -25,6 +25,7 @@ from dmftnet.data.keys import ThermalRemarks as Remarks
 from dmftnet.data.keys import ThermalSamples as Samples
 from dmftnet.data.keys import Witness as Keys
 from dmftnet.data.plans.thermal import Comparison, ThermalPlan, UniversalAxes, refuse
+from dmftnet.data.plans.thermal_answers import OF_APPROXIMATIONS, density_of
 from dmftnet.data.thermal import WITNESS, WITNESS_VERSION, ThermalStore
 from dmftnet.errors import SettingError, StoreError
 from dmftnet.physics.grids.real_axis import FrequencyGrid
@@ -32,8 +33,6 @@ from dmftnet.physics.impurity.matsubara_hybridization import MatsubaraHybridizat
 from dmftnet.physics.impurity.protocol import ImpuritySolution, ImpuritySolver
 from dmftnet.physics.lattices.protocol import Lattice
 from dmftnet.provenance import sha256
-
-OF_APPROXIMATIONS = (Samples.DEVIATION, Samples.DENSITIES, Samples.DOUBLES, Samples.TIMES)
 
 STREAM = 9
 """Of random numbers, apart from those of other plans."""
@@ -74,7 +73,7 @@ class ThermalExtendedPlan(ThermalPlan, _Sequel):
         _Sequel.__init__(self, source)
         store = self.store()
         size, accuracy = (float(store.attributes[f"axis_{key}"]) for key in ("size", "accuracy"))
-        super().__init__(approximations, UniversalAxes(size, accuracy))
+        super().__init__(approximations, UniversalAxes(size, accuracy), n_orb=store.n_orb)
         known = [name for name in self.approximations if name in store.approximations]
         if known:
             raise SettingError(
@@ -107,7 +106,7 @@ class ThermalExtendedPlan(ThermalPlan, _Sequel):
             answers, said = comparison.approximated(store.problem(sample), exact[sample])
             more.append(answers)
             remarks += [(store["model"][sample], f"sample {sample}, {text}") for text in said]
-        for key in OF_APPROXIMATIONS:
+        for key in (key for key in OF_APPROXIMATIONS if key in columns):
             new = np.array([answers[key] for answers in more], dtype=key.dtype)
             shape = (len(more), len(self.approximations), *columns[key].shape[2:])
             columns[key] = np.concatenate([columns[key], new.reshape(shape)], axis=1)
@@ -166,14 +165,14 @@ class ThermalWitnessPlan(_Sequel):
         seconds = time.perf_counter() - started
         row = {
             Keys.SAMPLE: sample,
-            Keys.GREENS: solution.matsubara_greens(axis)[0],
-            Keys.SELF_ENERGY: solution.matsubara_self_energy(axis)[0],
-            Keys.DENSITY: solution.filling / 2,
+            Keys.GREENS: solution.matsubara_greens(axis).mean(axis=0),
+            Keys.SELF_ENERGY: solution.matsubara_self_energy(axis).mean(axis=0),
+            Keys.DENSITY: density_of(solution),
             Keys.DOUBLE_OCCUPANCY: solution.double_occupancy,
             Keys.GREENS_ERROR: _error(solution, "greens", axis.omega_n.size),
             Keys.SELF_ENERGY_ERROR: _error(solution, "self_energy", axis.omega_n.size),
             Keys.TAU_ERROR: np.abs(_error(solution, "greens_tau")).max(),
-            Keys.DENSITY_ERROR: np.abs(_error(solution, "filling")).max() / 2,
+            Keys.DENSITY_ERROR: np.abs(_error(solution, "filling")).max() / (2 * problem.n_orb),
             Keys.DOUBLE_ERROR: np.abs(_error(solution, "double_occupancy")).max(),
             Keys.SECONDS: seconds,
         }

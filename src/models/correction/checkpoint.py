@@ -34,7 +34,11 @@ SECTIONS = ("model", "solvers", "ranges", "limits", "data", "training", "provena
 
 
 def build_correction(
-    model: Mapping[str, Any], inputs: Sequence[str], size: float, accuracy: float
+    model: Mapping[str, Any],
+    inputs: Sequence[str],
+    size: float,
+    accuracy: float,
+    n_orb: int = 1,
 ) -> CorrectionModel:
     """An untrained model from plain configs.
 
@@ -42,7 +46,7 @@ def build_correction(
     ----------
     model : mapping
         ``_target_`` and its arguments.
-    inputs, size, accuracy : see `CorrectionModel`
+    inputs, size, accuracy, n_orb : see `CorrectionModel`
 
     Raises
     ------
@@ -57,7 +61,8 @@ def build_correction(
             "or another of conf/model/correction*.yaml"
         )
     arguments = {key: value for key, value in model.items() if key != "_target_"}
-    return built(cls, inputs=list(inputs), size=size, accuracy=accuracy, **arguments)
+    known = {"inputs": list(inputs), "size": size, "accuracy": accuracy, "n_orb": n_orb}
+    return built(cls, **known, **arguments)
 
 
 def save_correction(
@@ -132,7 +137,8 @@ def load_correction(directory: str | Path) -> CorrectionModel | CorrectionEnsemb
 
 def _load_one(directory: Path, record: Mapping[str, Any]) -> CorrectionModel:
     path, state = read_weights(directory)
-    model = build_correction(*(record[key] for key in ("model", "inputs", "size", "accuracy")))
+    own = (record[key] for key in ("model", "inputs", "size", "accuracy"))
+    model = build_correction(*own, record.get("n_orb", 1))
     model.resize(state)
     check_weights(path, model, state, record["model"]["_target_"].rpartition(".")[2])
     model.load_state_dict(state)

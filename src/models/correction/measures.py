@@ -18,8 +18,9 @@ import torch
 from dmftnet import checks
 from dmftnet.data.keys import ThermalBatch as Batch
 from dmftnet.errors import SettingError
-from dmftnet.models.correction.model import CorrectionModel, Prediction, require_finite
+from dmftnet.models.correction.model import CorrectionModel
 from dmftnet.models.correction.networks import perceptron
+from dmftnet.models.correction.outputs import Outputs
 from dmftnet.models.correction.thermal import Problems
 
 EVEN, FURTHEST = 0.1, 8.0
@@ -58,6 +59,11 @@ class MeasureNetwork(CorrectionModel):
                 "out, or use model=correction"
             )
         super().__init__(inputs, size, accuracy, n_fixed=n_fixed, **options)
+        if self.n_orb > 1:
+            raise SettingError(
+                f"model: MeasureNetwork treats one orbital, the data have {self.n_orb}; use "
+                "model=correction"
+            )
         n_energies = checks.integer("model.n_energies", n_energies, at_least=2, at_most=400)
         end = float(np.arcsinh(FURTHEST / EVEN))
         nodes = torch.as_tensor(self.measure.nodes)
@@ -77,29 +83,31 @@ class MeasureNetwork(CorrectionModel):
     def measures(self, problems: Problems, features: torch.Tensor | None = None) -> torch.Tensor:
         """(B, J) float64 non-negative, of sum one; those of mirror images are mirrored."""
         own = self.features(problems) if features is None else features
-        on_nodes, on_energies = self._coefficients(self.both(own)).tensor_split(
-            [self.nodes.numel()], dim=-1
-        )
         energies = self.nodes / problems[Batch.BETA][:, None]  # (B, J), in D
         width = self.centres[1] - self.centres[0]
         away = (torch.asinh(energies / EVEN)[..., None] - self.centres) / width
-        bumps = torch.exp(-0.5 * away**2).repeat(2, 1, 1)
-        prior = -3.0 * torch.log1p((energies / 2.0) ** 2).repeat(2, 1)
-        logits = prior + on_nodes + (bumps @ on_energies[..., None])[..., 0]
-        here, there = torch.softmax(logits, dim=-1).chunk(2)
+        bumps = torch.exp(-0.5 * away**2)
+        prior = -3.0 * torch.log1p((energies / 2.0) ** 2)
+        here, there = (  # two passes, as in `CorrectionModel.predicted`
+            self._weights(rows, bumps, prior) for rows in (own, own * self.mirror)
+        )
         return 0.5 * (here + there.flip(-1))
 
+    def _weights(
+        self, features: torch.Tensor, bumps: torch.Tensor, prior: torch.Tensor
+    ) -> torch.Tensor:
+        on_nodes, on_energies = self._coefficients(features).tensor_split(
+            [self.nodes.numel()], dim=-1
+        )
+        logits = prior + on_nodes + (bumps @ on_energies[..., None])[..., 0]
+        return torch.softmax(logits, dim=-1)
+
     def of_measures(self, problems: Problems, measures: torch.Tensor) -> torch.Tensor:
-        """(..., B, J) -> (..., B, n_iw) complex128 q."""
+        """(B, J) -> (B, n_iw) complex128 q."""
         beta = problems[Batch.BETA]
         t = measures.to(self.kernel.dtype) @ self.kernel.T
         return self.dyson.frequencies(beta) * beta[:, None] * t
 
-    def predicted(self, problems: Problems, features: torch.Tensor | None = None) -> torch.Tensor:
-        """(B, n_iw) complex128 q of the measures."""
-        return self.of_measures(problems, self.measures(problems, features))
-
-    def predict(self, problems: Problems, features: torch.Tensor | None = None) -> Prediction:
+    def outputs(self, problems: Problems, features: torch.Tensor | None = None) -> Outputs:
         measures = self.measures(problems, features)
-        q = require_finite(self.of_measures(problems, measures))
-        return Prediction(q, self.dyson(problems, q), measures=measures)
+        return Outputs(self.of_measures(problems, measures), measures=measures)

@@ -14,7 +14,7 @@ from dmftnet.data.keys import ThermalBatch as Batch
 from dmftnet.errors import ConvergenceError
 from dmftnet.models.correction.model import CorrectionModel
 from dmftnet.models.correction.scoring import error_summary
-from dmftnet.models.correction.thermal import Answer
+from dmftnet.models.correction.thermal import Answer, mean_field
 from dmftnet.models.training.schedule import warmed_cosine
 
 N_LOWEST = 8
@@ -30,13 +30,15 @@ class CorrectionLoss(nn.Module):
     E is the mean of ``e = (1/beta) integral |G - G_exact| dtau``, and L that of
     ``log(1 + e / floor)``, by which samples whose error is small count too; R that of the root mean
     square, over the lowest frequencies, of ``|Sigma - Sigma_exact| / |Sigma_exact - U/2|``, which
-    is what Z and the Mott gap follow from, and which G hardly sees in an insulator.
+    is what Z and the Mott gap follow from, and which G hardly sees in an insulator. Of several
+    orbitals ``doubles * K / unit`` is added, K the mean of ``|d - d_exact|``, d the double
+    occupancy.
 
     Parameters
     ----------
     unit : float
         Error of G that counts as one.
-    relative, geometric : float
+    relative, geometric, doubles : float
     floor : float
         Error of G below which nothing is gained: that of the axis and of the measure.
     """
@@ -47,8 +49,10 @@ class CorrectionLoss(nn.Module):
         relative: float = 0.2,
         geometric: float = 0.3,
         floor: float = 2e-6,
+        doubles: float = 0.1,
     ):
         super().__init__()
+        self.doubles = checks.number("loss.doubles", doubles, at_least=0)
         self.geometric = checks.number("loss.geometric", geometric, at_least=0)
         self.floor = checks.number("loss.floor", floor, above=0)
         self.unit = checks.number("loss.unit", unit, above=0)
@@ -60,11 +64,16 @@ class CorrectionLoss(nn.Module):
         greens = model.dyson.greens(batch, exact)
         errors = model.dyson.distance(answer.greens, greens, batch[Batch.BETA])
         error, geometric = errors.mean(), torch.log1p(errors / self.floor).mean()
-        size = (exact - batch[Batch.U][:, None] / 2).abs().clamp_min(FLOOR)
+        size = (exact - mean_field(batch)[:, None] / 2).abs().clamp_min(FLOOR)
         share = ((answer.sigma - exact).abs() / size)[:, :N_LOWEST].pow(2).mean(-1)
         relative = (share + 1e-10).sqrt().mean()
         loss = error / self.unit + self.geometric * geometric + self.relative * relative
-        return {"loss": loss, "error": error, "geometric": geometric, "relative": relative}
+        terms = {"error": error, "geometric": geometric, "relative": relative}
+        if model.n_orb > 1:
+            found = answer.density**2 + model.outputs(batch).correlation
+            terms["doubles"] = (found - batch[Batch.DOUBLE_OCCUPANCY]).abs().mean()
+            loss = loss + self.doubles * terms["doubles"] / self.unit
+        return {"loss": loss, **terms}
 
 
 class CorrectionModule(lightning.LightningModule):

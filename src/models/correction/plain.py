@@ -53,10 +53,15 @@ class PlainNetwork(CorrectionNetwork):
                 "use model=correction"
             )
         super().__init__(inputs, size, accuracy, width, n_layers, dropout, **options)
+        if self.n_orb > 1:
+            raise SettingError(
+                f"model: PlainNetwork treats one orbital, the data have {self.n_orb}; use "
+                "model=correction"
+            )
 
     def forward(self, problems: Problems) -> Answer:
         z = self.dyson.frequencies(problems[Batch.BETA])
-        greens = (1 + self.predicted(problems)) / z
+        greens = (1 + self.predicted(problems)[0]) / z
         bare = z - problems[Batch.EPS_D][:, None] - problems[Batch.HYBRIDIZATION]
         density = -self.dyson.greens_tau(greens, problems[Batch.BETA])[:, -1]
         return Answer(density, bare - 1 / greens, greens)
@@ -81,9 +86,15 @@ class Approximation(CorrectionModel):
     is_projected = False
 
     def __init__(
-        self, inputs: Sequence[str], size: float, accuracy: float, base: str | None = None
+        self,
+        inputs: Sequence[str],
+        size: float,
+        accuracy: float,
+        base: str | None = None,
+        *,
+        n_orb: int = 1,
     ):
-        super().__init__(inputs, size, accuracy, base, n_components=1)
+        super().__init__(inputs, size, accuracy, base, n_components=1, n_orb=n_orb)
         if self.base is None:
             raise SettingError(
                 "model.base = none: an approximation alone is the answer; give one of "

@@ -21,7 +21,8 @@ from sklearn.linear_model import Ridge
 from dmftnet import checks
 from dmftnet.data.thermal_arrays import ThermalArrays
 from dmftnet.errors import DmftnetError, SettingError, StoreError
-from dmftnet.models.correction.model import CorrectionModel, errors
+from dmftnet.models.correction.answers import errors
+from dmftnet.models.correction.model import CorrectionModel
 
 RIDGES = (1e-8, 1e-6, 1e-4, 1e-2)
 

@@ -8,8 +8,9 @@ from typing import Any, ClassVar
 
 from dmftnet import checks
 from dmftnet.errors import DmftnetError
+from dmftnet.models.correction.answers import errors
 from dmftnet.models.correction.checkpoint import build_correction, save_correction
-from dmftnet.models.correction.model import CorrectionModel, errors
+from dmftnet.models.correction.model import CorrectionModel
 from dmftnet.models.correction.module import CorrectionLoss, CorrectionModule
 from dmftnet.models.correction.scoring import SUMMARY, approximation_errors, error_summary
 
@@ -36,7 +37,11 @@ class CorrectionTask:
 
     def build(self, plain: Mapping[str, Any], datamodule: Any) -> CorrectionModel:
         model = build_correction(
-            plain["model"], datamodule.inputs, datamodule.size, datamodule.accuracy
+            plain["model"],
+            datamodule.inputs,
+            datamodule.size,
+            datamodule.accuracy,
+            datamodule.n_orb,
         )
         if not self.is_fitted(model):
             model.prepare(datamodule.arrays("train"))
@@ -78,6 +83,7 @@ class CorrectionTask:
             "inputs": list(datamodule.inputs),
             "size": datamodule.size,
             "accuracy": datamodule.accuracy,
+            "n_orb": datamodule.n_orb,
             "solvers": datamodule.solvers,
             "data": {
                 "file": ", ".join(path.name for path in datamodule.paths),

@@ -9,6 +9,11 @@ any temperatures. A self-energy enters as ``q = z t``,
 whose real part is between 0 and 1 and whose imaginary part within 1/2 where Sigma is causal. The
 density n of one spin is that of G itself (`dmftnet.physics.analysis.consistent_density`), and
 differentiated there.
+
+Degenerate orbitals with a Kanamori interaction have ``Sigma(z) = h n + S n (1 - n) q(z) / z``, n
+the density of one spin and orbital, ``h = U + (N - 1)(2U' - J)`` (`mean_field`), and a strength S
+that is not known from U and n: what the two-body density matrix says, an input or an output. The
+rest is as above: S > 0 is enough for a causal answer.
 """
 
 from __future__ import annotations
@@ -92,52 +97,85 @@ class ThermalDyson(Constants):
     def _half_difference(self, greens: torch.Tensor, beta: torch.Tensor) -> torch.Tensor:
         return (greens.real / beta[:, None]) @ self.to_density
 
-    def self_energy(self, problems: Problems, q: torch.Tensor, n: torch.Tensor) -> torch.Tensor:
-        """(B, n_iw) complex128 Sigma of a density."""
-        U, z = problems[Batch.U], self.frequencies(problems[Batch.BETA])
-        return (U * n)[:, None] + (U**2 * n * (1 - n))[:, None] * q / z
+    def self_energy(
+        self,
+        problems: Problems,
+        q: torch.Tensor,
+        n: torch.Tensor,
+        strength: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """(B, n_iw) complex128 Sigma of a density; S by default that without correlations."""
+        h, z = mean_field(problems), self.frequencies(problems[Batch.BETA])
+        S = second_order(problems) if strength is None else strength
+        return (h * n)[:, None] + (S * n * (1 - n))[:, None] * q / z
 
     def greens(self, problems: Problems, sigma: torch.Tensor) -> torch.Tensor:
         """(B, n_iw) complex128, by Dyson's equation with the hybridization as given."""
         z = self.frequencies(problems[Batch.BETA])
         return 1 / (z - problems[Batch.EPS_D][:, None] - problems[Batch.HYBRIDIZATION] - sigma)
 
-    def reduced(self, problems: Problems, sigma: torch.Tensor, n: torch.Tensor) -> torch.Tensor:
+    def reduced(
+        self,
+        problems: Problems,
+        sigma: torch.Tensor,
+        n: torch.Tensor,
+        strength: torch.Tensor | None = None,
+    ) -> torch.Tensor:
         """q of a self-energy of density n: (B, n_iw), (B,) -> (B, n_iw)."""
-        U, z = problems[Batch.U], self.frequencies(problems[Batch.BETA])
+        h, z = mean_field(problems), self.frequencies(problems[Batch.BETA])
+        S = second_order(problems) if strength is None else strength
         n = n.clamp(N_MIN, 1 - N_MIN)
-        scale = (U**2 * n * (1 - n)).clamp_min(SMALLEST)
-        return z * (sigma - (U * n)[:, None]) / scale[:, None]
+        scale = (S * n * (1 - n)).clamp_min(SMALLEST)
+        return z * (sigma - (h * n)[:, None]) / scale[:, None]
 
-    def forward(self, problems: Problems, q: torch.Tensor) -> Answer:
-        """(B, n_iw) complex128 q -> the answer at its own density."""
-        n = self.consistent_density(problems, q)
-        sigma = self.self_energy(problems, q, n)
+    def forward(
+        self, problems: Problems, q: torch.Tensor, strength: torch.Tensor | None = None
+    ) -> Answer:
+        """(B, n_iw) complex128 q, (B,) S -> the answer at its own density."""
+        n = self.consistent_density(problems, q, strength)
+        sigma = self.self_energy(problems, q, n, strength)
         return Answer(n, sigma, self.greens(problems, sigma))
 
-    def consistent_density(self, problems: Problems, q: torch.Tensor) -> torch.Tensor:
-        """(B,) root n, each independent of its batch; its gradient with respect to q is exact."""
-        n, slope = self._root(problems, q.detach())
-        if not (q.requires_grad and torch.is_grad_enabled()):
+    def consistent_density(
+        self, problems: Problems, q: torch.Tensor, strength: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """(B,) root n, each independent of its batch; its gradient by q and S is exact."""
+        S = second_order(problems) if strength is None else strength
+        n, slope = self._root(problems, q.detach(), S.detach())
+        if not ((q.requires_grad or S.requires_grad) and torch.is_grad_enabled()):
             return n
-        greens = self.greens(problems, self.self_energy(problems, q, n))
+        greens = self.greens(problems, self.self_energy(problems, q, n, S))
         density = self.density(greens, problems[Batch.BETA])
         return n - (density - density.detach()) / slope
 
     @torch.no_grad()
-    def _root(self, problems: Problems, q: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def _root(
+        self, problems: Problems, q: torch.Tensor, strength: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """(B,) roots of ``n(G[n]) - n``, and slopes there."""
-        beta, U = problems[Batch.BETA], problems[Batch.U]
+        beta, h = problems[Batch.BETA], mean_field(problems)
         z = self.frequencies(beta)
         bare = z - problems[Batch.EPS_D][:, None] - problems[Batch.HYBRIDIZATION]
-        given = bare, (U**2)[:, None] * q / z, U, self.to_density / beta[:, None]
+        given = bare, strength[:, None] * q / z, h, self.to_density / beta[:, None]
         found = consistent_densities(*(part.cpu().numpy() for part in given))
         return tuple(torch.from_numpy(part).to(beta.device) for part in found)
 
 
+def mean_field(problems: Problems) -> torch.Tensor:
+    """(B,) Hartree-Fock self-energy over the density of one spin: U of one orbital."""
+    return problems.get(Batch.MEAN_FIELD, problems[Batch.U])
+
+
+def second_order(problems: Problems) -> torch.Tensor:
+    """(B,) strength of Sigma without correlations: U^2 of one orbital, where it is exact."""
+    if Batch.SECOND_ORDER in problems:
+        return problems[Batch.SECOND_ORDER]
+    return problems[Batch.U] ** 2
+
+
 def mirrored(problems: Problems) -> Problems:
     """The particle-hole mirrored problems, ``eps_d -> -U - eps_d``, with all that is known."""
-    U = problems[Batch.U]
+    U = mean_field(problems)
     images = dict(problems)
     images[Batch.EPS_D] = -U - problems[Batch.EPS_D]
     images[Batch.HYBRIDIZATION] = -problems[Batch.HYBRIDIZATION].conj()
@@ -149,13 +187,26 @@ def mirrored(problems: Problems) -> Problems:
             shift = U.reshape(-1, *(1,) * (problems[sigma].ndim - 1))
             images[sigma] = shift - problems[sigma].conj()
             images[density] = 1 - problems[density]
+    if Batch.MISFITS in problems:
+        images[Batch.MISFITS] = -problems[Batch.MISFITS].conj()
+    for double, density in (
+        (Batch.DOUBLE_OCCUPANCY, Batch.DENSITY),
+        (Batch.DOUBLES, Batch.DENSITIES),
+    ):
+        if double in problems:
+            images[double] = problems[double] + 1 - 2 * problems[density]
     return images
 
 
 def repeated(problems: Problems, times: int) -> Problems:
     """What Dyson's equation needs of the problems, all of them so many times in a row."""
-    names = Batch.U, Batch.EPS_D, Batch.BETA, Batch.HYBRIDIZATION
-    return {name: problems[name].repeat(times, *(1,) * (problems[name].ndim - 1)) for name in names}
+    several = Batch.MEAN_FIELD, Batch.SECOND_ORDER
+    names = Batch.U, Batch.EPS_D, Batch.BETA, Batch.HYBRIDIZATION, *several
+    return {
+        name: problems[name].repeat(times, *(1,) * (problems[name].ndim - 1))
+        for name in names
+        if name in problems
+    }
 
 
 def _parts(values: torch.Tensor) -> torch.Tensor:

@@ -1,6 +1,7 @@
 """How near a problem is to what a correction has been trained on.
 
-Three checks, each with a limit: the box of U, ``|eps_d + U/2|`` and beta of the training samples,
+Three checks, each with a limit: the box of U, beta and the level's distance from half filling,
+``|eps_d + U/2|`` for one orbital, of several orbitals J too, of the training samples;
 the spread of an ensemble, and the distance to the nearest training sample in the leading principal
 components of the features. Limits are calibrated on loops that no training saw (``ship.py``).
 """
@@ -28,7 +29,7 @@ POINTS = "training_points.safetensors"
 """Beside a checkpoint's weights: what `FeatureDistance` is rebuilt from."""
 
 N_LEADING = 8
-RANGES = ("U", "shift", "beta")
+RANGES = ("U", "shift", "beta", "J")
 LIMITS = ("spread", "distance")
 
 
@@ -112,7 +113,7 @@ class ThermalTrust:
     Parameters
     ----------
     ranges : mapping
-        ``U``, ``shift`` and ``beta`` to (low, high), in D; what is missing is not checked.
+        ``U``, ``shift``, ``beta`` and ``J`` to (low, high), in D; what is missing is not checked.
     limits : mapping
         ``spread`` and ``distance`` likewise.
     distance : FeatureDistance, optional
@@ -142,10 +143,20 @@ class ThermalTrust:
         return self.distance(model, problems, known).tolist()
 
     def verdict(
-        self, U: float, eps_d: float, beta: float, scores: Mapping[str, float | None]
+        self,
+        U: float,
+        eps_d: float,
+        beta: float,
+        scores: Mapping[str, float | None],
+        J: float = 0.0,
+        half: float | None = None,
     ) -> tuple[bool, str]:
-        """Whether the parameters lie outside the box, and one line of what is wrong, or none."""
-        values = {"U": U, "shift": abs(eps_d + U / 2), "beta": beta}
+        """Whether the parameters lie outside the box, and one line of what is wrong, or none.
+
+        `half` is the level of half filling, of one orbital ``-U/2``.
+        """
+        shift = abs(eps_d - (-U / 2 if half is None else half))
+        values = {"U": U, "shift": shift, "beta": beta, "J": J}
         outside = [
             f"{name} = {values[name]:.3g} outside {low:.3g} to {high:.3g}"
             for name, (low, high) in self.ranges.items()

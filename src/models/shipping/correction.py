@@ -17,9 +17,10 @@ import numpy as np
 from dmftnet.data.thermal_arrays import ThermalArrays
 from dmftnet.data.thermal_datamodule import ThermalDataModule
 from dmftnet.errors import DmftnetError, StoreError
+from dmftnet.models.correction.answers import CHUNK, errors
 from dmftnet.models.correction.checkpoint import load_correction, read_correction
 from dmftnet.models.correction.ensemble import CorrectionEnsemble, disagreement
-from dmftnet.models.correction.model import CHUNK, CorrectionModel, as_problems, errors
+from dmftnet.models.correction.model import CorrectionModel, as_problems
 from dmftnet.models.correction.scoring import approximation_errors, error_summary
 from dmftnet.models.correction.trust import FeatureDistance
 from dmftnet.models.solvers.applicability import ErrorPromise, calibration_report, choose_limits

@@ -7,7 +7,8 @@ Method
     3. The model's correction of Sigma, projected onto positive measures
        (`dmftnet.models.correction.model`), and G by Dyson's equation with its own density.
 Range
-    One orbital at finite temperature, near the training data: every solution says how near
+    As many degenerate orbitals as the training data have, one or several with a Kanamori
+    interaction, at finite temperature, near those data: every solution says how near
     (``extrapolating``, ``spread``, ``distance``, ``warning``). Whatever the model puts out, the
     answer is causal, with exact norm, boundary condition and tails. Without a bath, or without
     interaction, it is exact.
@@ -23,6 +24,7 @@ import importlib
 import inspect
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,18 +34,21 @@ import torch
 from dmftnet import checks
 from dmftnet.data.keys import ThermalBatch as Batch
 from dmftnet.errors import DmftnetError, DmftnetWarning, StoreError
+from dmftnet.models.correction.answers import answers
 from dmftnet.models.correction.checkpoint import load_correction
 from dmftnet.models.correction.ensemble import CorrectionEnsemble
-from dmftnet.models.correction.model import CorrectionModel, answers
+from dmftnet.models.correction.model import CorrectionModel
+from dmftnet.models.correction.outputs import Outputs
 from dmftnet.models.correction.thermal import Answer, Problems
 from dmftnet.models.correction.trust import ThermalTrust, load_trust
+from dmftnet.physics.analysis.self_energy import bath_misfit, dynamic_strength
 from dmftnet.physics.grids.matsubara import ImaginaryAxis
 from dmftnet.physics.impurity.hybridization import Hybridization
 from dmftnet.physics.impurity.interaction import Interaction
 from dmftnet.physics.impurity.matsubara_hybridization import MatsubaraHybridization
 from dmftnet.physics.impurity.pole_hybridization import PoleHybridization
 from dmftnet.physics.impurity.problem import ImpurityProblem
-from dmftnet.physics.impurity.protocol import ImpuritySolver, Solver
+from dmftnet.physics.impurity.protocol import Capabilities, ImpuritySolution, ImpuritySolver, Solver
 from dmftnet.physics.impurity.solutions import MatsubaraSolution
 from dmftnet.physics.solvers.perturbative.hubbard1 import Hubbard1Solver
 from dmftnet.physics.solvers.perturbative.thermal import THERMAL
@@ -68,7 +73,7 @@ class CorrectionSolver(Solver):
     """
 
     name = "correction"
-    capabilities = THERMAL
+    capabilities: Capabilities = THERMAL
 
     def __init__(
         self,
@@ -89,6 +94,7 @@ class CorrectionSolver(Solver):
         """A solver around a model in memory; nothing is checked."""
         solver = cls.__new__(cls)
         solver.model, solver.trust, solver.label = model, ThermalTrust(), label
+        solver.capabilities = capabilities_of(model.n_orb)
         solver.approximations = dict(solvers)
         return solver
 
@@ -108,6 +114,7 @@ class CorrectionSolver(Solver):
                 f"features in place of {first.n_features}; copy them anew, or run ship.py"
             )
         self.model, self.trust, self.label = model, trust, label
+        self.capabilities = capabilities_of(model.n_orb)
         configs = model.record["solvers"]
         self.approximations = {name: built_solver(configs[name]) for name in model.inputs}
 
@@ -116,14 +123,14 @@ class CorrectionSolver(Solver):
         """Of spread and distance, beyond which answers carry a warning."""
         return self.trust.limits
 
-    def solve(self, problem: ImpurityProblem) -> MatsubaraSolution:
+    def solve(self, problem: ImpurityProblem) -> ImpuritySolution:
         """Solve one problem; warns where the answer is beyond the limits."""
         solution = self.solve_batch([problem])[0]
         if solution.diagnostics["warning"]:
             warnings.warn(solution.diagnostics["warning"], DmftnetWarning, stacklevel=2)
         return solution
 
-    def solve_batch(self, problems: Sequence[ImpurityProblem]) -> list[MatsubaraSolution]:
+    def solve_batch(self, problems: Sequence[ImpurityProblem]) -> list[ImpuritySolution]:
         """Solve all problems, the model in one pass; warnings in the diagnostics alone."""
         for problem in problems:
             self.require(problem)
@@ -132,15 +139,20 @@ class CorrectionSolver(Solver):
         bare = [unit**2 <= 4 * NO_BATH * max(p.U, 1e-3) ** 2 for unit, p in pairs]
         with_bath = [i for i, empty in enumerate(bare) if not empty]
         atoms = [i for i, empty in enumerate(bare) if empty]
-        found = dict(
-            zip(atoms, Hubbard1Solver().solve_batch([problems[i] for i in atoms]), strict=True)
-        )
+        isolated = self._isolated([problems[i] for i in atoms])
+        found: dict[int, ImpuritySolution] = dict(zip(atoms, isolated, strict=True))
         for i in atoms:
             found[i].diagnostics.update(self._nothing_to_say())
         if with_bath:
             chosen = [(problems[i], units[i]) for i in with_bath]
             found |= dict(zip(with_bath, self._corrected(chosen), strict=True))
         return [found[i] for i in range(len(problems))]
+
+    def _isolated(self, atoms: Sequence[ImpurityProblem]) -> Sequence[ImpuritySolution]:
+        """Exact: without a bath Hubbard-I is, and so are the levels of any diagonalisation."""
+        if self.model.n_orb == 1:
+            return Hubbard1Solver().solve_batch(atoms)
+        return self.approximations[self.model.inputs[-1]].solve_batch(atoms)
 
     def _nothing_to_say(self) -> dict[str, Any]:
         return {
@@ -165,7 +177,12 @@ class CorrectionSolver(Solver):
             spread = [None] * len(scaled)
         else:
             spread = prediction.spread.tolist()
-        doubles = self._double_occupancies(batch, answer)
+        outputs = None if prediction is None else prediction.outputs
+        if outputs is None or outputs.strength is None:
+            strengths = [p.U**2 for p in scaled]
+        else:
+            strengths = outputs.strength.tolist()
+        doubles = self._double_occupancies(batch, answer, outputs)
         solutions = []
         for i, (problem, unit) in enumerate(chosen):
             axis, own = problem.axis, scaled[i]
@@ -179,10 +196,14 @@ class CorrectionSolver(Solver):
             else:
                 n = float(answer.density[i])
                 t = self.model.measure.at(measures[i], z / unit, own.beta)
-                sigma = unit * (own.U * n + own.U**2 * n * (1 - n) * t)
+                h = own.interaction.mean_field(own.n_orb)
+                sigma = unit * (h * n + strengths[i] * n * (1 - n) * t)
                 greens = 1 / (free - sigma)
             scores = {"spread": spread[i], "distance": distance[i]}
-            outside, objection = self.trust.verdict(own.U, float(own.eps_d[0]), own.beta, scores)
+            outside, objection = self.trust.verdict(
+                own.U, float(own.eps_d[0]), own.beta, scores,
+                own.J, own.interaction.half_filling(own.n_orb),
+            )  # fmt: skip
             if objection:
                 objection = f"correction '{self.label}' beyond its limits at {objection}"
             diagnostics = {
@@ -191,9 +212,10 @@ class CorrectionSolver(Solver):
                 **scores,
                 "warning": objection,
             }
+            values, sigmas = (np.tile(curve, (problem.n_orb, 1)) for curve in (greens, sigma))
             solutions.append(
                 MatsubaraSolution(
-                    problem, axis, greens[None], doubles[i], sigma[None], diagnostics=diagnostics
+                    problem, axis, values, doubles[i], sigmas, diagnostics=diagnostics
                 )
             )
         return solutions
@@ -205,7 +227,10 @@ class CorrectionSolver(Solver):
         values = problem.hybridization.at(1j * axis.omega_n * unit) / unit
         bath = MatsubaraHybridization(axis, values)
         return ImpurityProblem(
-            problem.eps_d / unit, Interaction(problem.U / unit), bath, float(beta)
+            problem.eps_d / unit,
+            Interaction(problem.U / unit, problem.J / unit),
+            bath,
+            float(beta),
         )
 
     def _batch(self, scaled: Sequence[ImpurityProblem]) -> Problems:
@@ -213,10 +238,18 @@ class CorrectionSolver(Solver):
         axes = [p.axis for p in scaled]
         delta = [p.hybridization.values[0] for p in scaled]
         sigmas, densities = [], []
+        strengths, doubles, misfits = [], [], []
+        n_orb = self.model.n_orb
         for name in self.model.inputs:
             found = self.approximations[name].solve_batch(scaled)
-            sigmas.append([s.matsubara_self_energy(a)[0] for s, a in zip(found, axes, strict=True)])
-            densities.append([s.filling / 2 for s in found])
+            sigmas.append(
+                [s.matsubara_self_energy(a).mean(axis=0) for s, a in zip(found, axes, strict=True)]
+            )
+            densities.append([s.filling / (2 * n_orb) for s in found])
+            if n_orb > 1:
+                strengths.append([dynamic_strength(s) for s in found])
+                doubles.append([s.double_occupancy for s in found])
+                misfits.append([bath_misfit(s, a) for s, a in zip(found, axes, strict=True)])
         n, n_iw = len(scaled), axes[0].omega_n.size
         arrays = {
             Batch.U: np.array([p.U for p in scaled]),
@@ -228,6 +261,16 @@ class CorrectionSolver(Solver):
             .swapaxes(0, 1),
             Batch.DENSITIES: np.array(densities, dtype=float).reshape(-1, n).T,
         }
+        if n_orb > 1:
+            own = [p.interaction for p in scaled]
+            arrays |= {
+                Batch.J: np.array([p.J for p in scaled]),
+                Batch.MEAN_FIELD: np.array([i.mean_field(n_orb) for i in own]),
+                Batch.SECOND_ORDER: np.array([i.second_order(n_orb) for i in own]),
+                Batch.STRENGTHS: np.array(strengths, dtype=float).reshape(-1, n).T,
+                Batch.MISFITS: np.array(misfits, dtype=complex).reshape(-1, n, n_iw).swapaxes(0, 1),
+                Batch.DOUBLES: np.array(doubles, dtype=float).reshape(-1, n).T,
+            }
         return {name: torch.as_tensor(np.ascontiguousarray(a)) for name, a in arrays.items()}
 
     def _interpolated(self, greens: torch.Tensor, beta: float, axis: ImaginaryAxis) -> np.ndarray:
@@ -235,23 +278,38 @@ class CorrectionSolver(Solver):
         own = ImaginaryAxis.universal(beta, self.model.measure.size, self.model.measure.accuracy)
         return own.at_frequencies(own.to_coefficients(greens.numpy()), axis.indices)
 
-    def _double_occupancies(self, batch: Problems, answer: Answer) -> list[float]:
-        """Galitskii and Migdal's sum: ``n n_G - (D G)(beta) / U``, D the dynamic part of Sigma."""
+    def _double_occupancies(
+        self, batch: Problems, answer: Answer, outputs: Outputs | None
+    ) -> list[float]:
+        """Galitskii and Migdal's sum: ``n n_G - (D G)(beta) / U``, D the dynamic part of Sigma.
+
+        Of several orbitals that is an energy of all pairs; theirs is predicted, between 0 and n.
+        """
         n, U = answer.density, batch[Batch.U]
+        if outputs is not None and outputs.correlation is not None:
+            found = n**2 + outputs.correlation
+            return torch.minimum(found.clamp_min(0.0), n).tolist()
         dynamic = (answer.sigma - (U * n)[:, None]) / U.clamp_min(1e-12)[:, None]
         product = self.model.dyson.greens_tau(dynamic * answer.greens, batch[Batch.BETA])
         return (n * n - product[:, -1]).tolist()
 
 
+def capabilities_of(n_orb: int) -> Capabilities:
+    """What a correction of so many degenerate orbitals takes: as many, and no others."""
+    return (
+        THERMAL if n_orb == 1 else replace(THERMAL, orbitals=n_orb, fewest=n_orb, degenerate=True)
+    )
+
+
 def unit_of(hybridization: Hybridization) -> float:
-    """``D = 2 sqrt(m0)``, m0 the weight of a bath of one orbital."""
+    """``D = 2 sqrt(m0)``, m0 the weight of the bath of one of equivalent orbitals."""
     if isinstance(hybridization, PoleHybridization):
         weight = float(np.sum(np.abs(hybridization.couplings) ** 2))
     else:
         axis = hybridization.axis
         ends = axis.at_tau(axis.to_coefficients(hybridization.values), np.array([0.0, axis.beta]))
         weight = -float(ends.sum())
-    return 2 * float(np.sqrt(max(weight, 0.0)))
+    return 2 * float(np.sqrt(max(weight / hybridization.n_orb, 0.0)))
 
 
 def built_solver(config: Mapping[str, Any]) -> ImpuritySolver:

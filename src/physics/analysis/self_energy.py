@@ -19,13 +19,16 @@ from types import ModuleType
 import numpy as np
 
 from dmftnet.errors import InvalidProblemError
+from dmftnet.physics.grids.matsubara import ImaginaryAxis
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.poles import ResponsePoles, gaussian_kernel
 from dmftnet.physics.impurity.problem import ImpurityProblem
+from dmftnet.physics.impurity.protocol import ImpuritySolution
 
 ESTIMATORS = ("improved", "ratio", "dyson")
 ROUNDING = 1e-9  # D, of a positive Im Sigma
 FLOOR = 1e-12  # D, of the imaginary part: keeps the logarithm on its branch inside a gap
+EMPTY = 1e-8  # n (1 - n) below which a weight over it is rounding
 SMALL, N_SERIES = 0.03, 11  # 0.03^11 = 2e-17
 
 
@@ -195,3 +198,47 @@ def dyson_self_energy(problem: ImpurityProblem, spectrum: np.ndarray) -> tuple[n
     G = problem.grid.greens_function(spectrum)
     delta = problem.retarded_hybridization()
     return causal(problem.grid, problem.grid.omega - problem.eps_d[:, None] - delta - 1 / G)
+
+
+def dynamic_strength(solution: ImpuritySolution) -> float:
+    """Weight of ``Sigma - Sigma(inf)`` over ``n (1 - n)``, mean of equivalent orbitals, in D^2.
+
+    ``W = <{q, q+}> - <{q, d+}>^2``, q = [d, H_int]: a mean over the two-body density matrix, which
+    sums of the poles' weights hold; n is the density of one spin and orbital. U^2 for one orbital,
+    exactly; of orbitals that are as good as empty or full the limit, which has no correlations.
+
+    Raises
+    ------
+    InvalidProblemError
+        If a solution of several orbitals knows no poles.
+    """
+    problem = solution.problem
+    n_orb, n = problem.n_orb, solution.filling / (2 * problem.n_orb)
+    if n_orb == 1 or n * (1 - n) < EMPTY:
+        return problem.interaction.second_order(n_orb)
+    if solution.greens is None:
+        raise InvalidProblemError(
+            "the weight of a self-energy of several orbitals follows from poles, which the "
+            "solution does not know; use solver=ed"
+        )
+    mean, square = (
+        float(np.mean([(a.amplitudes[:, 1] * a.amplitudes[:, i]).sum() for a in solution.greens]))
+        for i in (0, 1)
+    )
+    return max(square - mean**2, 0.0) / (n * (1 - n))
+
+
+def bath_misfit(solution: ImpuritySolution, axis: ImaginaryAxis) -> np.ndarray:
+    """Delta of the bath that a solution is of, less the problem's; mean of equivalent orbitals.
+
+    By Dyson's equation from its G and Sigma: zero of a solver that works with the given bath, else
+    what its few levels miss.
+
+    Returns
+    -------
+    (n_iw,) complex128, in D
+    """
+    z, problem = 1j * axis.omega_n, solution.problem
+    free = z - problem.eps_d[:, None] - problem.hybridization.at(z)
+    found = free - solution.matsubara_self_energy(axis) - 1 / solution.matsubara_greens(axis)
+    return found.mean(axis=0)

@@ -33,6 +33,9 @@ from dmftnet.physics.grids.matsubara import UNIVERSAL_SIZE, ImaginaryAxis
 MAX_STEPS = 100
 """Of the least squares, times the number of frequencies."""
 
+SYMMETRIC = 1e-12
+"""Share of the largest value up to which the real part is none: as many weights at e as at -e."""
+
 NORM_WEIGHT = 0.1
 """Of the norm in the fit, whose values are of order one; the result is divided by its norm."""
 
@@ -103,6 +106,8 @@ class SelfEnergyMeasure:
                 "the measure nearest to the self-energy is empty: its values have the wrong sign "
                 "(Im Sigma <= 0 at positive frequencies)"
             )
+        if np.abs(values.real).max() <= SYMMETRIC * np.abs(values).max():
+            found = 0.5 * (found + found[::-1])
         return found / total
 
     def unnormalised(self, values: np.ndarray, weights: np.ndarray) -> np.ndarray:

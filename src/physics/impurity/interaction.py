@@ -87,6 +87,19 @@ class Interaction:
         """(n_orb, n_orb) repulsion of n_as and n_bs: U' - J between different orbitals."""
         return (self.between_orbitals - self.J) * (1 - np.eye(n_orb))
 
+    def mean_field(self, n_orb: int) -> float:
+        """Hartree-Fock self-energy of degenerate orbitals over the density of one spin, in D."""
+        return self.U + (n_orb - 1) * (2 * self.between_orbitals - self.J)
+
+    def second_order(self, n_orb: int) -> float:
+        """What Sigma weighs beyond `mean_field` over ``n (1 - n)``, without correlations, in D^2.
+
+        Of degenerate orbitals with density n of one spin each; U^2 for one orbital, exactly.
+        """
+        exchanged = self.J**2 * (self.spin_flip + self.pair_hopping)
+        pairs = self.between_orbitals**2 + (self.between_orbitals - self.J) ** 2 + exchanged
+        return self.U**2 + (n_orb - 1) * pairs
+
     def half_filling(self, n_orb: int) -> float:
         """Level at which degenerate orbitals are particle-hole symmetric, in D."""
-        return -0.5 * (self.U + (n_orb - 1) * (2 * self.between_orbitals - self.J))
+        return -0.5 * self.mean_field(n_orb)

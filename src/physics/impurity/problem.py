@@ -15,6 +15,9 @@ from dmftnet.physics.impurity.interaction import Interaction
 from dmftnet.physics.impurity.matsubara_hybridization import MatsubaraHybridization
 from dmftnet.physics.impurity.spectral_hybridization import SpectralHybridization
 
+PROBED = np.array([1e-2, 1e-1, 1.0, 10.0])
+"""On the imaginary axis, in D: where baths are compared that are known everywhere."""
+
 
 @dataclass(frozen=True, eq=False)
 class ImpurityProblem:
@@ -105,6 +108,25 @@ class ImpurityProblem:
     def n_orb(self) -> int:
         """Number of orbitals."""
         return self.one_body.shape[0]
+
+    def is_degenerate(self, tolerance: float = 1e-9) -> bool:
+        """Whether all orbitals have the same level and the same bath, and do not mix.
+
+        Parameters
+        ----------
+        tolerance : float
+            Of levels in D, of a bath over its largest value.
+        """
+        if self.n_orb == 1:
+            return True
+        if self.has_off_diagonal or np.ptp(self.eps_d) > tolerance:
+            return False
+        bath = self.hybridization
+        if isinstance(bath, MatsubaraHybridization):
+            rows = bath.values
+        else:
+            rows = bath.at(1j * PROBED)
+        return bool(np.abs(rows - rows[0]).max() <= tolerance * max(np.abs(rows).max(), 1e-300))
 
     @property
     def U(self) -> float:

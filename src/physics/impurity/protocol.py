@@ -115,6 +115,10 @@ class Capabilities:
     any_interaction : bool
         Several orbitals whose interaction is not the rotationally invariant one: U' other than
         ``U - 2J``, or without spin flip or pair hopping.
+    fewest : int
+        Smallest number of orbitals.
+    degenerate : bool
+        Whether several orbitals must have one level and one bath.
     thermal : Capabilities, optional
         What it takes at finite temperature, where that is something else.
     """
@@ -126,6 +130,8 @@ class Capabilities:
     poles: bool = False
     off_diagonal: bool = False
     any_interaction: bool = False
+    fewest: int = 1
+    degenerate: bool = False
     thermal: Capabilities | None = None
 
     def at(self, beta: float) -> Capabilities:
@@ -143,6 +149,8 @@ class Capabilities:
                 poles=self.poles and other.poles,
                 off_diagonal=self.off_diagonal and other.off_diagonal,
                 any_interaction=self.any_interaction and other.any_interaction,
+                fewest=max(self.fewest, other.fewest),
+                degenerate=self.degenerate or other.degenerate,
             )
         cold = replace(self, thermal=None).common(replace(other, thermal=None))
         hot = self.at(1.0).common(other.at(1.0))
@@ -158,6 +166,11 @@ class Capabilities:
                 f"treats {_count(self.orbitals)}, the problem has {problem.n_orb}; solver=ed and "
                 "solver=mps treat several"
             )
+        if problem.n_orb < self.fewest:
+            return (
+                f"takes {self.fewest} orbitals or more, the problem has {problem.n_orb}; set "
+                "problem=kanamori problem.n_orb, or use solver=ed"
+            )
         if np.isinf(problem.beta) and not self.zero_temperature:
             return "works at finite temperature; give problem.beta, 1/T in 1/D"
         if np.isfinite(problem.beta) and not self.finite_temperature:
@@ -170,6 +183,11 @@ class Capabilities:
                     "takes the rotationally invariant interaction, U' = U - 2J with spin flip and "
                     "pair hopping; use solver=ed"
                 )
+        if self.degenerate and not problem.is_degenerate():
+            return (
+                "takes degenerate orbitals, of one level and one bath, and those of the problem "
+                "differ; use solver=ed"
+            )
         kind = type(problem.hybridization)
         if kind is SpectralHybridization and REAL not in self.axes:
             return (
