@@ -19,6 +19,7 @@ VARIANTS = {
     "dataset/thermal_bethe": "dataset/thermal_continuous",
     "dataset/thermal_fitted": "dataset/thermal_continuous",
     "dataset/thermal_held": "dataset/thermal_continuous",
+    "dataset/thermal_kanamori": "dataset/thermal_continuous",
     "dataset/thermal_models": "dataset/thermal_continuous",
     "dataset/bethe": "dataset/bethe_small",
     "dataset/bethe_agnostic*": "dataset/bethe_small",
@@ -61,13 +62,24 @@ DELIBERATE |= {("sampling/driven", key): "where networks go astray" for key in D
 
 DELIBERATE |= {
     (f"sampling/thermal_{name}", f"approximations.ed{n}.fit.n_bath"): "what the name says"
-    for name, levels in (("models", (1, 2, 3)), ("continuous", (1, 2, 3, 4, 5)), ("extended", (4,)))
+    for name, levels in (
+        ("models", (1, 2, 3)),
+        ("continuous", (1, 2, 3, 4, 5)),
+        ("extended", (4,)),
+        ("kanamori", (1, 2)),
+    )
     for n in levels
 }
 DELIBERATE |= {
     ("sampling/thermal_continuous", f"sampler.{name}"): "covers U and the phases of finite T"
     for name in ("U_min", "U_max", "U_dense", "start_fractions", "mixing", "highest_level")
 }
+
+DELIBERATE |= {
+    ("sampling/thermal_kanamori", f"sampler.{name}"): "covers U and the phases of finite T"
+    for name in ("U_min", "U_dense", "dense_fraction", "start_fractions", "mixing", "highest_level")
+}
+DELIBERATE[("sampling/thermal_kanamori", "driver")] = "an exact solve of two orbitals takes seconds"
 
 DELIBERATE |= {
     ("callbacks/correction", "closure.every_n_validations"): "loops take seconds",

@@ -14,6 +14,7 @@ from pathlib import Path
 from dmftnet import checks
 from dmftnet.callbacks.common import PeriodicCallback
 from dmftnet.data.thermal_loops import ThermalLoopStore, ThermalReference
+from dmftnet.errors import SettingError
 from dmftnet.evaluation.closure import LoopSettings
 from dmftnet.evaluation.thermal_closure import (
     close_thermal,
@@ -64,6 +65,11 @@ class ThermalClosureCallback(PeriodicCallback):
 
     def setup(self, trainer, pl_module, stage: str) -> None:
         """Read the references before the first step, so that a missing file fails early."""
+        if trainer.datamodule.n_orb != 1:
+            raise SettingError(
+                f"callbacks.closure: references are loops of one orbital, the data have "
+                f"{trainer.datamodule.n_orb}; leave it out, as +experiment=correction_kanamori does"
+            )
         if self.references is None and stage == "fit":
             self.references = ThermalLoopStore.open(self.path).references(self.U, self.beta)
             configs = trainer.datamodule.solvers

@@ -27,7 +27,7 @@ def ed(n_bath):
     return EdSolver(fit=MatsubaraFit(n_bath=n_bath, n_starts=2))
 
 
-def plan(n_trajectories=6, approximations=None, **options):
+def plan(n_trajectories=5, approximations=None, **options):
     sampler = TrajectorySampler(
         seed=2, U_min=0.5, U_max=4.0, U_dense=(1, 2.5), start_fractions=(0.3, 0.3, 0.2, 0.2)
     )
@@ -50,11 +50,11 @@ def store(path):
 def test_what_is_drawn():
     """J over U from the list; half filling exactly, else about one electron."""
     many = plan(400, J_over_U=(0.0, 0.25))
-    drawn = [many.drawn(i)[0] for i in range(60)]
+    drawn = [many.drawn(i)[0] for i in range(24)]
     ratios = np.array([own.J / own.U for own in drawn])
     assert set(np.round(ratios, 12)) == {0.0, 0.25}
     half = [own for own in drawn if own.eps_d == -0.5 * (own.U + 2 * (own.U - 2 * own.J) - own.J)]
-    assert 15 < len(half) < 45
+    assert 5 < len(half) < 19
     for own in half:
         assert own.lower == -own.gap / 2 and own.gap == pytest.approx(own.U + own.J)
     for own in drawn:
@@ -65,13 +65,13 @@ def test_what_is_drawn():
 
 
 def test_the_file_says_how_many_orbitals(store):
-    assert store.n_orb == 2 and len(store) >= 6
+    assert store.n_orb == 2 and len(store) >= 5
     assert all(key in store.columns for key in OF_SEVERAL)
 
 
 def test_every_sample_is_what_the_solvers_say(store):
     """Solved once more from what the file holds."""
-    for i in range(len(store)):
+    for i in range(0, len(store), 3):
         problem, axis = store.problem(i), store.axis(i)
         assert problem.n_orb == 2 and problem.is_degenerate()
         assert problem.interaction.is_rotationally_invariant

@@ -15,15 +15,14 @@ TEMPLATE = """# Model card: learned correction at finite temperature
 {what}
 
 ```
-dmftnet dmft solver=correction problem.U=2.0 problem.beta=50     # or solver.checkpoint=<folder>
-dmftnet dmft solver=guarded_correction problem.U=2.0 problem.beta=50    # ed beyond the limits
+{usage}
 ```
 
 Written by `ship.py kind=corrections`; every number below is in `model.yaml`.
 
 ## Valid range
 
-One orbital, spin-symmetric, at finite temperature, on the imaginary axis; energies in units of the
+{orbitals}, spin-symmetric, at finite temperature, on the imaginary axis; energies in units of the
 problem's own D = 2 sqrt(weight of Delta).
 
 {ranges}
@@ -64,6 +63,14 @@ That is a share, not a bound.
 MIT, like the code and the data.
 """
 
+USAGE = (
+    "dmftnet dmft solver=correction problem.U=2.0 problem.beta=50     # or "
+    "solver.checkpoint=<folder>\n"
+    "dmftnet dmft solver=guarded_correction problem.U=2.0 problem.beta=50    # ed beyond the limits"
+)
+USAGE_SEVERAL = """dmftnet dmft solver=correction solver.checkpoint=<folder> problem=kanamori \\
+    problem.n_orb={n_orb} problem.U=2.0 problem.J=0.5 problem.beta=50"""
+
 SCORES = {"error_median": "median", "error_90": "90 %", "error_worst": "worst"}
 LABELS = {
     "solves": "problems",
@@ -87,6 +94,7 @@ def correction_card(record: Mapping[str, Any], members: Sequence[Mapping[str, An
     members : sequence of mappings
         The members' descriptions.
     """
+    n_orb = members[0].get("n_orb", 1)
     calibration = record["calibration"]
     error = calibration["error"]
     rows = [
@@ -96,7 +104,13 @@ def correction_card(record: Mapping[str, Any], members: Sequence[Mapping[str, An
     ]
     return _front_matter(record, members) + TEMPLATE.format(
         what=_what(record, members),
-        ranges=_ranges(record["ranges"]),
+        usage=USAGE if n_orb == 1 else USAGE_SEVERAL.format(n_orb=n_orb),
+        orbitals=(
+            "One orbital"
+            if n_orb == 1
+            else f"{n_orb} orbitals of one level and one bath, rotationally invariant interaction"
+        ),
+        ranges=_ranges(record["ranges"], n_orb),
         n_test=calibration["test"]["solves"],
         scores=table(
             ["", *SCORES.values()],
@@ -148,11 +162,13 @@ def _kind(members: Sequence[Mapping[str, Any]]) -> str:
     return f"{many} ({', '.join(kinds)})"
 
 
-def _ranges(ranges: Mapping[str, Sequence[float]]) -> str:
+def _ranges(ranges: Mapping[str, Sequence[float]], n_orb: int) -> str:
+    half = "+ U/2" if n_orb == 1 else "- (its value at half filling)"
     names = {
         "U": "U / D",
-        "shift": "|eps_d + U/2| / D, the distance from half filling",
+        "shift": f"|eps_d {half}| / D, the distance from half filling",
         "beta": "beta D",
+        "J": "J / D",
     }
     lines = [f"- {names[name]}: {low:.3g} to {high:.3g}" for name, (low, high) in ranges.items()]
     lines.append("- hybridizations near those of the data (limits: see Calibration)")
