@@ -24,6 +24,7 @@ from dmftnet.physics.solvers.krylov.ras import RasSolver
 from dmftnet.physics.solvers.perturbative.hubbard1 import Hubbard1Solver
 from dmftnet.physics.solvers.perturbative.ipt import IptSolver
 from dmftnet.physics.solvers.perturbative.nca import NcaSolver
+from dmftnet.physics.solvers.scol.restricted_states import RestrictedGroundStates
 from dmftnet.physics.solvers.scol.solver import ScolSolver
 from dmftnet.physics.solvers.tensor.mps import MpsSolver
 
@@ -57,6 +58,11 @@ EXACT = {
     "ras": lambda: RasSolver(depths=("all", 5, 2), bath=Intervals(13), ground_state_tolerance=1e-8),
     "ed": lambda: EdSolver(bath=FEW, fit=MatsubaraFit(2)),
     "scol": lambda: ScolSolver(bath=FEW),
+    "scol, restricted": lambda: ScolSolver(
+        depth=1,
+        bath=Intervals(13),
+        ground_state=RestrictedGroundStates(depths=("all", 5, 2), tolerance=1e-8),
+    ),
 }
 GROUND = EXACT | {  # at T = 0 on the real axis, and some beyond
     # to a time at which every level of so short a bath is told from the next

@@ -1,6 +1,6 @@
 """Operator strings against Jordan-Wigner matrices: products, adjoints, commutators, states."""
 
-from functools import reduce
+from functools import lru_cache, reduce
 
 import numpy as np
 import pytest
@@ -25,6 +25,11 @@ def operators(draw, n_modes, most=3, parity=None):
     masks = st.integers(0, 2**n_modes - 1).map(lambda m: _thinned(m, 3))
     terms = draw(st.dictionaries(st.tuples(masks, masks), NUMBERS, max_size=most))
     return Operator({t: x for t, x in terms.items() if x and parity in (None, length(t) % 2)})
+
+
+@lru_cache
+def jordan_wigner(n_modes):
+    return sparse_annihilators(n_modes)
 
 
 def _thinned(mask, most):
@@ -54,7 +59,7 @@ def close(a, b):
 @settings(max_examples=60, deadline=None)
 def test_products_sums_and_adjoints(data, n_modes):
     a, b = (data.draw(operators(n_modes)) for _ in range(2))
-    c = sparse_annihilators(n_modes)
+    c = jordan_wigner(n_modes)
     A, B = dense(a, c), dense(b, c)
     assert close(dense(a @ b, c), A @ B)
     assert close(dense(a - 2.0 * b, c), A - 2 * B)
@@ -64,22 +69,23 @@ def test_products_sums_and_adjoints(data, n_modes):
 @given(st.data(), SITES)
 @settings(max_examples=60, deadline=None)
 def test_commutators_of_any_parity(data, n_sites):
-    c = sparse_annihilators(2 * n_sites)
+    c = jordan_wigner(2 * n_sites)
     a, b = (data.draw(operators(2 * n_sites)) for _ in range(2))
     A, B = dense(a, c), dense(b, c)
     assert close(dense(a.commutator(b), c), A @ B - B @ A)
 
 
 def test_an_operator_in_any_order_is_brought_to_normal_order():
-    c = sparse_annihilators(4)
+    c = jordan_wigner(4)
     found = Operator.of((2, 0), (1, 3))
     assert close(dense(found, c), c[2].T @ c[0].T @ c[1] @ c[3])
     assert not Operator.of((1, 1)).terms
 
 
+@lru_cache
 def basis(n_sites, sector):
     """Columns: determinants ``c+_up ... c+_dn ... |0>`` of a sector in the whole Fock space."""
-    c = sparse_annihilators(2 * n_sites)
+    c = jordan_wigner(2 * n_sites)
     vacuum = np.zeros(4**n_sites)
     vacuum[0] = 1
     columns = []
@@ -103,7 +109,7 @@ def test_strings_on_states(data, n_sites, spin, side):
     for s, i, j in ((s % 2, i, j) for s, i, j in pairs):
         seed = Operator.of((mode(i, s, n_sites),), (mode(j, s, n_sites),)) @ seed
     psi = np.random.default_rng(0).normal(size=(len(basis(n_sites, sector).T), 2))
-    c = sparse_annihilators(2 * n_sites)
+    c = jordan_wigner(2 * n_sites)
     expected = dense(seed, c) @ (basis(n_sites, sector) @ psi)
     found = operator_image(seed, sector, n_sites, psi)
     if not seed.terms:
@@ -151,7 +157,7 @@ def test_hamiltonian_is_the_textbook_one():
     h[0, 0], h[1, 1], h[2, 2], h[3, 3] = -0.7, -0.5, 0.2, -0.1
     h[0, 2] = h[2, 0] = 0.4
     h[1, 3] = h[3, 1] = 0.3
-    c = sparse_annihilators(8)
+    c = jordan_wigner(8)
     c = [c[order[i]] for i in range(4)] + [c[4 + order[i]] for i in range(4)]
     H = quadratic(h) + kanamori(INTERACTIONS["full"], 2, 4)
     assert close(dense(H, c), witness.H)

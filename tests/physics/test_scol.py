@@ -32,7 +32,7 @@ from dmftnet.physics.solvers.scol.ground_states import (
     ExplicitState,
     GroundStates,
 )
-from dmftnet.physics.solvers.scol.projection import Projection
+from dmftnet.physics.solvers.scol.projection import Projection, orthonormalised
 from dmftnet.physics.solvers.scol.sets import Reach, string_set
 from dmftnet.physics.solvers.scol.solver import ScolSolver, orbital_poles
 
@@ -148,19 +148,32 @@ def test_vectors_and_matrices_give_one_projection():
     np.testing.assert_allclose(E, np.linalg.eigvalsh(span.T @ H @ span), rtol=0, atol=1e-12)
 
 
-def test_vectors_reach_where_the_overlap_matrix_has_no_digits():
-    """A condition of 1e9 is one of 1e18 in S; QR has all eigenvalues to 1e-6."""
-    W, H = random_span(30, 6, 1e9)
+@pytest.mark.parametrize("n_dim", [30, 300])
+def test_vectors_reach_where_the_overlap_matrix_has_no_digits(n_dim):
+    """A condition of 1e9 is one of 1e18 in S; QR, of either kind, has all eigenvalues to 1e-5."""
+    W, H = random_span(n_dim, 6, 1e9)
     span = np.linalg.qr(W)[0]
     exact = np.linalg.eigvalsh(span.T @ H @ span)
     found = Projection.of_vectors(W.copy(), H.__matmul__, 1e-12)
-    np.testing.assert_allclose(np.linalg.eigvalsh(found.hamiltonian), exact, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(np.linalg.eigvalsh(found.hamiltonian), exact, rtol=0, atol=1e-5)
     assert Projection.of_matrices(W.T @ W, W.T @ H @ W, 1e-7).rank < 6
 
 
-def test_dependent_strings_are_dropped_and_reported():
-    W, H = random_span(30, 6, 10.0)
-    W = np.concatenate([W, W[:, :2] @ np.array([[1.0], [2.0]]), np.zeros((30, 1))], axis=1)
+@pytest.mark.parametrize("condition", [1.0, 1e4, 1e8, 1e11])
+def test_tall_vectors_are_orthonormalised(condition):
+    """Q and R as defined; Q to rounding."""
+    W, _ = random_span(400, 12, condition)
+    Q, R = orthonormalised(W.copy())
+    np.testing.assert_allclose(Q @ R, W, rtol=0, atol=1e-14)
+    np.testing.assert_allclose(Q.T @ Q, np.eye(12), rtol=0, atol=1e-13)
+    values = np.linalg.svd(R, compute_uv=False)
+    np.testing.assert_allclose(values, np.geomspace(1, 1 / condition, 12), rtol=1e-3, atol=0)
+
+
+@pytest.mark.parametrize("n_dim", [30, 300])
+def test_dependent_strings_are_dropped_and_reported(n_dim):
+    W, H = random_span(n_dim, 6, 10.0)
+    W = np.concatenate([W, W[:, :2] @ np.array([[1.0], [2.0]]), np.zeros((n_dim, 1))], axis=1)
     found = Projection.of_vectors(W.copy(), H.__matmul__, 1e-10)
     assert found.rank == 6 and found.dropped < 1e-14 < 1e-3 < found.smallest
     gram = found.states.T @ found.states

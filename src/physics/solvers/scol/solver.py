@@ -2,7 +2,8 @@
 
 Method
     1. Discretise the hybridization (`bath`), bring each orbital's levels into a chain.
-    2. Ground states (`ground_states`): exact ones here, any that know mean values of strings.
+    2. Ground states: exact (`ground_states`), in a restricted active space (`restricted_states`),
+       or any that know mean values of strings.
     3. For each orbital a set of strings (`sets`): d+, q+ = [d, H_int]+, every bare bath operator,
        nested commutators with pieces of the chains. Their images of the ground state span the
        excited states; the Hamiltonian projected onto them (`projection`) gives the poles and the
@@ -14,10 +15,10 @@ Range
     set, and no pole lies below the lowest of its sector. Few strings give few poles: the first is
     good to many digits, Hubbard bands to their moments, so spectra want a broadening.
 Cost
-    One pass over the ground state a string, and a QR decomposition: a fraction of what the exact
-    ground state costs. benchmarks/scol.py prints the table.
+    One pass over the ground state a string, and the orthonormalisation: some twenty of either for
+    one orbital, hundreds for two. benchmarks/scol.py prints the table.
 Otherwise
-    Every pole of so small a bath: ``ed``. One orbital, a large bath: ``ras``.
+    Every pole of so small a bath: ``ed``. One orbital, a large bath, all bands: ``ras``.
 
 References
     J. Rigo, M. Schmitt, arXiv 2512.08624; F. Kugler, PRB 105, 245132 (2022).
@@ -66,7 +67,8 @@ class ScolSolver(Solver):
         Creators and annihilators of a string; longer ones are dropped, those of q+ never.
     threshold : float
         Relative singular value of the excited states from which on a direction counts.
-    ground_state : "exact" or GroundStates
+    ground_state : "exact", "ras" or GroundStates
+        "ras": a restricted active space of natural orbitals, one orbital, tens of bath sites.
     bath : Intervals or Wilson
         ``n_bath`` is that of each orbital; None: as in ``ed``.
     broadening, estimator
@@ -74,7 +76,7 @@ class ScolSolver(Solver):
     max_strings : int
         Of an orbital; more are refused.
     max_determinants : int
-        In one sector of exact ground states; more is refused.
+        In one sector of exact ground states, or in the restricted space; more is refused.
     max_memory : float, in GiB
 
     Raises
