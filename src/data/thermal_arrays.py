@@ -78,11 +78,3 @@ class ThermalArrays:
             density=1 - self.density,
             double_occupancy=self.double_occupancy + 1 - 2 * self.density,
         )
-
-
-def joined(parts: Sequence[ThermalArrays]) -> ThermalArrays:
-    """The samples of all parts, one after the other."""
-    names = [f.name for f in fields(ThermalArrays)]
-    return ThermalArrays(
-        **{name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
-    )
