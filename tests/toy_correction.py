@@ -6,6 +6,7 @@ What holds for it holds by construction: it has learned nothing of the problems 
 from dataclasses import replace
 from functools import cache
 
+import numpy as np
 import torch
 from toy_thermal import ACCURACY, INPUTS, SIZE, random_arrays
 
@@ -14,6 +15,10 @@ from dmftnet.models.correction.ensemble import CorrectionEnsemble
 from dmftnet.models.correction.trust import FeatureDistance, ThermalTrust
 from dmftnet.models.solvers.correction import CorrectionSolver
 from dmftnet.physics.analysis.self_energy_measure import SelfEnergyMeasure
+from dmftnet.physics.grids.matsubara import ImaginaryAxis
+from dmftnet.physics.impurity.interaction import Interaction
+from dmftnet.physics.impurity.matsubara_hybridization import MatsubaraHybridization
+from dmftnet.physics.impurity.problem import ImpurityProblem
 from dmftnet.physics.solvers.perturbative.ipt import IptSolver
 
 NETWORK = {
@@ -30,6 +35,9 @@ APPROXIMATIONS = dict.fromkeys(INPUTS, SOLVERS["ipt"])
 RANGES = {"U": [1.0, 3.0], "shift": [0.0, 0.3], "beta": [5.0, 20.0]}
 STEPS = 60
 AXIS = SelfEnergyMeasure(SIZE, ACCURACY).axis
+
+BETA = 16.0
+ENERGIES, WEIGHTS = np.array([-0.7, 0.15, 0.8]), np.array([0.1, 0.06, 0.09])
 
 
 @cache
@@ -85,3 +93,13 @@ def toy_ensemble(limit=1e9, ranges=None):
 def toy_solver(config="correction"):
     """The solver of one, without limits."""
     return CorrectionSolver.from_model(toy_model(0, config), {"ipt": IptSolver()})
+
+
+def toy_problem(U=2.0, eps_d=-0.8, scale=1.0, strength=1.0, beta=BETA):
+    """Three levels of weight 1/4, known at Matsubara frequencies; energies times `scale`."""
+    axis = ImaginaryAxis.universal(beta / scale, 1600.0, 1e-9)
+    z = 1j * axis.omega_n
+    weights = strength * WEIGHTS * scale**2
+    delta = (weights / (z[:, None] - ENERGIES * scale)).sum(1)
+    bath = MatsubaraHybridization(axis, delta[None])
+    return ImpurityProblem([eps_d * scale], Interaction(U * scale), bath, beta / scale)

@@ -1,115 +1,33 @@
-"""The dataset as Lightning sees it: all samples in memory, batches cut from arrays.
+"""The dataset on the real axis as Lightning sees it, see `dmftnet.data.files_datamodule`.
 
-Batches are dicts of tensors, those of `dmftnet.data.keys.Batch`.
-
-A dataset is one file or several: their samples are put together split by split, file after file.
-Splits are whole trajectories, as the files record them. Neighbouring trajectories still differ
-little in U, so intervals of U can be held out as well (`held_out_U`): their samples form the split
-"blocks", whose score measures interpolation across a gap in the data.
-The order of training samples and which of them are particle-hole mirrored follow from (seed,
-epoch) alone, so a resumed training sees what an uninterrupted one would. No worker processes: a
-batch is one indexing operation.
+Batches are dicts of tensors, those of `dmftnet.data.keys.Batch`. Splits are whole trajectories, as
+the files record them. Neighbouring trajectories still differ little in U, so intervals of U can be
+held out as well (`held_out_U`): their samples form the split "blocks", whose score measures
+interpolation across a gap in the data.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import torch
-from lightning import LightningDataModule
-from torch.utils.data import DataLoader, Dataset, Sampler
 
 from dmftnet import checks
-from dmftnet.data.keys import SPLITS, Trajectories
+from dmftnet.data.files_datamodule import FilesDataModule, joined
+from dmftnet.data.keys import Trajectories
 from dmftnet.data.labels import SpectralArrays, cached_labels, make_labels
 from dmftnet.data.store import REMEDY, SpectralStore
-from dmftnet.data.thermal_arrays import ThermalArrays
 from dmftnet.errors import DmftnetError, SettingError, StoreError
 from dmftnet.physics.grids.real_axis import FrequencyGrid
-from dmftnet.provenance import sha256_of_all
 
 GRID = {"w_min": 3e-3, "w_max": 6.0, "n_w": 160}
 """The network's grid for the small dataset, in D."""
 
 BLOCKS = "blocks"
 """Name of the samples in the intervals of U that are held out."""
-
-
-class ArraysDataset(Dataset):
-    """Samples as tensors; index ``n + i`` is the particle-hole mirror of sample i.
-
-    Parameters
-    ----------
-    arrays : SpectralArrays or ThermalArrays
-        n samples.
-    mirrored : bool
-        Make the mirrored samples available.
-    """
-
-    def __init__(self, arrays: SpectralArrays | ThermalArrays, mirrored: bool = False):
-        self.n_samples = len(arrays)
-        parts = [arrays, arrays.particle_hole()] if mirrored else [arrays]
-        self.tensors = {
-            f.name: torch.from_numpy(np.concatenate([getattr(part, f.name) for part in parts]))
-            for f in fields(arrays)
-            if getattr(arrays, f.name) is not None
-        }
-
-    def __len__(self) -> int:
-        return self.n_samples
-
-    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
-        return {name: tensor[index] for name, tensor in self.tensors.items()}
-
-    def __getitems__(self, indices: list[int]) -> dict[str, torch.Tensor]:
-        """A whole batch at once, as the loader asks."""
-        chosen = torch.as_tensor(indices)
-        return {name: tensor[chosen] for name, tensor in self.tensors.items()}
-
-
-class EpochSampler(Sampler):
-    """A random order, and random mirrors, that follow from (seed, epoch).
-
-    Parameters
-    ----------
-    n_samples : int
-    seed : int
-    mirror : bool
-        Yield ``n_samples + i`` in place of i for half of the samples.
-    """
-
-    def __init__(self, n_samples: int, seed: int, mirror: bool):
-        self.n_samples, self.seed, self.mirror = n_samples, seed, mirror
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Called by Lightning before each training epoch, also after a resume."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return self.n_samples
-
-    def __iter__(self) -> Iterator[int]:
-        rng = np.random.default_rng([self.seed, self.epoch])
-        order = rng.permutation(self.n_samples)
-        if self.mirror:
-            order = order + self.n_samples * rng.integers(0, 2, self.n_samples)
-        return iter(order.tolist())
-
-
-def joined(parts: Sequence[SpectralArrays]) -> SpectralArrays:
-    """The samples of all parts, one after the other."""
-    return SpectralArrays(
-        **{
-            f.name: np.concatenate([getattr(part, f.name) for part in parts])
-            for f in fields(parts[0])
-        }
-    )
 
 
 def _blocks(held_out_U: Sequence[Sequence[float]]) -> tuple[tuple[float, float], ...]:
@@ -135,12 +53,7 @@ def _blocks(held_out_U: Sequence[Sequence[float]]) -> tuple[tuple[float, float],
     )
 
 
-def as_batch(items: Any) -> dict[str, torch.Tensor]:
-    """The dataset makes batches itself; nothing is left to collate."""
-    return items
-
-
-class SpectralDataModule(LightningDataModule):
+class SpectralDataModule(FilesDataModule):
     """Training, validation and test batches of a spectral dataset.
 
     Parameters
@@ -186,12 +99,7 @@ class SpectralDataModule(LightningDataModule):
         held_out_U: Sequence[Sequence[float]] = (),
         cache: bool = True,
     ):
-        super().__init__()
-        if not isinstance(path, str | Path) and isinstance(path, Sequence) and not path:
-            raise DmftnetError("dataset.path = []: give at least one file")
-        self.paths = checks.paths("dataset.path", path, "a file or a list of files")
-        if len(set(self.paths)) < len(self.paths):
-            raise DmftnetError(f"dataset.path = {self._names}: names a file twice; give each once")
+        super().__init__(path, batch_size, particle_hole_augmentation, seed, REMEDY)
         self.grid = FrequencyGrid.geometric(**checks.grid("dataset.grid", grid or GRID))
         self.angles = checks.numbers("dataset.angles", angles)
         if not self.angles or not all(0 < a < np.pi / 2 for a in self.angles):
@@ -199,32 +107,13 @@ class SpectralDataModule(LightningDataModule):
                 f"dataset.angles = {list(self.angles)}: give at least one angle in (0, pi/2)"
             )
         self.resolution = checks.resolution("dataset.resolution", resolution)
-        self.batch_size = checks.integer("dataset.batch_size", batch_size)
-        if self.batch_size < 1:
-            raise DmftnetError(f"dataset.batch_size = {self.batch_size} must be at least 1")
-        self.particle_hole_augmentation = checks.flag(
-            "dataset.particle_hole_augmentation", particle_hole_augmentation
-        )
-        self.seed = checks.seed("dataset.seed", seed)
         self.held_out_U = _blocks(held_out_U)
         self.cache = checks.flag("dataset.cache", cache)
-
-    @property
-    def _names(self) -> str:
-        return ", ".join(map(str, self.paths))
 
     @cached_property
     def stores(self) -> tuple[SpectralStore, ...]:
         """The dataset's files, read at first use."""
         return tuple(SpectralStore.open(path) for path in self.paths)
-
-    @cached_property
-    def data_hash(self) -> str:
-        """SHA-256 of the dataset's files, for the provenance of checkpoints and reports."""
-        for path in self.paths:
-            if not path.is_file():
-                raise StoreError(f"file {path} does not exist; {REMEDY}")
-        return sha256_of_all(self.paths)
 
     @cached_property
     def _all(self) -> tuple[SpectralArrays, ...]:
@@ -256,23 +145,3 @@ class SpectralDataModule(LightningDataModule):
             return np.flatnonzero(held_out)
         indices = store.indices(split)
         return indices[~held_out[indices]]
-
-    def setup(self, stage: str | None = None) -> None:
-        """Read the file and make the labels, whatever the stage."""
-        for split in SPLITS:
-            self.arrays(split)
-
-    def train_dataloader(self) -> DataLoader:
-        mirror = self.particle_hole_augmentation
-        data = ArraysDataset(self.arrays("train"), mirrored=mirror)
-        sampler = EpochSampler(len(data), self.seed, mirror)
-        return DataLoader(data, self.batch_size, sampler=sampler, collate_fn=as_batch)
-
-    def val_dataloader(self) -> DataLoader:
-        return self._loader("val")
-
-    def test_dataloader(self) -> DataLoader:
-        return self._loader("test")
-
-    def _loader(self, split: str) -> DataLoader:
-        return DataLoader(ArraysDataset(self.arrays(split)), self.batch_size, collate_fn=as_batch)

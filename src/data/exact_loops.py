@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from dmftnet.data.jobfile import Columns, read_jobs
+from dmftnet.data.jobfile import Columns
 from dmftnet.data.keys import KINDS, STARTS
 from dmftnet.data.keys import References as Keys
 from dmftnet.data.labels import network_spectrum
-from dmftnet.data.store import check_file, grid_of
-from dmftnet.errors import InvalidProblemError, StoreError
+from dmftnet.data.store import grid_of, read_complete
+from dmftnet.errors import InvalidProblemError
 from dmftnet.physics.analysis.quasiparticle import QuasiparticleWeight, quasiparticle_weight
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.problem import ImpurityProblem
@@ -143,13 +143,7 @@ class ReferenceStore:
             If it is missing, damaged, of another schema or not complete.
         """
         path = Path(path)
-        attributes, columns = read_jobs(path, SCHEMA, VERSION, REMEDY)
-        if not attributes["complete"]:
-            raise StoreError(
-                f"file {path} comes from a run that was interrupted; run the same generate.py "
-                "command again to finish it"
-            )
-        check_file(path, SCHEMA, columns, REMEDY)
+        attributes, columns = read_complete(path, SCHEMA, VERSION, REMEDY)
         for name in np.unique(columns[Keys.LATTICE]):
             lattice_named(str(name))
         return cls(path, attributes, columns, grid_of(path, columns, REMEDY))

@@ -14,6 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -142,6 +143,20 @@ def check_file(path: Path, schema: str, columns: Columns, remedy: str) -> None:
     """
     sizes = {"n_w": columns[OMEGA].size}
     check_arrays(f"file {path}", columns, SCHEMAS[schema], sizes, remedy)
+
+
+def read_complete(
+    path: Path, schema: str, version: int, remedy: str
+) -> tuple[dict[str, Any], Columns]:
+    """As `read_jobs`, of a file whose generation has ended, and that holds what its schema says."""
+    attributes, columns = read_jobs(path, schema, version, remedy)
+    if not attributes["complete"]:
+        raise StoreError(
+            f"file {path} comes from a run that was interrupted; run the same generate.py "
+            "command again to finish it"
+        )
+    check_file(path, schema, columns, remedy)
+    return attributes, columns
 
 
 def grid_of(path: Path, columns: Columns, remedy: str) -> FrequencyGrid:

@@ -29,7 +29,7 @@ from dmftnet.data.keys import ODD, SEVERAL, SPLITS
 from dmftnet.data.keys import ThermalModels as Models
 from dmftnet.data.keys import ThermalSamples as Samples
 from dmftnet.data.keys import Witness as WitnessKeys
-from dmftnet.data.store import check_file
+from dmftnet.data.store import check_file, read_complete
 from dmftnet.errors import StoreError
 from dmftnet.physics.grids.matsubara import ImaginaryAxis
 from dmftnet.physics.impurity.hybridization import Hybridization
@@ -331,13 +331,7 @@ class WitnessStore:
             If it is missing, damaged, of another schema, not complete, or of another source.
         """
         path = Path(path)
-        attributes, columns = read_jobs(path, WITNESS, WITNESS_VERSION, WITNESS_REMEDY)
-        if not attributes["complete"]:
-            raise StoreError(
-                f"file {path} comes from a run that was interrupted; run the same generate.py "
-                "command again to finish it"
-            )
-        check_file(path, WITNESS, columns, WITNESS_REMEDY)
+        attributes, columns = read_complete(path, WITNESS, WITNESS_VERSION, WITNESS_REMEDY)
         if source is not None:
             if sha256(source.path) != attributes.get("source_sha256"):
                 raise StoreError(

@@ -104,14 +104,6 @@ class ThermalArrays:
         )
 
 
-def joined(parts: Sequence[ThermalArrays]) -> ThermalArrays:
-    """The samples of all parts, of as many orbitals, one after the other."""
-    names = [name for name, _ in parts[0].items()]
-    return ThermalArrays(
-        **{name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
-    )
-
-
 def _of_several(store: ThermalStore, inputs: Sequence[str]) -> dict[str, np.ndarray]:
     """What is not known from U alone."""
     interactions = [store.interaction(i) for i in range(len(store))]

@@ -1,8 +1,7 @@
 """Samples at finite temperature as Lightning sees them; batches of `ThermalBatch`.
 
-One file or several of schema ``dmftnet-thermal``, put together split by split. As on the real axis
-the order of training samples, and which of them are particle-hole mirrored, follow from (seed,
-epoch) alone; a mirror image is in the split of its original.
+One file or several of schema ``dmftnet-thermal``, see `dmftnet.data.files_datamodule`; a mirror
+image is in the split of its original.
 """
 
 from __future__ import annotations
@@ -14,19 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from lightning import LightningDataModule
-from torch.utils.data import DataLoader
 
 from dmftnet import checks
-from dmftnet.data.datamodule import ArraysDataset, EpochSampler, as_batch
-from dmftnet.data.keys import SPLITS, ThermalModels
+from dmftnet.data.files_datamodule import FilesDataModule, joined
+from dmftnet.data.keys import ThermalModels
 from dmftnet.data.thermal import REMEDY, ThermalStore
-from dmftnet.data.thermal_arrays import ThermalArrays, joined
-from dmftnet.errors import DmftnetError, SettingError, StoreError
-from dmftnet.provenance import sha256_of_all
+from dmftnet.data.thermal_arrays import ThermalArrays
+from dmftnet.errors import SettingError, StoreError
 
 
-class ThermalDataModule(LightningDataModule):
+class ThermalDataModule(FilesDataModule):
     """Training, validation and test batches of problems at finite temperature.
 
     Parameters
@@ -65,26 +61,12 @@ class ThermalDataModule(LightningDataModule):
         particle_hole_augmentation: bool = False,
         seed: int = 0,
     ):
-        super().__init__()
-        if not isinstance(path, str | Path) and isinstance(path, Sequence) and not path:
-            raise DmftnetError("dataset.path = []: give at least one file")
-        self.paths = checks.paths("dataset.path", path, "a file or a list of files")
-        if len(set(self.paths)) < len(self.paths):
-            raise DmftnetError(f"dataset.path = {self._names}: names a file twice; give each once")
+        super().__init__(path, batch_size, particle_hole_augmentation, seed, REMEDY)
         if isinstance(inputs, str) or not all(isinstance(name, str) for name in inputs):
             raise SettingError(f"dataset.inputs = {checks.shown(inputs)}: give a list of names")
         self.inputs = tuple(inputs)
         if len(set(self.inputs)) < len(self.inputs):
             raise SettingError(f"dataset.inputs = {list(self.inputs)}: give each once")
-        self.batch_size = checks.integer("dataset.batch_size", batch_size, at_least=1)
-        self.particle_hole_augmentation = checks.flag(
-            "dataset.particle_hole_augmentation", particle_hole_augmentation
-        )
-        self.seed = checks.seed("dataset.seed", seed)
-
-    @property
-    def _names(self) -> str:
-        return ", ".join(map(str, self.paths))
 
     @cached_property
     def stores(self) -> tuple[ThermalStore, ...]:
@@ -140,14 +122,6 @@ class ThermalDataModule(LightningDataModule):
         return {name: found[0][name] for name in self.inputs}
 
     @cached_property
-    def data_hash(self) -> str:
-        """SHA-256 of the files, for the provenance of checkpoints and reports."""
-        for path in self.paths:
-            if not path.is_file():
-                raise StoreError(f"file {path} does not exist; {REMEDY}")
-        return sha256_of_all(self.paths)
-
-    @cached_property
     def _all(self) -> tuple[ThermalArrays, ...]:
         """The samples of each file, models numbered on from file to file."""
         parts, first_id = [], 0
@@ -174,26 +148,6 @@ class ThermalDataModule(LightningDataModule):
                 "generate more, or name other dataset.inputs"
             )
         return joined([part.take(i) for part, i in zip(self._all, chosen, strict=True)])
-
-    def setup(self, stage: str | None = None) -> None:
-        """Read the files, whatever the stage."""
-        for split in SPLITS:
-            self.arrays(split)
-
-    def train_dataloader(self) -> DataLoader:
-        mirror = self.particle_hole_augmentation
-        data = ArraysDataset(self.arrays("train"), mirrored=mirror)
-        sampler = EpochSampler(len(data), self.seed, mirror)
-        return DataLoader(data, self.batch_size, sampler=sampler, collate_fn=as_batch)
-
-    def val_dataloader(self) -> DataLoader:
-        return self._loader("val")
-
-    def test_dataloader(self) -> DataLoader:
-        return self._loader("test")
-
-    def _loader(self, split: str) -> DataLoader:
-        return DataLoader(ArraysDataset(self.arrays(split)), self.batch_size, collate_fn=as_batch)
 
     def ranges(self) -> dict[str, list[float]]:
         """Of the training samples: U, the distance of the level from half filling and beta,

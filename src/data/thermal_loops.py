@@ -14,10 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
-from dmftnet.data.jobfile import Columns, read_jobs
+from dmftnet.data.jobfile import Columns
 from dmftnet.data.loop_keys import THERMAL_STARTS
 from dmftnet.data.loop_keys import ThermalLoops as Keys
-from dmftnet.data.store import check_file
+from dmftnet.data.store import read_complete
 from dmftnet.errors import StoreError
 from dmftnet.physics.dmft.starts import starting_bath
 from dmftnet.physics.grids.matsubara import ImaginaryAxis
@@ -96,13 +96,7 @@ class ThermalLoopStore:
             If it is missing, damaged, of another schema or not complete.
         """
         path = Path(path)
-        attributes, columns = read_jobs(path, SCHEMA, VERSION, REMEDY)
-        if not attributes["complete"]:
-            raise StoreError(
-                f"file {path} comes from a run that was interrupted; run the same generate.py "
-                "command again to finish it"
-            )
-        check_file(path, SCHEMA, columns, REMEDY)
+        attributes, columns = read_complete(path, SCHEMA, VERSION, REMEDY)
         return cls(path, attributes, columns)
 
     def __getitem__(self, name: str) -> np.ndarray:

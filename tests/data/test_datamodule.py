@@ -5,7 +5,8 @@ import torch
 from lightning import LightningModule, Trainer
 from lightning.fabric.utilities.data import _set_sampler_epoch
 
-from dmftnet.data.datamodule import EpochSampler, SpectralDataModule
+from dmftnet.data.datamodule import SpectralDataModule
+from dmftnet.data.files_datamodule import EpochSampler
 from dmftnet.data.plans.sampling import SPLITS
 from dmftnet.errors import DmftnetError, StoreError
 

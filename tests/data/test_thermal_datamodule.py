@@ -6,7 +6,7 @@ import torch
 from lightning.fabric.utilities.data import _set_sampler_epoch
 from toy_thermal import ACCURACY, INPUTS, SIZE, random_arrays, write_file
 
-from dmftnet.data.thermal_arrays import joined
+from dmftnet.data.files_datamodule import joined
 from dmftnet.data.thermal_datamodule import ThermalDataModule
 from dmftnet.errors import DmftnetError, SettingError, StoreError
 from dmftnet.physics.grids.matsubara import ImaginaryAxis

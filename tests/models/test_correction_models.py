@@ -13,6 +13,7 @@ from toy_thermal import ACCURACY, INPUTS, SIZE, random_arrays
 from dmftnet.data.keys import ThermalBatch as Batch
 from dmftnet.errors import ConvergenceError, DmftnetError, SettingError, StoreError
 from dmftnet.models.correction.answers import answers, errors, measured, project
+from dmftnet.models.correction.ensemble import CorrectionEnsemble
 from dmftnet.models.correction.measures import MeasureNetwork
 from dmftnet.models.correction.model import CorrectionModel, as_problems
 from dmftnet.models.correction.networks import CorrectionNetwork
@@ -247,6 +248,31 @@ def test_mirrored_problems_have_mirrored_answers(trained, splits, name):
     assert (here.greens + there.greens.conj()).abs().max() < 1e-6 * here.greens.abs().max()
     sum_rule = here.sigma + there.sigma.conj() - problems[Batch.U][:, None]
     assert sum_rule.abs().max() < 1e-6 * (1 + here.sigma.abs().max())
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_features_of_the_mirror_image_are_those_of_the_mirrored_problem(trained, splits, name):
+    model, problems = trained[name], as_problems(splits[2])
+    here, there = model.both(model.features(problems)).chunk(2)
+    assert torch.equal(here, model.features(problems))
+    assert torch.allclose(there, model.features(mirrored(problems)), rtol=1e-12, atol=1e-13)
+
+
+def test_an_ensemble_in_one_pass_is_its_members_one_by_one(trained, splits):
+    """q, G and spread, of members on one base and on another; also with the features given."""
+    members = [trained["network"], trained["nothing below"]]
+    model, problems = CorrectionEnsemble(members), as_problems(splits[2])
+    with torch.no_grad():
+        each = [member.reduced(problems) for member in members]
+        mean = 0.5 * (each[0] + each[1])
+        greens = model.dyson(problems, mean).greens
+        away = [model.dyson(problems, q).greens - greens for q in each]
+        nothing = torch.zeros_like(greens)
+        spread = [model.dyson.distance(d, nothing, problems[Batch.BETA]) for d in away]
+        for found in (model.predict(problems), model.predict(problems, model.features(problems))):
+            assert torch.allclose(found.q, mean, rtol=1e-12)
+            assert torch.allclose(found.answer.greens, greens, rtol=1e-10)
+            assert torch.allclose(found.spread, 0.5 * (spread[0] + spread[1]), rtol=1e-8)
 
 
 @pytest.mark.parametrize("name", MODELS)

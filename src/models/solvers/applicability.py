@@ -218,8 +218,24 @@ def load_applicability(
     return Applicability(record.get("ranges") or {}, limits, distance)
 
 
+class _Promise:
+    """What checks its arguments; that of the name `key` is the largest error that is good."""
+
+    key: ClassVar[str]
+    share: float
+
+    def __post_init__(self):
+        checks.number(f"calibration.{self.key}", self.largest, above=0)
+        checks.number("calibration.share", self.share, above=0, at_most=1)
+
+    @property
+    def largest(self) -> float:
+        """Error that is still good."""
+        return getattr(self, self.key)
+
+
 @dataclass(frozen=True)
-class Promise:
+class Promise(_Promise):
     """What limits promise of the solves that they accept.
 
     Parameters
@@ -241,18 +257,9 @@ class Promise:
     key: ClassVar[str] = "kl"
     title: ClassVar[str] = "KL"
 
-    def __post_init__(self):
-        checks.number("calibration.kl", self.kl, above=0)
-        checks.number("calibration.share", self.share, above=0, at_most=1)
-
-    @property
-    def largest(self) -> float:
-        """Error that is still good."""
-        return self.kl
-
 
 @dataclass(frozen=True)
-class ErrorPromise:
+class ErrorPromise(_Promise):
     """The same of corrections, whose error is that of G(tau).
 
     Parameters
@@ -273,15 +280,6 @@ class ErrorPromise:
 
     key: ClassVar[str] = "error"
     title: ClassVar[str] = "error"
-
-    def __post_init__(self):
-        checks.number("calibration.error", self.error, above=0)
-        checks.number("calibration.share", self.share, above=0, at_most=1)
-
-    @property
-    def largest(self) -> float:
-        """Error that is still good."""
-        return self.error
 
 
 def choose_limits(
