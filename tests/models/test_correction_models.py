@@ -263,14 +263,14 @@ def test_an_ensemble_in_one_pass_is_its_members_one_by_one(trained, splits):
     members = [trained["network"], trained["nothing below"]]
     model, problems = CorrectionEnsemble(members), as_problems(splits[2])
     with torch.no_grad():
-        each = [member.reduced(problems) for member in members]
+        each = [member.outputs(problems).q for member in members]
         mean = 0.5 * (each[0] + each[1])
         greens = model.dyson(problems, mean).greens
         away = [model.dyson(problems, q).greens - greens for q in each]
         nothing = torch.zeros_like(greens)
         spread = [model.dyson.distance(d, nothing, problems[Batch.BETA]) for d in away]
         for found in (model.predict(problems), model.predict(problems, model.features(problems))):
-            assert torch.allclose(found.q, mean, rtol=1e-12)
+            assert torch.allclose(found.outputs.q, mean, rtol=1e-12)
             assert torch.allclose(found.answer.greens, greens, rtol=1e-10)
             assert torch.allclose(found.spread, 0.5 * (spread[0] + spread[1]), rtol=1e-8)
 

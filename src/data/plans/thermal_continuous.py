@@ -61,8 +61,8 @@ SPECTRA = ("random", "quasiparticle", "agnostic")
 STREAM = 8
 """Of random numbers, apart from those of splits and of the spectra."""
 
-ONE = 1e-9
-"""Largest deviation of a lattice's D from 1."""
+ONE, ABOUT_ONE = 1e-9, 1e-3
+"""Largest deviation of a lattice's D from 1; where levels are fitted, which have it exactly."""
 
 
 class ThermalContinuousPlan(ThermalPlan):
@@ -200,7 +200,7 @@ class ThermalContinuousPlan(ThermalPlan):
         exact = _Exact(solver, self.fit)
         try:
             if is_loop:
-                spectrum = spectrum * (_weight_of(lattice, grid) / grid.integrate(spectrum))
+                spectrum = spectrum * (self._weight_of(lattice, grid) / grid.integrate(spectrum))
                 start = self._problem(trajectory, beta, grid, spectrum)[0]
                 self._iterate(record, comparison, exact, lattice, trajectory, start)
             else:
@@ -223,6 +223,22 @@ class ThermalContinuousPlan(ThermalPlan):
         self, trajectory: Trajectory, beta: float, bath: MatsubaraHybridization
     ) -> ImpurityProblem:
         return problem_in_D(trajectory.U, trajectory.eps_d, beta, bath)
+
+    def _weight_of(self, lattice: Lattice, grid: FrequencyGrid) -> float:
+        """That of the hybridization in all iterations of a loop.
+
+        Raises
+        ------
+        InvalidProblemError
+            If D of the lattice is not the unit of energy.
+        """
+        weight = float(grid.integrate(lattice.bare_hybridization(grid)))
+        if abs(unit_of(weight) - 1) > (ONE if self.fit is None else ABOUT_ONE):
+            raise InvalidProblemError(
+                f"lattice '{lattice.name}': its hybridization has D = 2 sqrt(weight) = "
+                f"{unit_of(weight):.6g}, loops of this dataset need 1; use lattice=bethe"
+            )
+        return weight
 
     def _iterate(
         self,
@@ -300,20 +316,3 @@ class _Exact(Solver):
             part.astype(np.float32).astype(np.float64) for part in (energies, couplings)
         )
         return problem.moved(PoleHybridization(energies, couplings[:, None]))
-
-
-def _weight_of(lattice: Lattice, grid: FrequencyGrid) -> float:
-    """That of the hybridization in all iterations of a loop.
-
-    Raises
-    ------
-    InvalidProblemError
-        If D of the lattice is not the unit of energy.
-    """
-    weight = float(grid.integrate(lattice.bare_hybridization(grid)))
-    if abs(unit_of(weight) - 1) > ONE:
-        raise InvalidProblemError(
-            f"lattice '{lattice.name}': its hybridization has D = 2 sqrt(weight) = "
-            f"{unit_of(weight):.6g}, loops of this dataset need 1; use lattice=bethe"
-        )
-    return weight
