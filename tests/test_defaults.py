@@ -16,6 +16,7 @@ CONF = Path(__file__).resolve().parents[1] / "conf"
 VARIANTS = {
     "bath/few": "bath/intervals",
     "dataset/[!bt]*": "dataset/bethe_small",
+    "dataset/thermal": "dataset/thermal_continuous",
     "dataset/thermal_bethe": "dataset/thermal_continuous",
     "dataset/thermal_fitted": "dataset/thermal_continuous",
     "dataset/thermal_held": "dataset/thermal_continuous",
