@@ -213,15 +213,15 @@ class ThermalContinuousPlan(ThermalPlan):
         start: ImpurityProblem,
     ) -> None:
         """Close the loop, D = 1, and compare in some of its iterations."""
-        exact = self.driver is None
-        timed = _Timed(comparison.exact if exact else self.approximations[self.driver])
+        driver = self.driver
+        timed = _Timed(comparison.exact if driver is None else self.approximations[driver])
         left: list[Iteration] = []
 
         def compare(iteration: Iteration) -> None:
             given = ThermalProblem(
                 record.id, iteration.number - 1, 1.0, iteration.problem, iteration.kl
             )
-            if exact:
+            if driver is None:
                 record.add(*comparison.row_of(given, iteration.solution, timed.seconds))
             else:
                 record.add(*comparison.row(given))
