@@ -254,12 +254,12 @@ class ThermalContinuousPlan(ThermalPlan):
         left: list[Iteration] = []
 
         def compare(iteration: Iteration) -> None:
-            known = iteration.problem if self.driver else exact.solved
+            known = exact.solved if driver is exact else iteration.problem
             given = ThermalProblem(record.id, iteration.number - 1, 1.0, known, iteration.kl)
-            if self.driver:
-                record.add(*comparison.row(given))
-            else:
+            if driver is exact:
                 record.add(*comparison.row_of(given, iteration.solution, exact.seconds))
+            else:
+                record.add(*comparison.row(given))
 
         def look(iteration: Iteration) -> None:
             left[:] = [iteration]
@@ -267,7 +267,7 @@ class ThermalContinuousPlan(ThermalPlan):
                 left.clear()
                 compare(iteration)
 
-        refuse(comparison.exact if self.driver is None else driver, start)
+        refuse(comparison.exact if driver is exact else driver, start)
         loop = DMFTLoop(
             driver,
             lattice,

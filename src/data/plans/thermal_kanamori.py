@@ -114,7 +114,8 @@ class ThermalKanamoriPlan(ThermalContinuousPlan):
             eps_d, lower = interaction.half_filling(self.n_orb), -gap / 2
         else:
             gap = interaction.between_orbitals - interaction.J
-            eps_d = lower = float(-gap / 2 + rng.uniform(*self.levels))
+            low, high = self.levels
+            eps_d = lower = float(-gap / 2 + rng.uniform(low, high))
         found = KanamoriTrajectory(
             one.id, one.U, eps_d, one.start, one.mixing, one.split, one.seed,
             interaction.J, gap, lower,
