@@ -36,6 +36,7 @@ VARIANTS = {
     "sampling/thermal_bethe": "sampling/thermal_continuous",
     "sampling/thermal_fitted": "sampling/thermal_continuous",
     "sampling/thermal_held": "sampling/thermal_continuous",
+    "solver/correction_ipt": "solver/correction",
     "solver/mps_small": "solver/mps",
     "solver/ras_fine": "solver/ras",
 }

@@ -265,7 +265,7 @@ def _table(header: list[str], rows: list[list[str]]) -> str:
 
 if __name__ == "__main__":
     cards = {"weights": weights_card, "data": data_card}
-    if (ROOT / "weights" / "correction").is_dir():
-        cards["weights/correction"] = correction_card_of
+    for folder in sorted((ROOT / "weights").glob("correction*")):
+        cards[f"weights/{folder.name}"] = correction_card_of
     for place, text in cards.items():
         (ROOT / place / "README.md").write_text(text(ROOT / place), encoding="utf-8")

@@ -7,6 +7,7 @@ always trusts, and as the exact solver that it always falls back to.
 """
 
 import torch
+import toy_kanamori
 from synthetic import ANGLES, RESOLUTION
 from toy_correction import toy_ensemble, toy_solver
 
@@ -82,6 +83,7 @@ THERMAL = {  # at T > 0 alone, and without a real axis
     "nca": NcaSolver,
     "ctseg": lambda: CtsegSolver(n_chains=2, n_sweeps=9600, n_warmup=500),
     "correction": toy_solver,
+    "correction, two orbitals": toy_kanamori.toy_solver,
     "guarded correction, trusted": lambda: GuardedCorrection(toy_ensemble(), EXACT["ed"]()),
     "guarded correction, falling back": lambda: GuardedCorrection(toy_ensemble(0.0), EXACT["ed"]()),
 }

@@ -64,6 +64,12 @@ PROBLEMS = {
     "thermal, two orbitals, axis": ImpurityProblem(
         [HALF - 0.1, HALF + 0.2], HUND, on_axis(TWO), beta=BETA
     ),
+    "thermal, equal orbitals, axis": ImpurityProblem(
+        [HALF + 0.4, HALF + 0.4],
+        HUND,
+        on_axis(SpectralHybridization(GRID, np.stack([BAND, BAND]))),
+        beta=BETA,
+    ),
     "thermal, mixing bath, axis": ImpurityProblem(
         [HALF, HALF + 0.2], HUND, on_axis(MATRIX), beta=BETA
     ),
@@ -198,8 +204,8 @@ def test_solutions_without_a_real_axis_say_so(name, problem):
 def test_densities_agree_with_one_another(name, problem):
     solution = solved(name, problem)
     if not solution.knows_densities:
-        with pytest.raises(InvalidProblemError, match="has no density matrix; use solver=ed"):
-            solution.density_matrix()
+        with pytest.raises(InvalidProblemError, match="has no double occupancies by orbital; use"):
+            solution.double_occupancies()
         return
     rho, doubles = solution.density_matrix(), solution.double_occupancies()
     np.testing.assert_allclose(rho, rho.conj().T, rtol=0, atol=1e-12)

@@ -59,6 +59,9 @@ NO_BATH = 1e-10
 
 SOLVERS = "dmftnet.physics."
 
+SHIPPED = "correction"
+"""Folder of `dmftnet.places.WEIGHTS` that is the default."""
+
 
 class CorrectionSolver(Solver):
     """Impurity solver driven by a learned correction.
@@ -67,7 +70,7 @@ class CorrectionSolver(Solver):
     ----------
     checkpoint : path, optional
         A run folder of ``train.py +experiment=correction``, or one that ``ship.py`` wrote (an
-        ensemble with limits). By default the weights that ship.
+        ensemble with limits), or the name of one that ships. By default `SHIPPED`.
     limits : mapping, optional
         ``spread`` and ``distance``, in place of those in the folder.
     """
@@ -80,7 +83,9 @@ class CorrectionSolver(Solver):
         checkpoint: str | Path | None = None,
         limits: Mapping[str, float] | None = None,
     ):
-        folder = WEIGHTS / "correction" if checkpoint is None else checkpoint
+        folder = SHIPPED if checkpoint is None else checkpoint
+        if isinstance(folder, str) and folder in shipped_names() and not Path(folder).exists():
+            folder = WEIGHTS / folder
         folder = checks.path("solver.checkpoint", folder, "a folder of train.py or ship.py")
         self._setup(load_correction(folder), load_trust(folder, limits), Path(folder).name)
 
@@ -292,6 +297,11 @@ class CorrectionSolver(Solver):
         dynamic = (answer.sigma - (U * n)[:, None]) / U.clamp_min(1e-12)[:, None]
         product = self.model.dyson.greens_tau(dynamic * answer.greens, batch[Batch.BETA])
         return (n * n - product[:, -1]).tolist()
+
+
+def shipped_names() -> list[str]:
+    """Folders of corrections that ship."""
+    return sorted(path.name for path in WEIGHTS.glob("correction*") if path.is_dir())
 
 
 def capabilities_of(n_orb: int) -> Capabilities:
