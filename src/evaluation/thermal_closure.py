@@ -33,7 +33,7 @@ from dmftnet.physics.dmft.summary import summarize
 from dmftnet.physics.grids.matsubara import ImaginaryAxis
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.problem import ImpurityProblem
-from dmftnet.physics.impurity.protocol import ImpuritySolver
+from dmftnet.physics.impurity.protocol import ImpuritySolution, ImpuritySolver
 from dmftnet.physics.lattices.bethe import Bethe
 from dmftnet.physics.lattices.protocol import LocalLattice
 from dmftnet.report.figures import Series
@@ -63,12 +63,15 @@ class ThermalClosure:
     reason : str
         Why the loop ended, or what the solver said.
     lattice : LocalLattice
+    solution : ImpuritySolution, optional
+        That of the last iteration; None where the solver failed.
     """
 
     reference: ThermalReference
     numbers: dict[str, Any]
     reason: str
     lattice: LocalLattice = field(repr=False)
+    solution: ImpuritySolution | None = field(default=None, repr=False)
 
     @property
     def converged(self) -> bool:
@@ -161,7 +164,11 @@ def close_thermal(
         ThermalClosure(r, {}, result, lattice)
         if isinstance(result, str)
         else ThermalClosure(
-            r, summarize(result, solver.name, lattice.name, seconds), result.reason, lattice
+            r,
+            summarize(result, solver.name, lattice.name, seconds),
+            result.reason,
+            lattice,
+            result.solution,
         )
         for r, result in zip(references, results, strict=True)
     ]

@@ -16,9 +16,11 @@ from dmftnet.evaluation.thermal_closure import (
 )
 from dmftnet.evaluation.thermal_errors import OneShot, summary_of
 from dmftnet.evaluation.thermal_methods import CHEAP, Correction
+from dmftnet.evaluation.thermal_spectra import MeasuredSpectrum
 from dmftnet.evaluation.thermal_trust import WRONG, Verdicts
 from dmftnet.evaluation.thermal_witness import Witness
 from dmftnet.evaluation.violations import LAWS, TOLERANCE, Violations
+from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.report import figures, samples
 from dmftnet.report.html import Section, Table
 
@@ -218,6 +220,23 @@ def loops_section(
         "those, Z relative. A dash: no such loop.",
         [Table((*columns,), rows, "Worst errors in the right phase"), *single],
         {"thermal_weights": figures.weight_curves(panels, len(DRAWN_STARTS))} if panels else {},
+    )
+
+
+def spectra_section(label: str, found: Sequence[MeasuredSpectrum], grid: FrequencyGrid) -> Section:
+    """What the self-energies of a solver's loops look like on the real axis."""
+    panels = []
+    for s in found:
+        curves = {f"{label}, beta = {s.beta:g}": s.spectrum}
+        panels.append(figures.Panel(f"U = {s.U:g}, {s.start}", s.ground, curves))
+    return Section(
+        "On the real axis",
+        f"The positive measure of Sigma of {label} in converged half-filled loops, each node as "
+        "broad as the nodes' spacing, and A of it; filled, the exact solver at T = 0. A fit: it "
+        "shows whether there is a gap and where weight must be, in features as broad as the "
+        "imaginary axis resolves.",
+        (),
+        {"thermal_spectra": figures.spectra(grid.omega, panels, 3.5)},
     )
 
 

@@ -23,6 +23,7 @@ from rich.table import Table as ConsoleTable
 
 from dmftnet import checks
 from dmftnet.config import entry_point, instantiate, run, to_plain
+from dmftnet.data.exact_loops import ReferenceStore
 from dmftnet.data.thermal import ThermalStore
 from dmftnet.data.thermal_loops import ThermalLoopStore
 from dmftnet.evaluation.assessment import find_checkpoints
@@ -37,16 +38,19 @@ from dmftnet.evaluation.thermal_sections import (
     loops_section,
     models_section,
     one_shot_section,
+    spectra_section,
     temperature_section,
     trust_section,
     violations_section,
     witness_section,
 )
+from dmftnet.evaluation.thermal_spectra import measured_spectra
 from dmftnet.evaluation.thermal_trust import verdicts
 from dmftnet.evaluation.thermal_witness import witnesses
 from dmftnet.evaluation.violations import count_violations
 from dmftnet.models.solvers.correction import CorrectionSolver
 from dmftnet.physics.dmft.files import refuse_to_overwrite
+from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.protocol import ImpuritySolver
 from dmftnet.places import CONF
 from dmftnet.progress import check_every, progress
@@ -71,6 +75,8 @@ def check(plain: Mapping[str, Any]) -> None:
         if plain[key] is not None:
             checks.numbers(key, plain[key], at_least_size=1)
     checks.numbers("drawn_beta", plain["drawn_beta"])
+    if plain["ground"] is not None:
+        checks.path("ground", plain["ground"])
     if plain["held"]:
         checks.paths("held", plain["held"], "a list of files")
     solvers = checks.section("solvers", plain["solvers"])
@@ -109,6 +115,16 @@ def for_json(value: Any) -> Any:
     if isinstance(value, float):
         return value if np.isfinite(value) else None
     return value
+
+
+def drawn_spectra(plain, corrections, closures):
+    """Label, spectra and grid of the first correction's loops at the last drawn temperature."""
+    if plain["ground"] is None or not corrections or not plain["drawn_beta"]:
+        return None
+    label, grid = corrections[0].label, FrequencyGrid.geometric()
+    ground = ReferenceStore.open(plain["ground"])
+    found = measured_spectra(closures[label], ground, grid, plain["drawn_beta"][-1])
+    return (label, found, grid) if found else None
 
 
 @hydra.main(version_base="1.3", config_path=CONF, config_name="evaluate_thermal")
@@ -157,6 +173,7 @@ def main(config) -> None:
         with progress("witnesses", None, 0, config.progress_every, console) as update:
             places = plain["U"], plain["drawn_beta"]
             seen = name, witnesses(store, solver, *places, update=update)
+    drawn = drawn_spectra(plain, corrections, closures)
     sections = [
         models_section(corrections),
         one_shot_section(bethe, milliseconds, unit),
@@ -166,6 +183,7 @@ def main(config) -> None:
         trust_section(told),
         loops_section(closures, plain["drawn_beta"], seen),
         *([witness_section(*seen)] if seen else []),
+        *([spectra_section(*drawn)] if drawn else []),
         violations_section(broken),
     ]
     record = provenance(plain) | {

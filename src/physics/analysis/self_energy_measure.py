@@ -25,6 +25,7 @@ from functools import cached_property
 
 import numpy as np
 from scipy.optimize import nnls
+from scipy.special import wofz
 
 from dmftnet import checks
 from dmftnet.errors import ConvergenceError
@@ -134,3 +135,12 @@ class SelfEnergyMeasure:
     def at(self, measure: np.ndarray, z: np.ndarray, beta: float) -> np.ndarray:
         """``t(z)`` of (..., J) measures at (n,) complex z, in D: (..., n), in 1/D."""
         return measure @ (1 / (np.asarray(z) - self.nodes[:, None] / beta))
+
+    def smeared(self, measure: np.ndarray, omega: np.ndarray, beta: float) -> np.ndarray:
+        """(n,) ``t(w + i0)``, in 1/D, each node a Gaussian as wide as the nodes' spacing.
+
+        What the imaginary axis says of the real one: bands as broad as it resolves them, no more.
+        """
+        nodes, width = self.nodes / beta, np.gradient(self.nodes) / beta
+        x = (np.asarray(omega)[:, None] - nodes) / (np.sqrt(2) * width)
+        return -1j * np.sqrt(np.pi / 2) * (wofz(x) / width) @ measure
