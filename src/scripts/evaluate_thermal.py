@@ -60,7 +60,7 @@ from dmftnet.report.markdown import write_markdown
 
 TITLE = "Corrections of cheap impurity solvers at finite temperature"
 LOG_WIDTH = 180
-FILES = ("bethe", "continuous", "models", "references")
+FILES = ("bethe", "continuous", "fitted", "models", "references")
 
 
 def check(plain: Mapping[str, Any]) -> None:
@@ -144,21 +144,19 @@ def main(config) -> None:
     paths = find_checkpoints(plain["checkpoints"]) if plain["checkpoints"] else []
     corrections = load_corrections(paths)
     references = ThermalLoopStore.open(plain["references"]).references(plain["U"], plain["beta"])
-    bethe, continuous, models = (
+    bethe, continuous, fitted, models = (
         one_shot(ThermalStore.open(plain[key]), corrections)
-        for key in ("bethe", "continuous", "models")
+        for key in ("bethe", "continuous", "fitted", "models")
     )
     held = {
         Path(path).stem: one_shot(ThermalStore.open(path), corrections) for path in plain["held"]
     }
-    told = {
-        result.store.path.stem: verdicts(result, corrections)
-        for result in (bethe, continuous, *held.values(), models)
-    }
+    every = [bethe, continuous, fitted, *held.values(), models]
+    told = {result.store.path.stem: verdicts(result, corrections) for result in every}
     timed = bethe.rows[np.linspace(0, bethe.rows.size - 1, plain["n_timed"]).astype(int)]
     milliseconds = costs(bethe.store, corrections, timed)
     unit = ras_milliseconds(plain["n_timed"])
-    broken = count_violations([bethe, continuous, *held.values(), models], plain["n_predictions"])
+    broken = count_violations(every, plain["n_predictions"])
     solvers |= {c.label: CorrectionSolver(c.path) for c in corrections}
     closures = {}
     with progress("solvers", len(solvers), 0, config.progress_every, console) as update:

@@ -33,6 +33,7 @@ def arguments(folder, out, *more):
         f"bethe={folder}/samples.h5",
         f"models={folder}/samples.h5",
         f"continuous={folder}/samples.h5",
+        f"fitted={folder}/samples.h5",
         f"held=[{folder}/samples.h5]",
         "solvers.ctseg.n_sweeps=3200",
         "solvers.ctseg.n_warmup=200",
