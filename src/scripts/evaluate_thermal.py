@@ -119,9 +119,10 @@ def for_json(value: Any) -> Any:
 
 def drawn_spectra(plain, corrections, closures):
     """Label, spectra and grid of the first correction's loops at the last drawn temperature."""
-    if plain["ground"] is None or not corrections or not plain["drawn_beta"]:
+    labels = [c.label for c in corrections if c.label in closures]
+    if plain["ground"] is None or not labels or not plain["drawn_beta"]:
         return None
-    label, grid = corrections[0].label, FrequencyGrid.geometric()
+    label, grid = labels[0], FrequencyGrid.geometric()
     ground = ReferenceStore.open(plain["ground"])
     found = measured_spectra(closures[label], ground, grid, plain["drawn_beta"][-1])
     return (label, found, grid) if found else None
@@ -143,6 +144,8 @@ def main(config) -> None:
     }
     paths = find_checkpoints(plain["checkpoints"]) if plain["checkpoints"] else []
     corrections = load_corrections(paths)
+    for i, label in enumerate(plain["loops_of"] or ()):
+        checks.choice(f"loops_of[{i}]", label, [c.label for c in corrections])
     references = ThermalLoopStore.open(plain["references"]).references(plain["U"], plain["beta"])
     bethe, continuous, fitted, models = (
         one_shot(ThermalStore.open(plain[key]), corrections)
@@ -157,7 +160,12 @@ def main(config) -> None:
     milliseconds = costs(bethe.store, corrections, timed)
     unit = ras_milliseconds(plain["n_timed"])
     broken = count_violations(every, plain["n_predictions"])
-    solvers |= {c.label: CorrectionSolver(c.path) for c in corrections}
+    chosen = plain["loops_of"]
+    solvers |= {
+        c.label: CorrectionSolver(c.path)
+        for c in corrections
+        if chosen is None or c.label in chosen
+    }
     closures = {}
     with progress("solvers", len(solvers), 0, config.progress_every, console) as update:
         for label, solver in solvers.items():

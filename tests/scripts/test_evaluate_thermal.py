@@ -109,6 +109,7 @@ def test_a_report_is_not_written_over_another(folder, report):
         ("U=[7.0]", "holds no loop at U = 7"),
         ("n_timed=0", "n_timed = 0"),
         ("witness=other", "witness = 'other'"),
+        ("loops_of=[other]", "loops_of[0] = 'other'"),
         ("references=none.h5", "none.h5 does not exist; make it with"),
     ],
 )
