@@ -194,6 +194,7 @@ def thermal_scalars(closures: Sequence[ThermalClosure]) -> dict[str, float]:
         "converged": float(np.mean([c.converged for c in closures])),
         "right_phase": float(np.mean([c.right_phase for c in closures])),
         "failed": float(np.mean([not c.numbers for c in closures])),
+        "warned": float(np.mean([bool(c.numbers.get("warning")) for c in closures])),
         "iterations": float(np.mean(steps)) if steps else float("nan"),
     }
     found = [(c.reference_phase, c.errors()) for c in right]

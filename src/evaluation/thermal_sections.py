@@ -33,7 +33,7 @@ INTERVALS = (5.0, 10.0, 20.0, 50.0, 100.1)
 
 ERROR = r"$(1/\beta)\int_0^\beta |\Delta G(\tau)|\,d\tau$"
 
-LOOP_SCALARS = ("converged", "right_phase", "failed", "iterations", "Z_metal_error",
+LOOP_SCALARS = ("converged", "right_phase", "failed", "warned", "iterations", "Z_metal_error",
                 "Z_insulator_error", "double_occupancy_error", "filling_error",
                 "A_beta_half_error")  # fmt: skip
 
@@ -55,8 +55,12 @@ def models_section(corrections: Sequence[Correction]) -> Section:
     )
 
 
-def one_shot_section(result: OneShot, milliseconds: Mapping[str, float], unit: float) -> Section:
-    """Single solves of converged loops; `unit`, the milliseconds of one default `ras` solve."""
+def one_shot_section(
+    result: OneShot, milliseconds: Mapping[str, float], unit: float, drawn: Sequence[str]
+) -> Section:
+    """Single solves of converged loops; `unit`, the milliseconds of one default `ras` solve.
+
+    `drawn` are the corrections in the figure."""
     rows = []
     for label, own in result.summary().items():
         numbers = [own[f"error_{name}"] for name in ("median", "90", "worst")]
@@ -67,7 +71,7 @@ def one_shot_section(result: OneShot, milliseconds: Mapping[str, float], unit: f
     shown = {
         (f"baseline: {label}" if label in approximations else label): values
         for label, values in errors.items()
-        if values.size and (label not in approximations or label in SHOWN)
+        if values.size and label in (*SHOWN, *drawn)
     }
     return Section(
         "One solve, hybridizations of converged loops",
@@ -176,14 +180,16 @@ def witness_section(name: str, found: Sequence[Witness]) -> Section:
                 *pair,
                 r.double_occupancy,
                 w.greens_error,
+                bool(w.warning),
             ]
         )
     columns = ("beta", "U", "Z", "error", "Z, reference", "deviation / error")
-    columns += ("double occupancy", "error of it", "reference", "error of G(tau)")
+    columns += ("double occupancy", "error of it", "reference", "error of G(tau)", "warned")
     return Section(
         f"The references as {name} sees them",
         f"One solve by {name}, with a continuous bath and standard errors, on each converged "
-        "hybridization of the reference loops.",
+        "hybridization of the reference loops. Warned: the solver says that its blocks are short, "
+        "so that errors may be larger than told.",
         [Table(columns, rows)] if rows else (),
     )
 
@@ -196,28 +202,35 @@ def ratio(entry: Mapping[str, Any], label: str) -> float | None:
 
 def loops_section(
     closures: Mapping[str, Sequence[ThermalClosure]],
+    solvers: Sequence[str],
     drawn_betas: Sequence[float],
     witness: tuple[str, Sequence[Witness]] | None = None,
 ) -> Section:
-    """Loops of every solver against the reference; a witness' name and answers in the figure."""
+    """Loops of every solver against the reference; a witness' name and answers in the figure.
+
+    `solvers` are those that are no corrections."""
     rows = []
     for label, own in closures.items():
         for beta in sorted({c.reference.beta for c in own}):
             here = [c for c in own if c.reference.beta == beta]
             scalars = thermal_scalars(here)
             rows.append([label, beta, len(here), *(scalars[name] for name in LOOP_SCALARS)])
-    columns = ("solver", "beta", "loops", "converged", "right phase", "failed", "iterations")
+    columns = ("solver", "beta", "loops", "converged", "right phase", "failed", "warned")
+    columns += ("iterations",)
     columns += ("Z, metal", "Z, insulator", "double occupancy", "filling", "A(beta/2)")
     single = [
         Table(table.columns, table.rows, f"Loops of {label}", folded=True)
         for label, table in ((k, thermal_table(own)) for k, own in closures.items())
     ]
-    panels = weight_panels(closures, drawn_betas, DRAWN_STARTS, witness)
+    corrections = [label for label in closures if label not in solvers]
+    drawn = {k: closures[k] for k in (*CHEAP, *corrections[:1]) if k in closures} or closures
+    panels = weight_panels(drawn, drawn_betas, DRAWN_STARTS, witness)
     return Section(
         "Closed loops on the Bethe lattice",
         "Against the exact solver's loops from the same starts: shares that converged, and that "
-        f"found its solution (-beta G(beta/2)/pi within {SAME_SOLUTION:g}/D); largest errors of "
-        "those, Z relative. A dash: no such loop.",
+        f"found its solution (-beta G(beta/2)/pi within {SAME_SOLUTION:g}/D), whose last answer came "
+        "with a warning; largest errors of those in the right phase, Z relative. A dash: no such "
+        "loop. In the figure the cheap approximations and the first correction.",
         [Table((*columns,), rows, "Worst errors in the right phase"), *single],
         {"thermal_weights": figures.weight_curves(panels, len(DRAWN_STARTS))} if panels else {},
     )

@@ -34,6 +34,8 @@ class Witness:
     double_occupancy, double_occupancy_error : float
     greens_error : float, in 1/D
         Largest standard error of G(tau).
+    warning : str
+        What the solver warned of.
     """
 
     reference: ThermalReference
@@ -42,6 +44,7 @@ class Witness:
     double_occupancy: float
     double_occupancy_error: float
     greens_error: float
+    warning: str = ""
 
     def plain(self) -> dict[str, Any]:
         """Every number, ready for JSON."""
@@ -91,4 +94,5 @@ def _witness(
         double_occupancy=float(solution.double_occupancy),
         double_occupancy_error=float(np.max(told["double_occupancy_error"])),
         greens_error=float(np.max(told["greens_tau_error"])),
+        warning=str(told.get("warning", "")),
     )

@@ -182,12 +182,12 @@ def main(config) -> None:
     drawn = drawn_spectra(plain, corrections, closures)
     sections = [
         models_section(corrections),
-        one_shot_section(bethe, milliseconds, unit),
+        one_shot_section(bethe, milliseconds, unit, list(closures)),
         *([held_section(held)] if held else []),
         continuous_section(continuous),
         temperature_section(models, corrections),
         trust_section(told),
-        loops_section(closures, plain["drawn_beta"], seen),
+        loops_section(closures, plain["closed_by"], plain["drawn_beta"], seen),
         *([witness_section(*seen)] if seen else []),
         *([spectra_section(*drawn)] if drawn else []),
         violations_section(broken),
