@@ -228,8 +228,8 @@ def loops_section(
     return Section(
         "Closed loops on the Bethe lattice",
         "Against the exact solver's loops from the same starts: shares that converged, and that "
-        f"found its solution (-beta G(beta/2)/pi within {SAME_SOLUTION:g}/D), whose last answer came "
-        "with a warning; largest errors of those in the right phase, Z relative. A dash: no such "
+        f"found its solution (-beta G(beta/2)/pi within {SAME_SOLUTION:g}/D), whose last answer "
+        "came with a warning; largest errors of those in the right phase, Z relative. A dash: no such "
         "loop. In the figure the cheap approximations and the first correction.",
         [Table((*columns,), rows, "Worst errors in the right phase"), *single],
         {"thermal_weights": figures.weight_curves(panels, len(DRAWN_STARTS))} if panels else {},
