@@ -227,9 +227,9 @@ def loops_section(
     panels = weight_panels(drawn, drawn_betas, DRAWN_STARTS, witness)
     return Section(
         "Closed loops on the Bethe lattice",
-        "Against the exact solver's loops from the same starts: shares that converged, and that "
-        f"found its solution (-beta G(beta/2)/pi within {SAME_SOLUTION:g}/D), whose last answer "
-        "came with a warning; largest errors of those in the right phase, Z relative. A dash: no such "
+        "Against the exact solver's loops from the same starts: shares that converged, that found "
+        f"its solution (-beta G(beta/2)/pi within {SAME_SOLUTION:g}/D), and whose last answer came "
+        "with a warning; largest errors of those in the right phase, Z relative. A dash: no such "
         "loop. In the figure the cheap approximations and the first correction.",
         [Table((*columns,), rows, "Worst errors in the right phase"), *single],
         {"thermal_weights": figures.weight_curves(panels, len(DRAWN_STARTS))} if panels else {},
