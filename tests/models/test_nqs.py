@@ -1,60 +1,25 @@
 """Neural quantum states: determinants along a line, the Born law, its sampler."""
 
-from itertools import product
-
 import numpy as np
 import pytest
 import torch
 from scipy.stats import chi2
+from toy_nqs import CASES, HUND, all_states, chains, exact
 
 from dmftnet.errors import InvalidProblemError
 from dmftnet.models.nqs.line import Line, Symmetry
+from dmftnet.models.nqs.prior import conditionals, mean_field_orbitals
 from dmftnet.models.nqs.sampler import sample
 from dmftnet.models.nqs.state import NeuralState
-from dmftnet.physics.bath.chains import ChainBath
 from dmftnet.physics.fermions.connections import Connections
 from dmftnet.physics.fermions.hamiltonian import kanamori, quadratic
 from dmftnet.physics.fermions.kanamori import KanamoriCluster
 from dmftnet.physics.impurity.interaction import Interaction
-from dmftnet.physics.solvers.scol.impurity import ImpurityChains
-
-HUND = Interaction(1.2, 0.2)
-
-
-def chains(n_bath, interaction, n_orb=1, level=None, onsite=0.0, seed=3):
-    """Chains with random hoppings of either sign; half filled unless a level is given."""
-    rng = np.random.default_rng(seed)
-    hoppings = rng.uniform(0.2, 0.6, (n_orb, n_bath)) * rng.choice([-1, 1], (n_orb, n_bath))
-    baths = [ChainBath(onsite * rng.normal(size=n_bath), own) for own in hoppings]
-    levels = np.full(n_orb, interaction.half_filling(n_orb) if level is None else level)
-    return ImpurityChains.of_chains(levels, interaction, baths)
-
-
-def all_states(n_sites, sector):
-    """Local states of a sector, by brute force."""
-    every = np.array(list(product(range(4), repeat=n_sites)))
-    found = ((every & 1).sum(axis=1) == sector[0]) & ((every >> 1).sum(axis=1) == sector[1])
-    return every[found]
-
-
-CASES = {
-    "one orbital, symmetric": (chains(3, Interaction(2.0)), (2, 2)),
-    "one orbital, magnetised": (chains(3, Interaction(2.0)), (3, 1)),
-    "one orbital, doped": (chains(4, Interaction(2.0), level=-0.3, onsite=0.2), (2, 2)),
-    "one orbital, unequal": (chains(4, Interaction(1.0), level=-0.3, onsite=0.2), (3, 1)),
-    "two orbitals": (chains(2, HUND, n_orb=2), (3, 3)),
-    "two orbitals, doped": (chains(1, HUND, n_orb=2, level=-0.2, onsite=0.3), (2, 1)),
-}
 
 
 @pytest.fixture(params=CASES, ids=str)
 def case(request):
     return CASES[request.param]
-
-
-def exact(cluster, sector):
-    energies, vectors = np.linalg.eigh(cluster.hamiltonian(sector).toarray())
-    return energies, vectors[:, 0]
 
 
 # --- determinants ---------------------------------------------------------------------------------
@@ -152,14 +117,27 @@ def test_law_is_normalised_over_the_sector(case, dtype, accuracy):
     assert psi @ psi == pytest.approx(1.0, abs=accuracy)
 
 
-def test_without_weights_the_law_is_the_mean_fields_determinant():
-    """Of U = 0 that is the ground state, but for what the floor adds."""
+def test_conditionals_are_those_of_a_determinant():
+    """Their product along the line is the square of the exact amplitudes at U = 0."""
     found, sector = chains(4, Interaction(0.0), level=-0.1, onsite=0.3), (3, 2)
-    state = NeuralState.of(found, sector)
-    with torch.no_grad():
-        state.law.W.zero_()
-    psi = exact(found.cluster, sector)[1]
-    assert abs(psi @ state.vector()) == pytest.approx(1.0, abs=2e-3)
+    line = Line.of(found.cluster, found.sites)
+    orbitals = mean_field_orbitals(found.cluster, sector)[line.order]
+    psi = exact(found.cluster, sector)[1].reshape([len(s) for s in found.cluster.strings(sector)])
+    for spin, strings in enumerate(found.cluster.strings(sector)):
+        table = conditionals(orbitals, sector[spin], floor=0.0)
+        expected = (psi**2).sum(axis=1 - spin)
+        for code, p in zip(strings.codes.tolist(), expected, strict=True):
+            product = 1.0
+            for i in range(line.n_sites):
+                filled = table[2**i + code % 2**i]
+                product *= filled if code >> i & 1 else 1 - filled
+            assert product == pytest.approx(p, abs=1e-12)
+
+
+def test_conditionals_keep_off_zero_and_one():
+    orbitals = np.eye(3)
+    table = conditionals(orbitals, 1, floor=0.01)
+    np.testing.assert_allclose(table[1:], [0.99, 0.5, 0.01, 0.5, 0.01, 0.5, 0.5])
 
 
 def test_next_log_prob_and_log_prob_agree(case):

@@ -39,7 +39,7 @@ class Factors:
     gate : (n, width)
         By what tanh is taken of.
     x : (n, 2 n_sites)
-        Zero from the position on.
+        Zero from the position on, as V is there.
     """
 
     delta: torch.Tensor
@@ -87,7 +87,10 @@ class PositionNets(Constants):
         self.b = torch.nn.Parameter(torch.zeros(n_sites, 4, dtype=torch.float64))
         before = np.triu(np.ones((n_sites, n_sites)), 1)  # (j, i): j < i
         self.constant("before", before)
+        self.constant("binary", before * 2.0 ** np.arange(n_sites)[:, None])
         self.constant("seen", np.tile(before.T, 2))
+        self.constant("places", np.arange(n_sites))
+        self.constant("fits", np.stack([_fits(n_sites, n) for n in sector]))
         tables = [np.log(np.stack([1 - p, p], axis=1)) for p in priors]
         self.constant("prior", np.stack(tables))  # (spin, prefix, n)
 
@@ -128,27 +131,29 @@ class PositionNets(Constants):
 
     def _prior(self, spins: torch.Tensor, at: slice) -> torch.Tensor:
         """(n, positions, 4) log P of a determinant's conditionals."""
-        place = 2.0 ** torch.arange(self.n_sites, dtype=torch.float64, device=spins.device)
-        heap = (spins @ (self.before[:, at] * place[:, None]) + place[at]).long()
+        heap = (spins @ self.binary[:, at] + 2.0 ** self.places[at]).long()
         up, down = self.prior[UP][heap[UP]], self.prior[DOWN][heap[DOWN]]
         return (down[..., :, None] + up[..., None, :]).flatten(2)  # state n_up + 2 n_down
 
     def _allowed(self, states: torch.Tensor, spins: torch.Tensor, at: slice) -> torch.Tensor:
         """(n, positions, 4) whether a state leads to the sector, and is canonical."""
-        behind = self.n_sites - 1 - torch.arange(self.n_sites, device=states.device)[at]
         used = (spins @ self.before[:, at]).long()
-        fits = []
-        for spin in (UP, DOWN):
-            left = self.sector[spin] - used[spin]
-            fits.append(torch.stack([left <= behind, (left >= 1) & (left - 1 <= behind)], dim=-1))
-            fits[-1][..., 0] &= left >= 0
-        allowed = (fits[DOWN][..., :, None] & fits[UP][..., None, :]).flatten(2)
+        place = self.places[at]
+        up, down = self.fits[UP][place, used[UP]], self.fits[DOWN][place, used[DOWN]]
+        allowed = (down[..., :, None] & up[..., None, :]).flatten(2)
         single = (spins[UP] != spins[DOWN]).to(torch.float64)
         if self.symmetry.spin_flip:
             allowed[..., 2] &= single @ self.before[:, at] > 0
         if self.symmetry.pair_flip:
             allowed[..., 0] &= (1 - single) @ self.before[:, at] > 0
         return allowed
+
+
+def _fits(n_sites: int, n: int) -> np.ndarray:
+    """(position, electrons before it, n_i) whether n electrons can still be reached."""
+    behind = n_sites - 1 - np.arange(n_sites)[:, None, None]
+    left = n - np.arange(n_sites + 1)[:, None] - np.arange(2)
+    return (left >= 0) & (left <= behind)
 
 
 def _chosen(values: torch.Tensor, states: torch.Tensor) -> torch.Tensor:

@@ -11,8 +11,8 @@ import numpy as np
 from dmftnet.physics.fermions.kanamori import MEAN_FIELD_STEPS, KanamoriCluster, Sector
 from dmftnet.physics.fermions.strings import Strings
 
-FLOOR = 1e-4
-"""Least probability: a network can undo it, and a zero it could not."""
+FLOOR = 2e-2
+"""Least probability: what a determinant excludes by symmetry, interactions bring back."""
 
 CHUNK = 20_000
 """Determinants at a time."""
