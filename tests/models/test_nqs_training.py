@@ -238,7 +238,7 @@ def test_not_a_number_ends_with_the_last_good_state(monkeypatch):
         return np.where(len(calls) == 26, np.nan, found)
 
     states = [NeuralState.of(*CASES["one orbital, doped"], seed=3) for _ in range(2)]
-    reference = replace(SHORT, steps=20, regularisation=(1e-3, 1e-3))
+    reference = replace(SHORT, steps=20, rate=(0.2, 0.2), regularisation=(1e-3, 1e-3))
     assert reference.run(states[0]).rollbacks == 0
     monkeypatch.setattr(training, "local_energies", broken)
     trained = replace(reference, steps=40).run(states[1])
@@ -250,7 +250,7 @@ def test_not_a_number_ends_with_the_last_good_state(monkeypatch):
 def test_a_block_that_rises_is_taken_back(monkeypatch):
     """Steps from the eleventh on go the wrong way; what is left is the state after ten."""
     states = [NeuralState.of(*CASES["one orbital, doped"], seed=3) for _ in range(2)]
-    reference = replace(SHORT, steps=10, rate=0.1, regularisation=(1e-2, 1e-2))
+    reference = replace(SHORT, steps=10, rate=(0.1, 0.1), regularisation=(1e-2, 1e-2))
     reference.run(states[0])
     real, calls = training.move, []
 
@@ -272,7 +272,7 @@ def test_a_block_that_rises_is_taken_back(monkeypatch):
         {"n_samples": 1},
         {"power": 0.0},
         {"power": 1.1},
-        {"rate": 0.0},
+        {"rate": (0.1, 0.0)},
         {"momentum": 1.0},
         {"regularisation": (1e-3,)},
         {"regularisation": (0.0, 1e-3)},

@@ -71,7 +71,7 @@ class PositionNets(Constants):
         sector: Sector,
         symmetry: Symmetry,
         priors: Sequence[np.ndarray],
-        width: int = 12,
+        width: int = 24,
         seed: int = 0,
     ):
         super().__init__()
@@ -83,7 +83,7 @@ class PositionNets(Constants):
 
         self.V = torch.nn.Parameter(normal(n_sites, width, 2 * n_sites) / (2 * n_sites) ** 0.5)
         self.a = torch.nn.Parameter(normal(n_sites, width) * 0.1)
-        self.W = torch.nn.Parameter(normal(n_sites, 4, width) * 0.1 / width**0.5)
+        self.W = torch.nn.Parameter(normal(n_sites, 4, width) * 0.5 / width**0.5)
         self.b = torch.nn.Parameter(torch.zeros(n_sites, 4, dtype=torch.float64))
         before = np.triu(np.ones((n_sites, n_sites)), 1)  # (j, i): j < i
         self.constant("before", before)

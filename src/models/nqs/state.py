@@ -41,7 +41,7 @@ class NeuralState:
 
     @classmethod
     def of(
-        cls, chains: ImpurityChains, sector: Sector, width: int = 12, seed: int = 0
+        cls, chains: ImpurityChains, sector: Sector, width: int = 24, seed: int = 0
     ) -> NeuralState:
         """The mean field's determinant, but for small random weights.
 

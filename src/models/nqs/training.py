@@ -1,7 +1,7 @@
 """From a mean field's determinant to the ground state: samples, local energies, natural gradient.
 
-The regularisation falls geometrically from step to step. A block of steps whose mean energy lies
-above the best block's, beyond noise, is taken back: the last good state returns, with a
+Rate and regularisation fall geometrically from step to step. A block of steps whose mean energy
+lies above the best block's, beyond noise, is taken back: the last good state returns, with a
 regularisation ten times larger that falls off again. A number that is not finite ends the training
 with the last good state. Two trainings with one seed are the same to the last bit on one machine.
 """
@@ -41,7 +41,7 @@ class Training:
         Draws a step; as many distinct determinants at most.
     power : float in (0, 1]
         Of the conditionals that are drawn from.
-    rate : float, in 1/D
+    rate : (first, last), in 1/D
         Imaginary time of a step.
     momentum : float in [0, 1)
     regularisation : (first, last)
@@ -63,12 +63,12 @@ class Training:
 
     steps: int = 600
     n_samples: int = 512
-    power: float = 0.6
-    rate: float = 0.2
+    power: float = 0.5
+    rate: tuple = (0.5, 0.05)
     momentum: float = 0.9
-    regularisation: tuple = (1e-2, 1e-4)
-    clip: float = 5.0
-    largest_step: float = 0.3
+    regularisation: tuple = (1e-3, 1e-5)
+    clip: float = 100.0
+    largest_step: float = 3.0
     n_final: int = 20_000
     seed: int = 0
 
@@ -81,17 +81,14 @@ class Training:
             settle(name, checks.integer(f"{key}.{name}", getattr(self, name), at_least=least))
         limits: dict[str, dict[str, float]] = {
             "power": {"above": 0, "at_most": 1},
-            "rate": {"above": 0},
             "momentum": {"at_least": 0, "below": 1},
             "clip": {"above": 0},
             "largest_step": {"above": 0},
         }
         for name, limit in limits.items():
             settle(name, checks.number(f"{key}.{name}", getattr(self, name), **limit))
-        regularisation = checks.numbers(
-            f"{key}.regularisation", self.regularisation, size=2, above=0
-        )
-        settle("regularisation", regularisation)
+        for name in ("rate", "regularisation"):
+            settle(name, checks.numbers(f"{key}.{name}", getattr(self, name), size=2, above=0))
         settle("seed", checks.seed(f"{key}.seed", self.seed))
 
     def run(self, state: NeuralState) -> Trained:
@@ -116,7 +113,7 @@ class Training:
         return Trained(
             energy,
             np.array(run.energies),
-            len(run.energies),
+            run.n_steps,
             run.rollbacks,
             run.is_finite,
             time.perf_counter() - start,
@@ -131,7 +128,7 @@ class Trained:
     ----------
     energy : Energy
         Of the state that is left, by samples.
-    history : (n_steps,) float64, in D
+    history : (n,) float64, in D
         Energies before each step, those that were taken back included.
     n_steps, rollbacks : int
     is_finite : bool
@@ -155,6 +152,7 @@ class _Run:
     state: NeuralState
     rng: np.random.Generator
     energies: list[float] = field(default_factory=list)
+    n_steps: int = 0
     rollbacks: int = 0
     is_finite: bool = True
     raised: float = 1.0
@@ -176,15 +174,19 @@ class _Run:
         weights = normalised_weights(samples)
         deviations = clipped(local, weights, training.clip)
         derivatives = Derivatives.of(law, samples.states, weights)
+        rate, regularisation = (
+            self._falling(pair, number) for pair in (training.rate, training.regularisation)
+        )
         direction = spring(
-            derivatives, deviations, self.last, training.momentum, self._regularisation(number)
+            derivatives, deviations, self.last, training.momentum, regularisation * self.raised
         )
         self.is_finite = direction is not None
         if direction is None:
             return False
-        length = training.rate * norm(direction)
-        move(law, direction, -training.rate * min(1.0, training.largest_step / max(length, 1e-300)))
+        length = rate * norm(direction)
+        move(law, direction, -rate * min(1.0, training.largest_step / max(length, 1e-300)))
         self.last = direction
+        self.n_steps += 1
         return True
 
     def judge(self) -> None:
@@ -205,10 +207,9 @@ class _Run:
         self.state.law.load_state_dict(self.kept)
         self.last = no_direction(self.state.law)
 
-    def _regularisation(self, step: int) -> float:
-        first, last = self.training.regularisation
-        done = step / max(1, self.training.steps - 1)
-        return first * (last / first) ** done * self.raised
+    def _falling(self, pair: tuple[float, float], step: int) -> float:
+        first, last = pair
+        return first * (last / first) ** (step / max(1, self.training.steps - 1))
 
     def _parameters(self) -> dict[str, torch.Tensor]:
         return {name: x.clone() for name, x in self.state.law.state_dict().items()}
