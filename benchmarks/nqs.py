@@ -83,7 +83,7 @@ def row(n_sites: int) -> list[str]:
     sampled, lowest = trained.energy, reference.energy
     return [
         str(n_sites), f"{chains.cluster.dimension(reference.sector):,}",
-        f"{lowest:.8f}", f"{(state.energy - lowest) / abs(lowest):.1e}",
+        f"{lowest:.6f}", f"{(state.energy - lowest) / abs(lowest):.1e}",
         f"{(sampled.mean - state.energy) / sampled.error:+.1f}", f"{state.variance:.1e}",
         f"{broad:.0e}", f"{narrow:.0e}", f"{first_pole(poles[1]) / first_pole(poles[0]) - 1:+.0e}",
         f"{trained.n_steps}", f"{trained.rollbacks}", f"{seconds:.0f}",
