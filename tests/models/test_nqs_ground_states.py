@@ -21,7 +21,7 @@ from dmftnet.physics.solvers.scol.ground_states import GroundStates
 from dmftnet.physics.solvers.scol.solver import ScolSolver
 
 GRID = FrequencyGrid.geometric(1e-3, 8.0, 400)
-SHORT = Training(steps=100, n_samples=150, n_final=500)
+SHORT = Training(100, 150, rate=(0.5, 0.05), momentum=0.9, n_final=500)
 NEURAL = NeuralGroundStates(SHORT)
 Z = np.array([0.05j, 0.3j, 0.4 + 0.2j, -0.7 + 0.2j])
 

@@ -17,7 +17,7 @@ from dmftnet.models.nqs.state import NeuralState
 from dmftnet.models.nqs.training import Training, clipped
 from dmftnet.physics.impurity.interaction import Interaction
 
-SHORT = Training(steps=40, n_samples=100, n_final=500, seed=1)
+SHORT = Training(40, 100, rate=(0.5, 0.05), momentum=0.9, n_final=500, seed=1)
 
 
 @pytest.fixture(params=CASES, ids=str)
@@ -197,7 +197,7 @@ def test_local_energies_are_cut_around_the_median():
 
 @pytest.mark.parametrize("name", ["one orbital, symmetric", "one orbital, doped", "two orbitals"])
 def test_training_finds_the_ground_state(name):
-    """From an error of percents to a hundredth of that."""
+    """Down to a fiftieth of the determinant's error."""
     found, sector = CASES[name]
     state = NeuralState.of(found, sector, seed=3)
     lowest = exact(found.cluster, sector)[0][0]

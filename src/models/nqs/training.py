@@ -62,10 +62,10 @@ class Training:
     """
 
     steps: int = 600
-    n_samples: int = 512
+    n_samples: int = 768
     power: float = 0.5
-    rate: tuple = (0.5, 0.05)
-    momentum: float = 0.9
+    rate: tuple = (0.3, 0.02)
+    momentum: float = 0.95
     regularisation: tuple = (1e-3, 1e-5)
     clip: float = 100.0
     largest_step: float = 3.0
