@@ -72,11 +72,15 @@ class Connections:
                 mask ^= bit - 1
                 parity ^= (A & (bit - 1)).bit_count() & 1
             others.append((C, A, mask, float(x) * (1 - 2 * parity)))
-        columns = [np.array([row[k] for row in others], dtype=np.int64) for k in range(3)]
+        creators, annihilators, passed = (
+            np.array([row[k] for row in others], dtype=np.int64) for k in range(3)
+        )
         return cls(
             np.array([mask for mask, _ in diagonal], dtype=np.int64),
             np.array([x for _, x in diagonal], dtype=np.float64),
-            *columns,
+            creators,
+            annihilators,
+            passed,
             np.array([row[3] for row in others], dtype=np.float64),
         )
 
