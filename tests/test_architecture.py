@@ -38,6 +38,7 @@ ROOMS_OF_MODELS = {
     "networks": {"networks"},
     "training": {"training", "networks"},
     "correction": {"correction", "training", "networks"},
+    "nqs": {"nqs", "networks"},
     "solvers": {"solvers", "correction", "training", "networks"},
     "shipping": {"shipping", "solvers", "correction", "training", "networks"},
 }

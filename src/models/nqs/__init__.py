@@ -1,0 +1,1 @@
+"""Neural quantum states: autoregressive amplitudes, their sampler and their optimiser."""

@@ -1,0 +1,179 @@
+"""Determinants of impurity chains as local states along a line, and the signs of the ground state.
+
+Sites stand in one line: an orbital's chain from the impurity outward, and of two orbitals the first
+chain inward, then the second outward, so that the two impurity sites are neighbours. Of either
+spin no hop then passes an electron. With gauge signs that make every hop negative, and E_12 of the
+two impurity sites negative for spin up and positive for spin down, spin flip and pair hopping,
+``+J E_ab x (E_ba + E_ab)``, are negative too. All off-diagonal elements are then <= 0, and by
+Perron and Frobenius a ground state of the sector has amplitudes >= 0.
+
+This holds for real chains: of one orbital, of two with any `Interaction` (its J is never negative),
+of more where it has densities alone. Everything else is refused.
+
+A local state is ``n_up + 2 n_down``: 0 empty, 1 up, 2 down, 3 both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from dmftnet.errors import InvalidProblemError
+from dmftnet.physics.fermions.connections import MAX_MODES
+from dmftnet.physics.fermions.kanamori import DOWN, UP, KanamoriCluster, Sector
+
+EMPTY, SINGLE_UP, SINGLE_DOWN, BOTH = range(4)
+
+SYMMETRIC = 1e-10
+"""Of the levels of a particle-hole symmetric cluster, in D."""
+
+
+@dataclass(frozen=True, eq=False)
+class Line:
+    """Order of the sites, and what makes the ground state positive; use `Line.of`.
+
+    Parameters
+    ----------
+    order : (n_sites,) int64
+        Site of the cluster at each position.
+    gauge : (2, n_sites) float64
+        +1 or -1, of spin and position.
+    """
+
+    order: np.ndarray
+    gauge: np.ndarray
+
+    @classmethod
+    def of(cls, cluster: KanamoriCluster, sites: Sequence[Sequence[int]]) -> Line:
+        """The line of a cluster.
+
+        Parameters
+        ----------
+        sites
+            Bath sites of each orbital, from the impurity outward.
+
+        Raises
+        ------
+        InvalidProblemError
+            If the signs of its ground state are not known.
+        """
+        h, n_orb, interaction = cluster.one_body, cluster.n_orb, cluster.interaction
+        if 2 * cluster.n_sites > MAX_MODES:
+            raise InvalidProblemError(
+                f"neural states take at most {MAX_MODES // 2} sites, not {cluster.n_sites}; "
+                "take fewer bath sites"
+            )
+        if n_orb > 2 and not interaction.is_density_density:
+            raise InvalidProblemError(
+                f"the ground state of {n_orb} orbitals with spin flip or pair hopping has signs "
+                "that no order removes; take at most 2 orbitals, or densities alone"
+            )
+        if np.iscomplexobj(h):
+            raise InvalidProblemError("a neural state is real; give a real one-body matrix")
+        chains = [[orbital, *own] for orbital, own in enumerate(sites)]
+        rest = h - np.diag(np.diag(h))
+        gauge = np.ones((2, cluster.n_sites))
+        for chain in chains:
+            if chain[0] == 1:
+                gauge[UP, 1] = -gauge[UP, 0]
+            for i, j in pairwise(chain):
+                gauge[:, j] = gauge[:, i] * (-1.0 if h[i, j] > 0 else 1.0)
+                rest[i, j] = rest[j, i] = 0.0
+        if np.any(rest != 0):
+            i, j = np.argwhere(rest != 0)[0]
+            raise InvalidProblemError(
+                f"sites {i} and {j} are coupled by {h[i, j]:g} but are no neighbours of a chain; "
+                "a neural state takes orbitals that do not mix, each with its bath as a chain"
+            )
+        if n_orb == 2:
+            chains[0].reverse()
+        order = np.concatenate(chains).astype(np.int64)
+        return cls(order, gauge[:, order])
+
+    @property
+    def n_sites(self) -> int:
+        return self.order.size
+
+    def states(self, codes: np.ndarray) -> np.ndarray:
+        """(n, n_sites) int64 local states of (n,) int64 determinants of the cluster."""
+        up = codes[:, None] >> self.order & 1
+        return up + 2 * (codes[:, None] >> (self.order + self.n_sites) & 1)
+
+    def codes(self, states: np.ndarray) -> np.ndarray:
+        """Determinants of local states, the inverse of `states`."""
+        up, down = (states & 1) << self.order, (states >> 1) << (self.order + self.n_sites)
+        return (up | down).sum(axis=1)
+
+    def signs(self, states: np.ndarray) -> np.ndarray:
+        """(n,) float64 signs of a positive state's amplitudes in the cluster's determinants."""
+        turned = np.triu(self.order[:, None] > self.order[None, :]).astype(np.int64)
+        total = np.ones(len(states))
+        for spin in (UP, DOWN):
+            n = states >> spin & 1
+            crossings = np.einsum("bi,ij,bj->b", n, turned, n)
+            flipped = n @ (self.gauge[spin] < 0)
+            total *= 1.0 - 2.0 * ((crossings + flipped) & 1)
+        return total
+
+
+@dataclass(frozen=True)
+class Symmetry:
+    """Symmetries under which a state is one number an orbit.
+
+    Parameters
+    ----------
+    spin_flip : bool
+        Up and down exchanged.
+    pair_flip : bool
+        Empty and doubly filled sites exchanged: particle-hole symmetry times spin flip.
+
+    Notes
+    -----
+    The first acts on singly filled sites alone, the second on all others. Canonical is a
+    determinant whose first singly filled site is up and whose first other site is doubly filled,
+    which a prefix knows; every canonical prefix of the sector has a canonical completion in it.
+    """
+
+    spin_flip: bool = False
+    pair_flip: bool = False
+
+    @classmethod
+    def of(cls, cluster: KanamoriCluster, sector: Sector) -> Symmetry:
+        """Those of the Hamiltonian that stay in the sector."""
+        n_orb = cluster.n_orb
+        levels = np.diag(cluster.one_body).real.copy()
+        levels[:n_orb] -= cluster.interaction.half_filling(n_orb)
+        half = sum(sector) == cluster.n_sites and bool(np.abs(levels).max() < SYMMETRIC)
+        return cls(sector[UP] == sector[DOWN], half)
+
+    def canonical(self, states: np.ndarray) -> np.ndarray:
+        """(n, n_sites) canonical images."""
+        out = states
+        single = (states == SINGLE_UP) | (states == SINGLE_DOWN)
+        if self.spin_flip:
+            turn = single & (_first(states, single) == SINGLE_DOWN)[:, None]
+            out = np.where(turn, 3 - out, out)
+        if self.pair_flip:
+            turn = ~single & (_first(states, ~single) == EMPTY)[:, None]
+            out = np.where(turn, 3 - out, out)
+        return out
+
+    def orbit(self, states: np.ndarray) -> np.ndarray:
+        """(n,) number of images, itself included."""
+        single = ((states == SINGLE_UP) | (states == SINGLE_DOWN)).sum(axis=1)
+        size = np.ones(len(states))
+        if self.spin_flip:
+            size[single > 0] *= 2
+        if self.pair_flip:
+            size[single < states.shape[1]] *= 2
+        return size
+
+
+def _first(states: np.ndarray, where: np.ndarray) -> np.ndarray:
+    """(n,) first state of a row where a mask holds, -1 where it nowhere does."""
+    column = where.argmax(axis=1)
+    found = np.take_along_axis(states, column[:, None], axis=1)[:, 0]
+    return np.where(where.any(axis=1), found, -1)

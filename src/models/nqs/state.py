@@ -1,0 +1,86 @@
+"""A neural state of one sector of an impurity's chains: the law, its signs, the Hamiltonian."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from dmftnet.errors import InvalidProblemError
+from dmftnet.models.nqs.ansatz import PositionNets
+from dmftnet.models.nqs.line import Line, Symmetry
+from dmftnet.models.nqs.prior import conditionals, mean_field_orbitals
+from dmftnet.physics.fermions.connections import Connections
+from dmftnet.physics.fermions.hamiltonian import kanamori, quadratic
+from dmftnet.physics.fermions.kanamori import KanamoriCluster, Sector
+from dmftnet.physics.solvers.scol.impurity import ImpurityChains
+
+MAX_SITES = 22
+"""Of the table of a determinant's conditionals, 2^n_sites numbers a spin."""
+
+
+@dataclass(frozen=True, eq=False)
+class NeuralState:
+    """``psi(s) = sign(s) sqrt(p(canonical s) / images)``; use `NeuralState.of`.
+
+    Parameters
+    ----------
+    cluster : KanamoriCluster
+    sector : (n_up, n_dn)
+    line : Line
+    law : PositionNets
+    H : Connections
+    """
+
+    cluster: KanamoriCluster
+    sector: Sector
+    line: Line
+    law: PositionNets
+    H: Connections
+
+    @classmethod
+    def of(
+        cls, chains: ImpurityChains, sector: Sector, width: int = 24, seed: int = 0
+    ) -> NeuralState:
+        """The mean field's determinant, but for small random weights.
+
+        Raises
+        ------
+        InvalidProblemError
+            If there is no such sector, its signs are not known, or there are too many sites.
+        """
+        cluster = chains.cluster
+        n = cluster.n_sites
+        if n > MAX_SITES:
+            raise InvalidProblemError(
+                f"{n} sites are more than the {MAX_SITES} that a neural state takes; take fewer "
+                "bath sites"
+            )
+        if not all(0 <= electrons <= n for electrons in sector):
+            raise InvalidProblemError(f"sector {sector}: give 0 to {n} electrons of each spin")
+        line = Line.of(cluster, chains.sites)
+        orbitals = mean_field_orbitals(cluster, sector)[line.order]
+        priors = [conditionals(orbitals, electrons) for electrons in sector]
+        law = PositionNets(n, sector, Symmetry.of(cluster, sector), priors, width, seed)
+        H = quadratic(cluster.one_body) + kanamori(cluster.interaction, cluster.n_orb, n)
+        return cls(cluster, sector, line, law, Connections.of(H))
+
+    def log_amplitudes(self, states: np.ndarray) -> np.ndarray:
+        """(n,) float64 ``log |psi|`` of (n, n_sites) canonical local states of the sector."""
+        with torch.no_grad():
+            log_p = self.law.log_prob(torch.from_numpy(states)).double().numpy()
+        return 0.5 * (log_p - np.log(self.law.symmetry.orbit(states)))
+
+    def vector(self) -> np.ndarray:
+        """(n_determinants,) float64 amplitudes of the whole sector, as `KanamoriCluster` has them.
+
+        Normalised but for rounding.
+        """
+        up, down = self.cluster.strings(self.sector)
+        codes = (up.codes[:, None] | down.codes[None, :] << self.cluster.n_sites).ravel()
+        states = self.line.states(codes)
+        canonical, place = np.unique(
+            self.law.symmetry.canonical(states), axis=0, return_inverse=True
+        )
+        return (self.line.signs(states) * np.exp(self.log_amplitudes(canonical)[place])).ravel()

@@ -1,0 +1,233 @@
+"""From a mean field's determinant to the ground state: samples, local energies, natural gradient.
+
+Rate and regularisation fall geometrically from step to step. A block of steps whose mean energy
+lies above the best block's, beyond noise, is taken back: the last good state returns, with a
+regularisation ten times larger that falls off again. A number that is not finite ends the training
+with the last good state. Two trainings with one seed are the same to the last bit on one machine.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from dmftnet import checks
+from dmftnet.models.nqs.energy import Energy, local_energies, normalised_weights
+from dmftnet.models.nqs.natural_gradient import Derivatives, move, no_direction, norm, spring
+from dmftnet.models.nqs.sampler import sample
+from dmftnet.models.nqs.state import NeuralState
+
+BLOCK = 10
+"""Steps that are judged together."""
+
+BEYOND_NOISE = 5.0
+"""Standard errors of a block's mean by which it may lie above the best."""
+
+RAISED = 10.0
+"""Factor of the regularisation after a rollback; its root is taken from block to block."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a neural state is optimised.
+
+    Parameters
+    ----------
+    steps : int
+    n_samples : int
+        Draws a step; as many distinct determinants at most.
+    power : float in (0, 1]
+        Of the conditionals that are drawn from.
+    rate : (first, last), in 1/D
+        Imaginary time of a step.
+    momentum : float in [0, 1)
+    regularisation : (first, last)
+        Added to the eigenvalues of the metric.
+    clip : float
+        Local energies count up to so many mean absolute deviations from the median.
+    largest_step : float
+        Euclidean length that a step is cut to.
+    n_final : int
+        Draws of the last estimate.
+    seed : int
+        Of the samples.
+
+    Raises
+    ------
+    SettingError
+        If an argument is of the wrong type or out of its limits.
+    """
+
+    steps: int = 600
+    n_samples: int = 768
+    power: float = 0.5
+    rate: tuple = (0.3, 0.02)
+    momentum: float = 0.95
+    regularisation: tuple = (1e-3, 1e-5)
+    clip: float = 100.0
+    largest_step: float = 3.0
+    n_final: int = 20_000
+    seed: int = 0
+
+    def __post_init__(self):
+        def settle(name: str, value: object) -> None:
+            object.__setattr__(self, name, value)
+
+        key = "training"
+        for name, least in {"steps": 0, "n_samples": 2, "n_final": 2}.items():
+            settle(name, checks.integer(f"{key}.{name}", getattr(self, name), at_least=least))
+        limits: dict[str, dict[str, float]] = {
+            "power": {"above": 0, "at_most": 1},
+            "momentum": {"at_least": 0, "below": 1},
+            "clip": {"above": 0},
+            "largest_step": {"above": 0},
+        }
+        for name, limit in limits.items():
+            settle(name, checks.number(f"{key}.{name}", getattr(self, name), **limit))
+        for name in ("rate", "regularisation"):
+            settle(name, checks.numbers(f"{key}.{name}", getattr(self, name), size=2, above=0))
+        settle("seed", checks.seed(f"{key}.seed", self.seed))
+
+    def run(self, state: NeuralState) -> Trained:
+        """Optimise a state's law in place.
+
+        Parameters
+        ----------
+        state : NeuralState
+            Left with the parameters after the last good block, and as it was where there is none.
+        """
+        start = time.perf_counter()
+        rng = np.random.default_rng(self.seed)
+        run = _Run(self, state, rng)
+        for step in range(self.steps):
+            if not run.step(step):
+                break
+            if (step + 1) % BLOCK == 0:
+                run.judge()
+        run.restore()
+        samples = sample(state.law, self.n_final, rng, self.power)
+        energy = Energy.of(samples, local_energies(state, samples.states))
+        return Trained(
+            energy,
+            np.array(run.energies),
+            run.n_steps,
+            run.rollbacks,
+            run.is_finite,
+            time.perf_counter() - start,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """What a training did.
+
+    Parameters
+    ----------
+    energy : Energy
+        Of the state that is left, by samples.
+    history : (n,) float64, in D
+        Energies before each step, those that were taken back included.
+    n_steps, rollbacks : int
+    is_finite : bool
+        Whether it went on to the end; if not, a number was not finite.
+    seconds : float
+    """
+
+    energy: Energy
+    history: np.ndarray
+    n_steps: int
+    rollbacks: int
+    is_finite: bool
+    seconds: float
+
+
+@dataclass(eq=False)
+class _Run:
+    """One training under way."""
+
+    training: Training
+    state: NeuralState
+    rng: np.random.Generator
+    energies: list[float] = field(default_factory=list)
+    n_steps: int = 0
+    rollbacks: int = 0
+    is_finite: bool = True
+    raised: float = 1.0
+    best: float = np.inf
+
+    def __post_init__(self):
+        self.last = no_direction(self.state.law)
+        self.kept = self._parameters()
+
+    def step(self, number: int) -> bool:
+        """One step; False, and nothing changed, where a number is not finite."""
+        training, law = self.training, self.state.law
+        samples = sample(law, training.n_samples, self.rng, training.power)
+        local = local_energies(self.state, samples.states)
+        self.is_finite = bool(np.isfinite(local).all())
+        if not self.is_finite:
+            return False
+        self.energies.append(Energy.of(samples, local).mean)
+        weights = normalised_weights(samples)
+        deviations = clipped(local, weights, training.clip)
+        derivatives = Derivatives.of(law, samples.states, weights)
+        rate, regularisation = (
+            self._falling(pair, number) for pair in (training.rate, training.regularisation)
+        )
+        direction = spring(
+            derivatives, deviations, self.last, training.momentum, regularisation * self.raised
+        )
+        self.is_finite = direction is not None
+        if direction is None:
+            return False
+        length = rate * norm(direction)
+        move(law, direction, -rate * min(1.0, training.largest_step / max(length, 1e-300)))
+        self.last = direction
+        self.n_steps += 1
+        return True
+
+    def judge(self) -> None:
+        """Keep the state or take the block back."""
+        block = self.energies[-BLOCK:]
+        noise = np.sqrt(np.mean(np.diff(block) ** 2) / 2)  # of successive differences: no trend
+        mean, error = float(np.mean(block)), float(noise) / BLOCK**0.5
+        self.raised = max(1.0, self.raised / RAISED**0.5)
+        if mean > self.best + BEYOND_NOISE * error:
+            self.restore()
+            self.rollbacks += 1
+            self.raised = RAISED
+        else:
+            self.best, self.kept = min(mean, self.best), self._parameters()
+
+    def restore(self) -> None:
+        """Back to the last good state."""
+        self.state.law.load_state_dict(self.kept)
+        self.last = no_direction(self.state.law)
+
+    def _falling(self, pair: tuple[float, float], step: int) -> float:
+        first, last = pair
+        return first * (last / first) ** (step / max(1, self.training.steps - 1))
+
+    def _parameters(self) -> dict[str, torch.Tensor]:
+        return {name: x.clone() for name, x in self.state.law.state_dict().items()}
+
+
+def clipped(local: np.ndarray, weights: np.ndarray, limit: float) -> np.ndarray:
+    """(n,) deviations from the mean of local energies, cut around the weighted median.
+
+    Parameters
+    ----------
+    local : (n,) float64, in D
+    weights : (n,) float64
+        Their sum is one.
+    limit : float
+        In mean absolute deviations from the median.
+    """
+    order = np.argsort(local)
+    middle = local[order][np.searchsorted(np.cumsum(weights[order]), 0.5).clip(0, local.size - 1)]
+    width = limit * float(weights @ np.abs(local - middle))
+    cut = local.clip(middle - width, middle + width)
+    return cut - weights @ cut

@@ -1,0 +1,221 @@
+"""Neural quantum states: determinants along a line, the Born law, its sampler."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import chi2
+from toy_nqs import CASES, HUND, all_states, chains, exact
+
+from dmftnet.errors import InvalidProblemError
+from dmftnet.models.nqs.line import Line, Symmetry
+from dmftnet.models.nqs.prior import conditionals, mean_field_orbitals
+from dmftnet.models.nqs.sampler import sample
+from dmftnet.models.nqs.state import NeuralState
+from dmftnet.physics.fermions.connections import Connections
+from dmftnet.physics.fermions.hamiltonian import kanamori, quadratic
+from dmftnet.physics.fermions.kanamori import KanamoriCluster
+from dmftnet.physics.impurity.interaction import Interaction
+
+
+@pytest.fixture(params=CASES, ids=str)
+def case(request):
+    return CASES[request.param]
+
+
+# --- determinants ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("interaction", [HUND, Interaction(1.0, 0.3, pair_hopping=False)], ids=str)
+def test_connections_are_the_sectors_matrix(interaction):
+    found = chains(2, interaction, n_orb=2, level=-0.2, onsite=0.3)
+    cluster, sector = found.cluster, (3, 2)
+    up, down = cluster.strings(sector)
+    codes = (up.codes[:, None] | down.codes[None, :] << cluster.n_sites).ravel()
+    H = Connections.of(quadratic(cluster.one_body) + kanamori(interaction, 2, cluster.n_sites))
+    matrix = np.diag(H.diagonal(codes))
+    rows, targets, elements = H.connected(codes)
+    place = np.argsort(codes)[np.searchsorted(np.sort(codes), targets)]
+    np.add.at(matrix, (place, rows), elements)
+    np.testing.assert_allclose(matrix, cluster.hamiltonian(sector).toarray(), atol=1e-14)
+
+
+def test_line_reads_and_writes_determinants(case):
+    found, sector = case
+    line = Line.of(found.cluster, found.sites)
+    states = all_states(line.n_sites, sector)
+    codes = line.codes(states)
+    np.testing.assert_array_equal(line.states(codes), states)
+    up, down = found.cluster.strings(sector)
+    every = (up.codes[:, None] | down.codes[None, :] << line.n_sites).ravel()
+    np.testing.assert_array_equal(np.sort(codes), np.sort(every))
+
+
+def test_with_its_signs_no_element_of_the_hamiltonian_is_positive(case):
+    found, sector = case
+    line = Line.of(found.cluster, found.sites)
+    up, down = found.cluster.strings(sector)
+    signs = line.signs(
+        line.states((up.codes[:, None] | down.codes[None, :] << line.n_sites).ravel())
+    )
+    H = found.cluster.hamiltonian(sector).toarray()
+    gauged = signs[:, None] * H * signs
+    off = gauged - np.diag(np.diag(gauged))
+    assert off.max() == 0 and off.min() < -0.1
+    psi = exact(found.cluster, sector)[1]
+    assert abs(np.sum(signs * psi)) == pytest.approx(np.abs(psi).sum(), abs=1e-10)
+
+
+def test_ground_state_is_one_number_an_orbit(case):
+    """In spin and in particle-hole symmetric sectors all images have one amplitude."""
+    found, sector = case
+    line, symmetry = Line.of(found.cluster, found.sites), Symmetry.of(found.cluster, sector)
+    up, down = found.cluster.strings(sector)
+    states = line.states((up.codes[:, None] | down.codes[None, :] << line.n_sites).ravel())
+    canonical, place = np.unique(symmetry.canonical(states), axis=0, return_inverse=True)
+    np.testing.assert_array_equal(np.bincount(place.ravel()), symmetry.orbit(canonical))
+    np.testing.assert_array_equal(symmetry.canonical(canonical), canonical)
+    size = np.abs(exact(found.cluster, sector)[1])
+    representative = np.zeros(len(canonical))
+    representative[place.ravel()] = size
+    np.testing.assert_allclose(size, representative[place.ravel()], atol=1e-12)
+
+
+def test_symmetries_are_those_of_the_sector():
+    symmetric, sector = CASES["one orbital, symmetric"]
+    assert Symmetry.of(symmetric.cluster, sector) == Symmetry(True, True)
+    assert Symmetry.of(symmetric.cluster, (3, 1)) == Symmetry(False, True)
+    assert Symmetry.of(symmetric.cluster, (1, 1)) == Symmetry(True, False)
+    assert Symmetry.of(CASES["one orbital, doped"][0].cluster, (2, 2)) == Symmetry(True, False)
+
+
+def test_what_has_signs_is_refused():
+    star = np.diag([-0.5, 0.1, -0.2])
+    star[0, 1:] = star[1:, 0] = 0.3
+    with pytest.raises(InvalidProblemError, match=r"sites 0 and 2 are coupled by 0\.3"):
+        Line.of(KanamoriCluster(star, Interaction(1.0), 1), [[1, 2]])
+    with pytest.raises(InvalidProblemError, match="at most 2 orbitals"):
+        NeuralState.of(chains(1, HUND, n_orb=3), (3, 3))
+    with pytest.raises(InvalidProblemError, match="real"):
+        Line.of(KanamoriCluster(np.array([[0, 1j], [-1j, 0]]), Interaction(1.0), 1), [[1]])
+    with pytest.raises(InvalidProblemError, match=r"sector \(5, 2\): give 0 to 4"):
+        NeuralState.of(chains(3, Interaction(1.0)), (5, 2))
+    with pytest.raises(InvalidProblemError, match="24 sites are more than the 22"):
+        NeuralState.of(chains(23, Interaction(1.0)), (12, 12))
+
+
+# --- the law --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("dtype", "accuracy"), [(torch.float64, 1e-10), (torch.float32, 1e-6)])
+def test_law_is_normalised_over_the_sector(case, dtype, accuracy):
+    found, sector = case
+    state = NeuralState.of(found, sector, seed=4)
+    state.law.to(dtype)
+    psi = state.vector()
+    assert psi.size == found.cluster.dimension(sector)
+    assert np.all(psi != 0)
+    assert psi @ psi == pytest.approx(1.0, abs=accuracy)
+
+
+def test_conditionals_are_those_of_a_determinant():
+    """Their product along the line is the square of the exact amplitudes at U = 0."""
+    found, sector = chains(4, Interaction(0.0), level=-0.1, onsite=0.3), (3, 2)
+    line = Line.of(found.cluster, found.sites)
+    orbitals = mean_field_orbitals(found.cluster, sector)[line.order]
+    psi = exact(found.cluster, sector)[1].reshape([len(s) for s in found.cluster.strings(sector)])
+    for spin, strings in enumerate(found.cluster.strings(sector)):
+        table = conditionals(orbitals, sector[spin], floor=0.0)
+        expected = (psi**2).sum(axis=1 - spin)
+        for code, p in zip(strings.codes.tolist(), expected, strict=True):
+            product = 1.0
+            for i in range(line.n_sites):
+                filled = table[2**i + code % 2**i]
+                product *= filled if code >> i & 1 else 1 - filled
+            assert product == pytest.approx(p, abs=1e-12)
+
+
+def test_conditionals_keep_off_zero_and_one():
+    orbitals = np.eye(3)
+    table = conditionals(orbitals, 1, floor=0.01)
+    np.testing.assert_allclose(table[1:], [0.99, 0.5, 0.01, 0.5, 0.01, 0.5, 0.5])
+
+
+def test_next_log_prob_and_log_prob_agree(case):
+    found, sector = case
+    law = NeuralState.of(found, sector, seed=1).law
+    states = torch.from_numpy(sample(law, 50, np.random.default_rng(0)).states)
+    total = sum(
+        law.next_log_prob(states, i).gather(1, states[:, i : i + 1])[:, 0]
+        for i in range(law.n_sites)
+    )
+    torch.testing.assert_close(total, law.log_prob(states), rtol=0, atol=1e-12)
+
+
+# --- the sampler ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("power", [1.0, 0.5])
+def test_samples_are_distinct_and_in_the_sector(case, power):
+    found, sector = case
+    law = NeuralState.of(found, sector, seed=2).law
+    samples = sample(law, 3000, np.random.default_rng(1), power)
+    up, down = (samples.states & 1).sum(axis=1), (samples.states >> 1).sum(axis=1)
+    assert np.all(up == sector[0]) and np.all(down == sector[1])
+    assert samples.n_drawn == 3000
+    assert len(np.unique(samples.states, axis=0)) == len(samples.states)
+    np.testing.assert_array_equal(law.symmetry.canonical(samples.states), samples.states)
+    expected = law.log_prob(torch.from_numpy(samples.states)).detach().numpy()
+    np.testing.assert_allclose(samples.log_p, expected, atol=1e-12)
+    again = sample(law, 3000, np.random.default_rng(1), power)
+    np.testing.assert_array_equal(again.states, samples.states)
+    np.testing.assert_array_equal(again.counts, samples.counts)
+
+
+@pytest.mark.parametrize("power", [1.0, 0.5])
+def test_frequencies_follow_the_law(power):
+    """Chi-squared on four sites, at a level of 1e-4."""
+    law = NeuralState.of(*CASES["one orbital, magnetised"], seed=5).law
+    states = all_states(4, (3, 1))
+    states = np.unique(law.symmetry.canonical(states), axis=0)
+    p = np.exp(law.log_prob(torch.from_numpy(states)).detach().numpy())
+    n = 200_000
+    samples = sample(law, n, np.random.default_rng(2), power)
+    q = p if power == 1.0 else np.zeros_like(p)
+    counts = np.zeros(len(p))
+    for row, count, log_q in zip(samples.states, samples.counts, samples.log_q, strict=True):
+        place = np.flatnonzero((states == row).all(axis=1))[0]
+        counts[place] = count
+        if power != 1.0:
+            q[place] = np.exp(log_q)
+    assert q.sum() == pytest.approx(1.0, abs=1e-9)
+    assert np.min(n * q) > 5
+    statistic = np.sum((counts - n * q) ** 2 / (n * q))
+    assert statistic < chi2(len(p) - 1).isf(1e-4)
+    if power != 1.0:
+        assert np.abs(q - p).max() > 0.01
+
+
+@pytest.mark.parametrize("power", [1.0, 0.6])
+@pytest.mark.parametrize("weights", ["inclusion_weights", "importance_weights"])
+def test_weighted_sums_are_unbiased(power, weights):
+    """Mean over many draws of few: within four of its standard errors of the exact sum."""
+    found, sector = CASES["one orbital, doped"]
+    law = NeuralState.of(found, sector, seed=6).law
+    states = np.unique(law.symmetry.canonical(all_states(5, sector)), axis=0)
+    coefficients = np.arange(1, 6)
+    p = np.exp(law.log_prob(torch.from_numpy(states)).detach().numpy())
+    exact_sum = p @ np.cos(states @ coefficients)
+    rng = np.random.default_rng(3)
+    sums = []
+    for _ in range(150):
+        samples = sample(law, 12, rng, power)
+        sums.append(getattr(samples, weights)() @ np.cos(samples.states @ coefficients))
+    error = np.std(sums) / len(sums) ** 0.5
+    assert error < 0.07
+    assert abs(np.mean(sums) - exact_sum) < 4 * error
+
+
+def test_all_found_makes_the_weighted_sum_exact():
+    law = NeuralState.of(*CASES["one orbital, symmetric"], seed=6).law
+    samples = sample(law, 1_000_000, np.random.default_rng(3), 0.3)
+    assert samples.inclusion_weights().sum() == pytest.approx(1.0, abs=1e-9)

@@ -1,0 +1,125 @@
+"""Neural ground states in operator Lanczos, against exact ones."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from toy_nqs import CASES, chains, exact
+
+from dmftnet.errors import ConvergenceError, InvalidProblemError, SettingError, SpaceTooLargeError
+from dmftnet.models.nqs import training
+from dmftnet.models.nqs.ground_states import NeuralGroundStates
+from dmftnet.models.nqs.training import Training
+from dmftnet.physics.bath.wilson import Wilson
+from dmftnet.physics.grids.real_axis import FrequencyGrid
+from dmftnet.physics.impurity.interaction import Interaction
+from dmftnet.physics.impurity.pole_hybridization import PoleHybridization
+from dmftnet.physics.impurity.problem import ImpurityProblem
+from dmftnet.physics.impurity.spectral_hybridization import SpectralHybridization
+from dmftnet.physics.lattices.bethe import semicircle
+from dmftnet.physics.solvers.scol.ground_states import GroundStates
+from dmftnet.physics.solvers.scol.solver import ScolSolver
+
+GRID = FrequencyGrid.geometric(1e-3, 8.0, 400)
+SHORT = Training(100, 150, rate=(0.5, 0.05), momentum=0.9, n_final=500)
+NEURAL = NeuralGroundStates(SHORT)
+Z = np.array([0.05j, 0.3j, 0.4 + 0.2j, -0.7 + 0.2j])
+
+
+def half_filled(U=1.0, Gamma=0.1):
+    """One orbital with a semicircular hybridization."""
+    bath = SpectralHybridization(GRID, semicircle(GRID, 0.0, 1.0, Gamma / 2)[None])
+    return ImpurityProblem([-U / 2], Interaction(U), bath)
+
+
+def test_it_is_a_way_to_find_ground_states():
+    assert isinstance(NEURAL, GroundStates)
+    assert ScolSolver(ground_state=NEURAL).capabilities.orbitals == 2
+
+
+def test_explicit_state_is_the_neural_one():
+    found, sector = CASES["one orbital, doped"]
+    state, trained = replace(NEURAL, training=replace(SHORT, steps=5)).trained(found, sector)
+    explicit = NEURAL.explicit(state)
+    H = found.cluster.hamiltonian(sector).toarray()
+    psi = explicit.vectors[:, 0]
+    np.testing.assert_allclose(psi, state.vector(), atol=1e-12)
+    assert explicit.weight == 1.0 and explicit.sector == sector
+    assert explicit.energy == pytest.approx(psi @ H @ psi, abs=1e-12)
+    assert explicit.variance == pytest.approx(psi @ H @ H @ psi - explicit.energy**2, abs=1e-10)
+    assert explicit.variance > 1e-4
+    assert trained.n_steps == 5
+
+
+def test_spectra_are_those_of_exact_ground_states():
+    """Six sites. Poles converge with the state: a percent where the energy is good to 1e-4."""
+    problem = half_filled()
+    exactly, neural = (
+        ScolSolver(bath=Wilson(n_bath=5), ground_state=kind).solve(problem)
+        for kind in ("exact", NEURAL)
+    )
+    energies = [s.diagnostics["ground_energy"] for s in (exactly, neural)]
+    assert -1e-10 < energies[1] - energies[0] < 3e-4
+    assert exactly.diagnostics["energy_variance"] < 1e-12
+    assert 1e-12 < neural.diagnostics["energy_variance"] < 3e-3
+    assert neural.double_occupancy == pytest.approx(exactly.double_occupancy, rel=0.05)
+    assert neural.filling == pytest.approx(1.0, abs=1e-10)
+    for a, b in zip(exactly.greens[0].responses(Z), neural.greens[0].responses(Z), strict=True):
+        np.testing.assert_allclose(b, a, atol=0.02 * np.abs(a).max())
+    weight = (neural.greens[0].amplitudes[:, 0] ** 2).sum()
+    assert weight == pytest.approx(1.0, abs=1e-10)
+
+
+def test_a_sector_is_given_away_from_half_filling():
+    """Three levels: the removal side is computed too, the norm is one."""
+    bath = PoleHybridization([-0.5, 0.1, 0.6], np.array([[0.3], [0.25], [0.35]]))
+    problem = ImpurityProblem([-0.4], Interaction(1.5), bath)
+    finder = replace(NEURAL, sector=(2, 2))
+    exactly, neural = (ScolSolver(ground_state=g).solve(problem) for g in ("exact", finder))
+    assert neural.diagnostics["ground_energy"] == pytest.approx(
+        exactly.diagnostics["ground_energy"], abs=1e-3
+    )
+    assert neural.filling == pytest.approx(exactly.filling, abs=0.02)
+    assert (neural.greens[0].amplitudes[:, 0] ** 2).sum() == pytest.approx(1.0, abs=1e-10)
+
+
+def test_two_orbitals():
+    found, sector = chains(1, Interaction(1.2, 0.2), n_orb=2), (2, 2)
+    state, _ = NEURAL.trained(found, sector)
+    lowest = exact(found.cluster, sector)[0][0]
+    assert -1e-10 < NEURAL.explicit(state).energy - lowest < 3e-3
+
+
+def test_what_is_not_known_is_refused():
+    bath = PoleHybridization([-0.5, 0.1, 0.6], np.array([[0.3], [0.25], [0.35]]))
+    problem = ImpurityProblem([-0.4], Interaction(1.5), bath)
+    with pytest.raises(InvalidProblemError, match=r"give solver\.ground_state\.sector"):
+        ScolSolver(ground_state=NEURAL).solve(problem)
+    with pytest.raises(InvalidProblemError, match=r"give solver\.ground_state\.sector"):
+        ScolSolver(bath=Wilson(n_bath=4), ground_state=NEURAL).solve(half_filled())
+    with pytest.raises(SpaceTooLargeError, match="12 spatial orbitals"):
+        ScolSolver(bath=Wilson(n_bath=11), ground_state=NEURAL)
+
+
+def test_a_training_that_breaks_off_is_an_error(monkeypatch):
+    monkeypatch.setattr(training, "spring", lambda *_: None)
+    with pytest.raises(ConvergenceError, match="not finite in step 1;"):
+        ScolSolver(bath=Wilson(n_bath=5), ground_state=NEURAL).solve(half_filled())
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"training": None},
+        {"width": 0},
+        {"seed": -1},
+        {"sector": (2,)},
+        {"sector": (1.5, 2)},
+        {"max_determinants": 0},
+        {"max_memory": 0},
+    ],
+    ids=str,
+)
+def test_settings_are_checked(wrong):
+    with pytest.raises(SettingError, match=f"solver.ground_state.{next(iter(wrong))}"):
+        NeuralGroundStates(**wrong)

@@ -1,0 +1,43 @@
+"""Small impurity chains with and without symmetries, for neural states."""
+
+from itertools import product
+
+import numpy as np
+
+from dmftnet.physics.bath.chains import ChainBath
+from dmftnet.physics.impurity.interaction import Interaction
+from dmftnet.physics.solvers.scol.impurity import ImpurityChains
+
+HUND = Interaction(1.2, 0.2)
+
+
+def chains(n_bath, interaction, n_orb=1, level=None, onsite=0.0, seed=3):
+    """Chains with random hoppings of either sign; half filled unless a level is given."""
+    rng = np.random.default_rng(seed)
+    hoppings = rng.uniform(0.2, 0.6, (n_orb, n_bath)) * rng.choice([-1, 1], (n_orb, n_bath))
+    baths = [ChainBath(onsite * rng.normal(size=n_bath), own) for own in hoppings]
+    levels = np.full(n_orb, interaction.half_filling(n_orb) if level is None else level)
+    return ImpurityChains.of_chains(levels, interaction, baths)
+
+
+def all_states(n_sites, sector):
+    """Local states of a sector, by brute force."""
+    every = np.array(list(product(range(4), repeat=n_sites)))
+    found = ((every & 1).sum(axis=1) == sector[0]) & ((every >> 1).sum(axis=1) == sector[1])
+    return every[found]
+
+
+CASES = {
+    "one orbital, symmetric": (chains(3, Interaction(2.0)), (2, 2)),
+    "one orbital, magnetised": (chains(3, Interaction(2.0)), (3, 1)),
+    "one orbital, doped": (chains(4, Interaction(2.0), level=-0.3, onsite=0.2), (2, 2)),
+    "one orbital, unequal": (chains(4, Interaction(1.0), level=-0.3, onsite=0.2), (3, 1)),
+    "two orbitals": (chains(2, HUND, n_orb=2), (3, 3)),
+    "two orbitals, doped": (chains(1, HUND, n_orb=2, level=-0.2, onsite=0.3), (2, 1)),
+}
+
+
+def exact(cluster, sector):
+    """Energies of a sector, and its ground state."""
+    energies, vectors = np.linalg.eigh(cluster.hamiltonian(sector).toarray())
+    return energies, vectors[:, 0]
