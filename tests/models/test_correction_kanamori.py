@@ -302,7 +302,7 @@ def test_a_batch_is_its_problems(solver):
     for problem, together in zip(problems, solver.solve_batch(problems), strict=True):
         alone = solver.solve_batch([problem])[0]
         away = alone.matsubara_self_energy() - together.matsubara_self_energy()
-        assert np.abs(away).max() < 1e-7
+        assert np.abs(away).max() < 1e-6  # float32 networks, rows of one batch
 
 
 def test_j_is_one_of_the_ranges():
