@@ -18,6 +18,7 @@ VARIANTS = {
     "dataset/[!bt]*": "dataset/bethe_small",
     "dataset/thermal": "dataset/thermal_continuous",
     "dataset/thermal_bethe": "dataset/thermal_continuous",
+    "dataset/thermal_driven": "dataset/thermal_continuous",
     "dataset/thermal_fitted": "dataset/thermal_continuous",
     "dataset/thermal_held": "dataset/thermal_continuous",
     "dataset/thermal_kanamori": "dataset/thermal_continuous",
@@ -34,6 +35,7 @@ VARIANTS = {
     "sampling/gap_edge": "sampling/bethe_small",
     "sampling/mps": "sampling/bethe_small",
     "sampling/thermal_bethe": "sampling/thermal_continuous",
+    "sampling/thermal_driven": "sampling/thermal_continuous",
     "sampling/thermal_fitted": "sampling/thermal_continuous",
     "sampling/thermal_held": "sampling/thermal_continuous",
     "solver/correction_ipt": "solver/correction",
@@ -81,7 +83,6 @@ DELIBERATE |= {
     ("sampling/thermal_kanamori", f"sampler.{name}"): "covers U and the phases of finite T"
     for name in ("U_min", "U_dense", "dense_fraction", "start_fractions", "mixing", "highest_level")
 }
-DELIBERATE[("sampling/thermal_kanamori", "driver")] = "an exact solve of two orbitals takes seconds"
 
 DELIBERATE |= {
     ("callbacks/correction", "closure.every_n_validations"): "loops take seconds",

@@ -18,6 +18,7 @@ from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.matsubara_hybridization import MatsubaraHybridization
 from dmftnet.physics.lattices.bethe import Bethe
 from dmftnet.physics.solvers.krylov.ed import EdSolver
+from dmftnet.physics.solvers.perturbative.hubbard1 import Hubbard1Solver
 
 
 def brute_force(eps_d, U, energies, couplings, beta):
@@ -255,6 +256,33 @@ def test_a_fit_in_place_of_each_bath_is_solved_exactly(tmp_path):
         density, double, *_ = brute_force(eps_d, U, energies, couplings[i], beta)
         assert fitted.density()[i] == pytest.approx(density, abs=1e-10)
         assert fitted.double_occupancy()[i] == pytest.approx(double, abs=1e-10)
+
+
+def test_any_solver_may_drive_the_loops(tmp_path):
+    """It decides on the problems, whose fits are solved exactly; its identity is in the recipe."""
+
+    class Driver(Hubbard1Solver):
+        identity = "of its weights"
+
+    options = {"loop_fraction": 1.0, "fit": MatsubaraFit(n_bath=2, n_starts=2)}
+    plan = loops_plan(2, driver=Driver(), **options)
+    assert plan.inputs == "of its weights" and not hasattr(loops_plan(2, **options), "inputs")
+    own, driven = (
+        ThermalStore.open(make_file(tmp_path / name, made, EdSolver()))
+        for name, made in (("o.h5", loops_plan(2, **options)), ("d.h5", plan))
+    )
+    for store in (own, driven):
+        np.testing.assert_array_equal(store["iteration"], [0, 2, 0, 2])
+    np.testing.assert_array_equal(driven.hybridization[::2], own.hybridization[::2])
+    away = np.abs(driven.hybridization[1::2] - own.hybridization[1::2]).max(axis=1)
+    assert away.max() > 1e-2  # D: the next problems are those of another solver's loop
+    energies, couplings = (
+        driven[f"bath_{name}"][1].astype(float) for name in ("energies", "couplings")
+    )
+    eps_d, U, beta = (driven[name][1] for name in ("eps_d", "U", "beta"))
+    assert driven.density()[1] == pytest.approx(
+        brute_force(eps_d, U, energies, couplings, beta)[0], abs=1e-10
+    )
 
 
 def test_a_fit_that_is_none_is_refused():

@@ -13,6 +13,9 @@ and that is solved as it is: exact answers of problems that are all but continuo
 same time. Levels and couplings are rounded to single precision first, so that the file holds the
 very problem that was solved.
 
+A loop may be driven by any solver, such as a learned one, after S. Ross, G. Gordon, D. Bagnell,
+AISTATS 15 (2011): the samples are then what that solver meets on its way, solved exactly.
+
 Splits are by trajectory and by intervals of U at once: all trajectories with a U (in D) in the same
 block share a split, so that neither a trajectory nor a U of the test is ever near the training.
 """
@@ -20,6 +23,7 @@ block share a split, so that neither a trajectory nor a U of the test is ever ne
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -42,7 +46,13 @@ from dmftnet.data.plans.thermal import (
     refuse,
     unit_of,
 )
-from dmftnet.errors import DmftnetError, InvalidProblemError, SettingError, SpaceTooLargeError
+from dmftnet.errors import (
+    DmftnetError,
+    DmftnetWarning,
+    InvalidProblemError,
+    SettingError,
+    SpaceTooLargeError,
+)
 from dmftnet.physics.bath.fit import MatsubaraFit
 from dmftnet.physics.dmft.loop import DMFTLoop, Iteration
 from dmftnet.physics.dmft.mixing import LinearMixing
@@ -93,15 +103,15 @@ class ThermalContinuousPlan(ThermalPlan):
         this split.
     fit : MatsubaraFit, optional
         Of the levels that replace a hybridization.
+    driver : str or ImpuritySolver, optional
+        Of the loops: an approximation, by name, or any other solver, a learned one too; None: the
+        run's solver.
     seed : int
     size, accuracy : float
         See `UniversalAxes`.
     n_orb : int
         For plans of several orbitals (`dmftnet.data.plans.thermal_kanamori`).
     """
-
-    driver: str | None = None
-    """The approximation that drives the loops; None: the exact solver."""
 
     def __init__(
         self,
@@ -117,6 +127,7 @@ class ThermalContinuousPlan(ThermalPlan):
         block: int = 5,
         only: str | None = None,
         fit: MatsubaraFit | None = None,
+        driver: str | ImpuritySolver | None = None,
         seed: int = 0,
         size: float = UNIVERSAL_SIZE,
         accuracy: float = ACCURACY,
@@ -137,6 +148,17 @@ class ThermalContinuousPlan(ThermalPlan):
                 f"sampling.sampler = {checks.shown(sampler)}: give a TrajectorySampler"
             )
         self.fit = fit
+        self.driver = driver
+        if isinstance(driver, str):
+            checks.choice("sampling.driver", driver, tuple(self.approximations))
+            self.driver = self.approximations[driver]
+        elif not isinstance(driver, ImpuritySolver | None):
+            raise SettingError(
+                f"sampling.driver = {checks.shown(driver)}: give the name of an approximation, a "
+                "solver, see conf/solver, or null"
+            )
+        if hasattr(self.driver, "identity"):
+            self.inputs = self.driver.identity
         self.sampler = sampler
         self.n_jobs = checks.integer("sampling.n_trajectories", n_trajectories, at_least=1)
         self.loop_fraction = checks.number(
@@ -250,11 +272,11 @@ class ThermalContinuousPlan(ThermalPlan):
         start: ImpurityProblem,
     ) -> None:
         """Close the loop, D = 1, and compare in some of its iterations."""
-        driver = exact if self.driver is None else self.approximations[self.driver]
+        driver = exact if self.driver is None else self.driver
         left: list[Iteration] = []
 
         def compare(iteration: Iteration) -> None:
-            known = exact.solved if driver is exact else iteration.problem
+            known = exact.solved if driver is exact else exact.given(iteration.problem)
             given = ThermalProblem(record.id, iteration.number - 1, 1.0, known, iteration.kl)
             if driver is exact:
                 record.add(*comparison.row_of(given, iteration.solution, exact.seconds))
@@ -277,7 +299,10 @@ class ThermalContinuousPlan(ThermalPlan):
             on_iteration=look,
         )
         try:
-            loop.run_one(start)
+            with warnings.catch_warnings():
+                if driver is not exact:  # what it says of its answers: these are not kept
+                    warnings.simplefilter("ignore", DmftnetWarning)
+                loop.run_one(start)
             for iteration in left:
                 compare(iteration)
         except (Beyond, Failed, SettingError, SpaceTooLargeError):

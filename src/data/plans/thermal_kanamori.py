@@ -76,8 +76,6 @@ class ThermalKanamoriPlan(ThermalContinuousPlan):
     levels : (low, high)
         Of those that are not half filled, beside the middle of the atom's range of one electron,
         in D.
-    driver : str, optional
-        The approximation that drives the loops; None: the run's solver.
     options
         Those of `ThermalContinuousPlan`.
     """
@@ -89,7 +87,6 @@ class ThermalKanamoriPlan(ThermalContinuousPlan):
         n_orb: int = 2,
         J_over_U: Sequence[float] = (0.0, 0.25),
         levels: Sequence[float] = (-0.5, 0.4),
-        driver: str | None = None,
         **options: Any,
     ):
         n_orb = checks.integer("sampling.n_orb", n_orb, at_least=2, at_most=MAX_ORBITALS)
@@ -100,9 +97,6 @@ class ThermalKanamoriPlan(ThermalContinuousPlan):
         self.levels = checks.numbers("sampling.levels", levels, size=2)
         if self.levels[0] > self.levels[1]:
             raise SettingError(f"sampling.levels = {list(self.levels)}: give [lowest, highest]")
-        if driver is not None:
-            checks.choice("sampling.driver", driver, tuple(self.approximations))
-        self.driver = driver
 
     def drawn(self, id: int) -> tuple[Trajectory, bool, float]:
         """As of one orbital, with J and the level of several."""

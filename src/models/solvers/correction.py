@@ -20,11 +20,14 @@ Otherwise
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import inspect
+import json
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +76,11 @@ class CorrectionSolver(Solver):
         ensemble with limits), or the name of one that ships. By default `SHIPPED`.
     limits : mapping, optional
         ``spread`` and ``distance``, in place of those in the folder.
+
+    Attributes
+    ----------
+    identity : str
+        Hash of everything that its answers depend on.
     """
 
     name = "correction"
@@ -122,6 +130,13 @@ class CorrectionSolver(Solver):
         self.capabilities = capabilities_of(model.n_orb)
         configs = model.record["solvers"]
         self.approximations = {name: built_solver(configs[name]) for name in model.inputs}
+
+    @cached_property
+    def identity(self) -> str:
+        content = hashlib.sha256(json.dumps(self.model.record["solvers"], sort_keys=True).encode())
+        for name, values in sorted(self.model.state_dict().items()):
+            content.update(name.encode() + values.cpu().numpy().tobytes())
+        return content.hexdigest()
 
     @property
     def limits(self) -> Mapping[str, float]:
