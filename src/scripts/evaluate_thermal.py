@@ -45,6 +45,7 @@ from dmftnet.evaluation.thermal_sections import (
     witness_section,
 )
 from dmftnet.evaluation.thermal_spectra import measured_spectra
+from dmftnet.evaluation.thermal_transition import transition_section, transitions
 from dmftnet.evaluation.thermal_trust import verdicts
 from dmftnet.evaluation.thermal_witness import witnesses
 from dmftnet.evaluation.violations import count_violations
@@ -60,7 +61,7 @@ from dmftnet.report.markdown import write_markdown
 
 TITLE = "Corrections of cheap impurity solvers at finite temperature"
 LOG_WIDTH = 180
-FILES = ("bethe", "continuous", "fitted", "models", "references")
+FILES = ("bethe", "continuous", "fitted", "models", "references", "transition")
 
 
 def check(plain: Mapping[str, Any]) -> None:
@@ -180,6 +181,12 @@ def main(config) -> None:
             places = plain["U"], plain["drawn_beta"]
             seen = name, witnesses(store, solver, *places, update=update)
     drawn = drawn_spectra(plain, corrections, closures)
+    through = {}
+    near = ThermalLoopStore.open(plain["transition"]).references()
+    with progress("transition", len(solvers), 0, config.progress_every, console) as update:
+        for label, solver in solvers.items():
+            through[label] = transitions(close_thermal(solver, near, loop))
+            update(len(through), f"last {label}")
     sections = [
         models_section(corrections),
         one_shot_section(bethe, milliseconds, unit, list(closures)),
@@ -188,6 +195,7 @@ def main(config) -> None:
         temperature_section(models, corrections),
         trust_section(told),
         loops_section(closures, plain["closed_by"], plain["drawn_beta"], seen),
+        transition_section(through),
         *([witness_section(*seen)] if seen else []),
         *([spectra_section(*drawn)] if drawn else []),
         violations_section(broken),
@@ -211,6 +219,7 @@ def main(config) -> None:
             label: {"scores": thermal_scalars(own), "loops": [c.plain() for c in own]}
             for label, own in closures.items()
         },
+        "transition": {label: [t.plain() for t in own] for label, own in through.items()},
         "violations": {
             label: {"counts": own.counts(), "worst": own.worst()} for label, own in broken.items()
         },

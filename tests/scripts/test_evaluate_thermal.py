@@ -38,6 +38,7 @@ def arguments(folder, out, *more):
         "solvers.ctseg.n_sweeps=3200",
         "solvers.ctseg.n_warmup=200",
         f"references={folder}/loops.h5",
+        f"transition={folder}/loops.h5",
         "U=[1.0]",
         "closed_by=[ipt]",
         "drawn_beta=[5.0]",
@@ -68,6 +69,7 @@ def test_every_number_is_in_the_metrics(report):
     assert list(numbers["loops"]) == ["ipt", "alone"]
     assert len(numbers["loops"]["ipt"]["loops"]) == 2
     assert numbers["loops"]["ipt"]["scores"]["failed"] == 0
+    assert [t["start"] for t in numbers["transition"]["ipt"]] == ["metal", "atom"]
     broken = numbers["violations"]["exact labels"]["counts"]
     assert broken["predictions"] == 5 and broken["any"] == 0
     assert sum(entry["samples"] for entry in numbers["by_temperature"]) == 6
