@@ -1,14 +1,12 @@
 """dmft.py through its real command line, on a small bath and a coarse grid."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
-from shell import environment
+from shell import run_script
 
 from dmftnet.errors import StoreError
 from dmftnet.physics.dmft.files import load_solution
@@ -22,8 +20,7 @@ LOOSE = ("loop.tolerance=1.0e-2", "loop.zero_tolerance=0.05", "loop.max_iteratio
 
 def dmft(folder, *arguments):
     """Run the script; (exit status, stdout, stderr)."""
-    command = [sys.executable, str(ROOT / "dmft.py"), *SMALL, *arguments, f"hydra.run.dir={folder}"]
-    run = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True)
+    run = run_script("dmft.py", *SMALL, *arguments, f"hydra.run.dir={folder}")
     return run.returncode, run.stdout, run.stderr
 
 

@@ -1,14 +1,12 @@
 """dmft.py with several orbitals or sites, at finite temperature: files, summaries, restarts."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
-from shell import environment
+from shell import run_script
 
 from dmftnet.physics.dmft.files import load_solution
 from dmftnet.physics.dmft.summary import SUMMARY_KEYS
@@ -24,8 +22,7 @@ CHAIN = ("lattice=tight_binding", "lattice.hoppings=[[[1],0,1,-0.4],[[0],0,1,-0.
 
 def dmft(folder, *arguments):
     """Run the script; (exit status, stderr)."""
-    command = [sys.executable, str(ROOT / "dmft.py"), *ED, *arguments, f"hydra.run.dir={folder}"]
-    run = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True)
+    run = run_script("dmft.py", *ED, *arguments, f"hydra.run.dir={folder}")
     return run.returncode, run.stderr
 
 
@@ -193,10 +190,6 @@ def test_orbitals_that_mix_are_matrices(tmp_path):
 )
 def test_bad_input_is_one_line(arguments, words, tmp_path):
     kept = [a for a in ED if not (a.startswith("solver") and arguments[0].startswith("solver="))]
-    command = [sys.executable, str(ROOT / "dmft.py"), *kept, *arguments]
-    run = subprocess.run(
-        [*command, f"hydra.run.dir={tmp_path / 'run'}"],
-        cwd=ROOT, env=environment(), capture_output=True, text=True,
-    )  # fmt: skip
+    run = run_script("dmft.py", *kept, *arguments, f"hydra.run.dir={tmp_path / 'run'}")
     lines = run.stderr.strip().splitlines()
     assert run.returncode == 2 and len(lines) == 1 and words in lines[0], run.stderr

@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import numpy as np
 import pytest
 import toy_files
 import yaml
-from shell import environment
+from shell import run_script
 
 from dmftnet.config import run
 from dmftnet.errors import StoreError
@@ -73,8 +72,7 @@ def report(files):
     """The folder that one real run writes, and what it prints."""
     out = files / "report"
     more = [f"+ensembles.both=[{files}/a,{files}/b]", "best=both", f"results={files}/docs"]
-    command = [sys.executable, str(ROOT / "evaluate.py"), *arguments(files, out, *more)]
-    done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True)
+    done = run_script("evaluate.py", *arguments(files, out, *more))
     assert done.returncode == 0, done.stderr
     return out, done.stdout
 

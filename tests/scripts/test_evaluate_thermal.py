@@ -1,12 +1,10 @@
 """evaluate_thermal.py through its real command line, on a correction of toy data."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from shell import environment
+from shell import run_script
 from toy_loops import make_correction, make_loops, make_samples
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -14,8 +12,7 @@ LABELS = ["crude", "fair", "alone"]
 
 
 def call(*arguments):
-    command = [sys.executable, str(ROOT / "evaluate_thermal.py"), *arguments]
-    return subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True)
+    return run_script("evaluate_thermal.py", *arguments)
 
 
 @pytest.fixture(scope="module")

@@ -1,12 +1,10 @@
 """Every experiment takes a step through the real command line, on toy data."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import toy_files
-from shell import environment
+from shell import run_script
 from toy_loops import make_samples
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -53,12 +51,12 @@ def step(dataset, samples, tmp_path_factory):
         if name in folders:
             return folders[name]
         folder = folders[name] = tmp_path_factory.mktemp(name)
-        command = [sys.executable, str(ROOT / "train.py"), f"+experiment={name}", *SMALL]
+        command = [f"+experiment={name}", *SMALL]
         data = samples if name in THERMAL else dataset
         command += [*THERMAL.get(name, GRID), f"dataset.path={data}", f"hydra.run.dir={folder}"]
         if name in GOES_ON_FROM:
             command += [f"init_from={run(GOES_ON_FROM[name])}"]
-        done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True)
+        done = run_script("train.py", *command)
         assert done.returncode == 0, done.stderr
         return folder
 

@@ -1,13 +1,11 @@
 """ship.py, and what uses its folder: dmft.py with both learned solvers, generate.py."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
-from shell import environment
+from shell import run_script
 from toy_files import ANGLES, GRID, RESOLUTION, make_checkpoint, make_dataset, make_references
 
 from dmftnet.data.datamodule import SpectralDataModule
@@ -29,8 +27,7 @@ SMALL_RAS = (
 
 def script(name, *arguments):
     """Run a script; (exit status, stdout, stderr)."""
-    command = [sys.executable, str(ROOT / name), *map(str, arguments)]
-    run = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True)
+    run = run_script(name, *arguments)
     return run.returncode, run.stdout, run.stderr
 
 

@@ -2,13 +2,11 @@
 
 import json
 import runpy
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
-from shell import environment
+from shell import run_script
 from toy_correction import APPROXIMATIONS, AXIS, SIZE
 from toy_thermal import write_file
 
@@ -37,8 +35,7 @@ LOOP = (
 
 def script(name, *arguments):
     """Run a script; (exit status, stdout, stderr)."""
-    command = [sys.executable, str(ROOT / name), *map(str, arguments)]
-    run = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True)
+    run = run_script(name, *arguments)
     return run.returncode, run.stdout, run.stderr
 
 

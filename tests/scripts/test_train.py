@@ -12,7 +12,7 @@ import pytest
 import torch
 import yaml
 from hydra import compose, initialize_config_dir
-from shell import environment, python_path
+from shell import environment, python_path, run_script
 from toy_correction import APPROXIMATIONS, AXIS
 from toy_thermal import write_file
 
@@ -39,18 +39,21 @@ QUICK = (
 )
 
 
-def command_line(folder, *arguments, data=SYNTHETIC, multirun=False):
-    """The script's command and environment, for `subprocess`."""
+def overrides(folder, *arguments, data=SYNTHETIC, multirun=False):
+    """Arguments of the script."""
     place = "hydra.sweep.dir" if multirun else "hydra.run.dir"
-    mode = ["-m"] if multirun else []
-    command = [sys.executable, str(ROOT / "train.py"), *mode, *data, *QUICK, *arguments]
-    command += [f"{place}={folder}"]
+    return ["-m"] * multirun + [*data, *QUICK, *arguments, f"{place}={folder}"]
+
+
+def command_line(folder, *arguments, **options):
+    """The script's command and environment, for `subprocess`."""
+    command = [sys.executable, str(ROOT / "train.py"), *overrides(folder, *arguments, **options)]
     return {"args": command, "env": WITH_SYNTHETIC, "cwd": ROOT, "text": True}
 
 
 def train(folder, *arguments, **options):
     """Run the script; (exit status, stdout, stderr)."""
-    run = subprocess.run(**command_line(folder, *arguments, **options), capture_output=True)
+    run = run_script("train.py", *overrides(folder, *arguments, **options), env=WITH_SYNTHETIC)
     return run.returncode, run.stdout, run.stderr
 
 
