@@ -49,7 +49,8 @@ HIGHEST = 600
 
 N_COMPONENTS = 24
 LARGEST = 8.0
-"""Of a coefficient, in standard deviations of the training data."""
+"""Of a coefficient: twice the largest in the training data, or standard deviations of it if that is
+more."""
 
 FIXED = 0.05, 10.0
 """First and last of the fixed frequencies, in D; below the axis' first its value stands."""
@@ -309,6 +310,7 @@ class CorrectionModel(nn.Module, ABC):
         vectors = vectors[: self.n_components]
         found = rows @ vectors.T
         spread = (found * of_sample[:, None]).pow(2).mean(0).sqrt().clamp_min(1e-12)
+        spread = torch.maximum(spread, 2 * found.abs().amax(0) / LARGEST)
         self.components.copy_(vectors * spread[:, None] / weight)
         return (features - self.offset) / self.scale, found / spread, of_sample
 
