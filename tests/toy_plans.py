@@ -6,6 +6,7 @@ import numpy as np
 from dmftnet.data.keys import ThermalSamples as Samples
 from dmftnet.data.plans.sampling import TrajectorySampler
 from dmftnet.data.plans.thermal_continuous import ThermalContinuousPlan
+from dmftnet.data.plans.thermal_kanamori import ThermalKanamoriPlan
 from dmftnet.data.plans.thermal_models import ThermalModelsPlan
 from dmftnet.physics.bath.fit import MatsubaraFit
 from dmftnet.physics.solvers.krylov.ed import EdSolver
@@ -32,6 +33,16 @@ def loops_plan(n_trajectories=12, **options):
     )
     options = {"max_iterations": 3, "kept": [0], "seed": 5, "beta": (5.0, 30.0)} | options
     return ThermalContinuousPlan(sampler, {"ed1": ed(1)}, n_trajectories, **options)
+
+
+def kanamori_plan(n_trajectories=5, approximations=None, **options):
+    """Two degenerate orbitals."""
+    sampler = TrajectorySampler(
+        seed=2, U_min=0.5, U_max=4.0, U_dense=(1, 2.5), start_fractions=(0.3, 0.3, 0.2, 0.2)
+    )
+    options = {"max_iterations": 2, "kept": [0], "seed": 2, "beta": (5.0, 10.0)} | options
+    chosen = {"ed1": ed(1)} if approximations is None else approximations
+    return ThermalKanamoriPlan(sampler, chosen, n_trajectories=n_trajectories, **options)
 
 
 def contents(path):

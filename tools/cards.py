@@ -41,7 +41,7 @@ WHAT = {
     "thermal_models": "random Anderson models at finite temperature, four bath levels",
     "thermal_continuous": "continuous baths at finite temperature: Bethe loops, random spectra",
     "thermal_fitted": "the same with baths of five levels that fit them",
-    "thermal_driven": "what the correction met in its loops up to beta = 115, likewise of five levels",
+    "thermal_driven": "what a correction met in its loops, beta = 15 to 115, likewise",
     "thermal_kanamori": "two degenerate orbitals at finite temperature, three levels an orbital",
     "thermal_bethe": "converged Bethe loops at beta = 50, U that no training saw",
     "thermal_beta7": "the same at beta = 7, baths of five levels",

@@ -180,8 +180,15 @@ def errors_of(
     store: ThermalStore, dyson: ThermalDyson, found: Answers, rows: np.ndarray
 ) -> np.ndarray:
     """(n,) ``(1/beta) integral |G - G_exact| dtau``; NaN where the method failed."""
-    exact, beta = store.greens()[rows], torch.as_tensor(store["beta"][rows].astype(np.float64))
-    away = torch.as_tensor(np.ascontiguousarray(found.greens - exact))
+    return distances(store, dyson, found.greens, store.greens()[rows], rows)
+
+
+def distances(
+    store: ThermalStore, dyson: ThermalDyson, a: np.ndarray, b: np.ndarray, rows: np.ndarray
+) -> np.ndarray:
+    """(n,) ``(1/beta) integral |G_a - G_b| dtau`` of (n, n_iw) G of these samples."""
+    beta = torch.as_tensor(store["beta"][rows].astype(np.float64))
+    away = torch.as_tensor(np.ascontiguousarray(a - b))
     return dyson.distance(away, torch.zeros_like(away), beta).numpy()
 
 

@@ -24,13 +24,14 @@ from rich.table import Table as ConsoleTable
 from dmftnet import checks
 from dmftnet.config import entry_point, instantiate, run, to_plain
 from dmftnet.data.exact_loops import ReferenceStore
-from dmftnet.data.thermal import ThermalStore
+from dmftnet.data.thermal import ThermalStore, WitnessStore
 from dmftnet.data.thermal_loops import ThermalLoopStore
 from dmftnet.evaluation.assessment import find_checkpoints
 from dmftnet.evaluation.closure import LoopSettings
 from dmftnet.evaluation.thermal_closure import close_thermal, thermal_scalars
-from dmftnet.evaluation.thermal_errors import one_shot
+from dmftnet.evaluation.thermal_errors import OneShot, one_shot
 from dmftnet.evaluation.thermal_methods import costs, load_corrections, ras_milliseconds
+from dmftnet.evaluation.thermal_orbitals import against, by_group, orbitals_section
 from dmftnet.evaluation.thermal_sections import (
     INTERVALS,
     continuous_section,
@@ -78,6 +79,9 @@ def check(plain: Mapping[str, Any]) -> None:
     checks.numbers("drawn_beta", plain["drawn_beta"])
     if plain["ground"] is not None:
         checks.path("ground", plain["ground"])
+    for key in ("orbitals", "orbitals_witness"):
+        if plain[key] is not None:
+            checks.path(key, plain[key])
     if plain["held"]:
         checks.paths("held", plain["held"], "a list of files")
     solvers = checks.section("solvers", plain["solvers"])
@@ -129,6 +133,26 @@ def drawn_spectra(plain, corrections, closures):
     return (label, found, grid) if found else None
 
 
+def timed_rows(result: OneShot, n_timed: int) -> np.ndarray:
+    """Of the samples by which methods are timed, evenly over the file."""
+    return result.rows[np.linspace(0, result.rows.size - 1, n_timed).astype(int)]
+
+
+def several_orbitals(plain, corrections) -> tuple[list[Section], dict[str, Any]]:
+    """Section and numbers of corrections of several orbitals; nothing without a file of them."""
+    if plain["orbitals"] is None:
+        return [], {}
+    store = ThermalStore.open(plain["orbitals"])
+    own = [c for c in corrections if c.model.n_orb == store.n_orb]
+    result = one_shot(store, own)
+    milliseconds = costs(store, own, timed_rows(result, plain["n_timed"]))
+    seen = None
+    if plain["orbitals_witness"] is not None:
+        seen = against(result, WitnessStore.open(plain["orbitals_witness"], store))
+    numbers = {"one_shot": result.summary(), "groups": by_group(result), "witness": seen}
+    return [orbitals_section(result, milliseconds, seen)], {**numbers, "milliseconds": milliseconds}
+
+
 @hydra.main(version_base="1.3", config_path=CONF, config_name="evaluate_thermal")
 @entry_point
 def main(config) -> None:
@@ -144,7 +168,9 @@ def main(config) -> None:
         name: instantiate(config, f"solvers.{name}", ImpuritySolver) for name in plain["closed_by"]
     }
     paths = find_checkpoints(plain["checkpoints"]) if plain["checkpoints"] else []
-    corrections = load_corrections(paths)
+    loaded = load_corrections(paths)
+    corrections = [c for c in loaded if c.model.n_orb == 1]
+    of_orbitals, their_numbers = several_orbitals(plain, loaded)
     for i, label in enumerate(plain["loops_of"] or ()):
         checks.choice(f"loops_of[{i}]", label, [c.label for c in corrections])
     references = ThermalLoopStore.open(plain["references"]).references(plain["U"], plain["beta"])
@@ -157,8 +183,7 @@ def main(config) -> None:
     }
     every = [bethe, continuous, fitted, *held.values(), models]
     told = {result.store.path.stem: verdicts(result, corrections) for result in every}
-    timed = bethe.rows[np.linspace(0, bethe.rows.size - 1, plain["n_timed"]).astype(int)]
-    milliseconds = costs(bethe.store, corrections, timed)
+    milliseconds = costs(bethe.store, corrections, timed_rows(bethe, plain["n_timed"]))
     unit = ras_milliseconds(plain["n_timed"])
     broken = count_violations(every, plain["n_predictions"])
     chosen = plain["loops_of"]
@@ -188,11 +213,12 @@ def main(config) -> None:
             through[label] = transitions(close_thermal(solver, near, loop))
             update(len(through), f"last {label}")
     sections = [
-        models_section(corrections),
+        models_section(loaded),
         one_shot_section(bethe, milliseconds, unit, list(closures)),
         *([held_section(held)] if held else []),
         continuous_section(continuous),
         temperature_section(models, corrections),
+        *of_orbitals,
         trust_section(told),
         loops_section(closures, plain["closed_by"], plain["drawn_beta"], seen),
         transition_section(through),
@@ -204,7 +230,7 @@ def main(config) -> None:
         key: f"{Path(plain[key]).name} sha256 {sha256(plain[key])}" for key in FILES
     }
     numbers = {
-        "corrections": {c.label: c.describe() for c in corrections},
+        "corrections": {c.label: c.describe() for c in loaded},
         "one_shot": bethe.summary(),
         "milliseconds": {**milliseconds, "ras": unit},
         "held": {name: result.summary() for name, result in held.items()},
@@ -219,6 +245,7 @@ def main(config) -> None:
             label: {"scores": thermal_scalars(own), "loops": [c.plain() for c in own]}
             for label, own in closures.items()
         },
+        "orbitals": their_numbers,
         "transition": {label: [t.plain() for t in own] for label, own in through.items()},
         "violations": {
             label: {"counts": own.counts(), "worst": own.worst()} for label, own in broken.items()

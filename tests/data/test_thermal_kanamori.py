@@ -4,36 +4,21 @@ import h5py
 import numpy as np
 import pytest
 from toy_dataset import make_file
+from toy_plans import ed
+from toy_plans import kanamori_plan as plan
 
 from dmftnet.data.keys import SEVERAL
 from dmftnet.data.keys import ThermalSamples as Samples
-from dmftnet.data.plans.sampling import TrajectorySampler
-from dmftnet.data.plans.thermal_kanamori import ThermalKanamoriPlan
 from dmftnet.data.plans.thermal_sequels import ThermalExtendedPlan, ThermalWitnessPlan
 from dmftnet.data.thermal import OF_SEVERAL, ThermalStore, WitnessStore
 from dmftnet.data.thermal_arrays import ThermalArrays
 from dmftnet.data.thermal_datamodule import ThermalDataModule
 from dmftnet.errors import SettingError, StoreError
 from dmftnet.physics.analysis.self_energy import bath_misfit, dynamic_strength
-from dmftnet.physics.bath.fit import MatsubaraFit
-from dmftnet.physics.solvers.krylov.ed import EdSolver
 from dmftnet.physics.solvers.perturbative.hubbard1 import Hubbard1Solver
 
 # one level an orbital is a poor bath on purpose
 pytestmark = pytest.mark.filterwarnings("ignore:.* bath levels misses the hybridization")
-
-
-def ed(n_bath):
-    return EdSolver(fit=MatsubaraFit(n_bath=n_bath, n_starts=2))
-
-
-def plan(n_trajectories=5, approximations=None, **options):
-    sampler = TrajectorySampler(
-        seed=2, U_min=0.5, U_max=4.0, U_dense=(1, 2.5), start_fractions=(0.3, 0.3, 0.2, 0.2)
-    )
-    options = {"max_iterations": 2, "kept": [0], "seed": 2, "beta": (5.0, 10.0)} | options
-    chosen = {"ed1": ed(1)} if approximations is None else approximations
-    return ThermalKanamoriPlan(sampler, chosen, n_trajectories=n_trajectories, **options)
 
 
 @pytest.fixture(scope="module")

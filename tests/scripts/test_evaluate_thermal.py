@@ -36,6 +36,7 @@ def arguments(folder, out, *more):
         "solvers.ctseg.n_warmup=200",
         f"references={folder}/loops.h5",
         f"transition={folder}/loops.h5",
+        "orbitals=null",
         "U=[1.0]",
         "closed_by=[ipt]",
         "drawn_beta=[5.0]",
