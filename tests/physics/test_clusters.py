@@ -6,9 +6,9 @@ from itertools import permutations
 import numpy as np
 import pytest
 from pyscf import fci
-from scipy.sparse.linalg import eigsh
+from scipy.sparse.linalg import ArpackNoConvergence, eigsh
 
-from dmftnet.errors import InvalidProblemError
+from dmftnet.errors import ConvergenceError, InvalidProblemError
 from dmftnet.physics.fermions.kanamori import UP, KanamoriCluster
 from dmftnet.physics.fermions.strings import Strings
 from dmftnet.physics.grids.matsubara import ImaginaryAxis
@@ -208,6 +208,30 @@ def test_degenerate_states_of_one_sector_are_all_found():
             few.mean(name, cluster), all_states.mean(name, cluster), atol=1e-10
         )
     assert sum(w.size for w in few.weights) == sum(w.size for w in all_states.weights)
+
+
+@pytest.mark.parametrize("single_too", [False, True])
+def test_states_that_arpack_does_not_find_together_are_found_one_by_one(monkeypatch, single_too):
+    """It may stall at a multiplet that the number of states asked for cuts."""
+    h, interaction = np.diag([-1.0, -1.0, 0.3, 0.3, 0.5, 0.5]), Interaction(1.0)
+    h[0, 2] = h[2, 0] = h[1, 3] = h[3, 1] = 0.4
+    cluster = KanamoriCluster(h, interaction, 2)
+    exact = ensemble(cluster, 20.0, dense=1000, smallest_weight=1e-3)
+
+    def stalls(operator, k, **options):
+        if k > 1 or single_too:
+            raise ArpackNoConvergence("No convergence", np.empty(0), np.empty((len(h), 0)))
+        return eigsh(operator, k=k, **options)
+
+    monkeypatch.setattr("dmftnet.physics.solvers.krylov.ensemble.eigsh", stalls)
+    if single_too:
+        with pytest.raises(ConvergenceError, match=r"raise solver\.dense above that number"):
+            ensemble(cluster, 20.0, dense=5)
+    else:
+        found = ensemble(cluster, 20.0, dense=5, smallest_weight=1e-3)
+        assert found.energy == pytest.approx(exact.energy, abs=1e-10)
+        count = sum(w.size for w in exact.weights)
+        assert count > 3 and sum(w.size for w in found.weights) == count
 
 
 def test_the_weight_that_is_dropped_is_told():

@@ -148,17 +148,18 @@ class ThermalContinuousPlan(ThermalPlan):
                 f"sampling.sampler = {checks.shown(sampler)}: give a TrajectorySampler"
             )
         self.fit = fit
-        self.driver = driver
         if isinstance(driver, str):
             checks.choice("sampling.driver", driver, tuple(self.approximations))
-            self.driver = self.approximations[driver]
-        elif not isinstance(driver, ImpuritySolver | None):
+            driver = self.approximations[driver]
+        if not isinstance(driver, ImpuritySolver | None):
             raise SettingError(
                 f"sampling.driver = {checks.shown(driver)}: give the name of an approximation, a "
                 "solver, see conf/solver, or null"
             )
-        if hasattr(self.driver, "identity"):
-            self.inputs = self.driver.identity
+        self.driver = driver
+        identity = getattr(driver, "identity", None)
+        if identity is not None:
+            self.inputs = identity
         self.sampler = sampler
         self.n_jobs = checks.integer("sampling.n_trajectories", n_trajectories, at_least=1)
         self.loop_fraction = checks.number(

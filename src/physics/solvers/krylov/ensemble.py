@@ -23,7 +23,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.linalg import eigh_tridiagonal
-from scipy.sparse.linalg import LinearOperator, eigsh
+from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 
 from dmftnet.errors import ConvergenceError
 from dmftnet.physics.fermions.kanamori import KanamoriCluster, Sector
@@ -39,6 +39,9 @@ MARGIN = 0.05
 
 FIRST = 3
 """States of a sector that are asked for at first; then as many again, as long as all count."""
+
+RESTARTS = 100
+"""Of ARPACK for several states at once; a dozen are the rule."""
 
 N_RANDOM = 60
 """Lanczos steps from a random vector; the lowest energies of the complement then converge."""
@@ -227,7 +230,10 @@ def _lowest_states(
 
 
 def _arpack(H, known: np.ndarray, shift: float, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Lowest `count` states orthogonal to `known` (n, k)."""
+    """Lowest `count` states orthogonal to `known` (n, k); the lowest alone where that fails.
+
+    Of a multiplet that `count` cuts ARPACK may never find the copies; a single state it finds.
+    """
 
     def apply(x):
         x = x.reshape(-1)
@@ -236,13 +242,19 @@ def _arpack(H, known: np.ndarray, shift: float, count: int) -> tuple[np.ndarray,
 
     start = np.random.default_rng(known.shape[1]).normal(size=H.shape[0])
     operator = LinearOperator(H.shape, matvec=apply, dtype=H.dtype)
+    options = {"which": "SA", "v0": start, "tol": 1e-12}
     try:
-        energies, vectors = eigsh(operator, k=count, which="SA", v0=start, tol=1e-12)
-    except Exception as error:  # ArpackNoConvergence and its kin
-        raise ConvergenceError(
-            f"the lowest {count} states of {H.shape[0]:,} determinants did not converge ({error})"
-        ) from error
-    return energies, vectors
+        return eigsh(operator, k=count, maxiter=RESTARTS if count > 1 else None, **options)
+    except ArpackNoConvergence as error:
+        if count > 1:
+            return _arpack(H, known, shift, 1)
+        reason: Exception = error
+    except Exception as error:  # what else ARPACK may say
+        reason = error
+    raise ConvergenceError(
+        f"the lowest of {H.shape[0]:,} states did not converge ({reason}); raise solver.dense "
+        "above that number"
+    ) from reason
 
 
 def _missing(cluster: KanamoriCluster, states: States, beta: float, lowest: float) -> float:
