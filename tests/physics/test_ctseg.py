@@ -335,6 +335,15 @@ def test_until_error():
     assert f"above solver.until_error = {wanted:g}; raise solver.max_sweeps" in missed["warning"]
 
 
+def test_a_gap_in_the_bath_is_told():
+    """Its rare events decide on Z, and a short run has not met them."""
+    gapped = PoleHybridization(np.array([-1.0, 1.0]), np.array([[0.3], [0.3]]))
+    said = CtsegSolver(**SMALL | {"n_sweeps": 3200}).solve(
+        ImpurityProblem(np.array([-1.5]), Interaction(3.0), gapped, 30.0)
+    )
+    assert "errors may be too small; compare with solver=ed" in said.diagnostics["warning"]
+
+
 def test_blocks_too_short_are_told():
     solver = CtsegSolver(n_chains=1, n_sweeps=320, n_blocks=32, moves=1, n_warmup=500)
     said = solver.solve(PROBLEM).diagnostics
