@@ -184,7 +184,7 @@ def _both_signs(values: np.ndarray) -> np.ndarray:
     return np.concatenate([conjugate[..., ::-1], values], axis=-1)
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=32)
 def _unit_basis(size: float, accuracy: float) -> sparse_ir.FiniteTempBasis:
     """At beta = 1: the singular value expansion takes seconds, and depends on beta w_max alone."""
     return sparse_ir.FiniteTempBasis("F", 1.0, size, eps=accuracy)
