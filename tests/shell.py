@@ -20,7 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 FOLLOWED = ("FORCE_COLOR", "TTY_COMPATIBLE", "HYDRA_FULL_ERROR")
 FIXED = {"COLUMNS": "200", "OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg", "WANDB_MODE": "offline"}
-IMPORTED = [f"dmftnet.scripts.{name}" for name in ("train", "dmft", "evaluate_thermal")] + ["warm"]
+IMPORTED = [
     "dmftnet.scripts.train",
     "dmftnet.scripts.dmft",
     "dmftnet.scripts.evaluate_thermal",
