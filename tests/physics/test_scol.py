@@ -280,7 +280,7 @@ def quasiparticle_weight(solution, y=0.01):
         ({"depth": -1}, SettingError, "solver.depth = -1: give an integer >= 0"),
         ({"n_segments": 0}, SettingError, "solver.n_segments = 0: give an integer >= 1"),
         ({"threshold": 0}, SettingError, "solver.threshold = 0: give a number > 0 and < 1"),
-        ({"ground_state": "mps"}, SettingError, "solver.ground_state = 'mps': use one of exact, "),
+        ({"ground_state": "dmrg"}, SettingError, "solver.ground_state = 'dmrg': use one of exact"),
         ({"bath": 7}, SettingError, "solver.bath = 7: give intervals of the real axis, see "),
         ({"bath": Wilson(40)}, SpaceTooLargeError, "exact diagonalisation of 41 spatial orbitals"),
     ],

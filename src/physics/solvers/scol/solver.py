@@ -67,8 +67,9 @@ class ScolSolver(Solver):
         Creators and annihilators of a string; longer ones are dropped, those of q+ never.
     threshold : float
         Relative singular value of the excited states from which on a direction counts.
-    ground_state : "exact", "ras" or GroundStates
-        "ras": a restricted active space of natural orbitals, one orbital, tens of bath sites.
+    ground_state : "exact", "mps", "ras" or GroundStates
+        "mps": matrix-product states, tens of bath sites an orbital; "ras": a restricted active
+        space of natural orbitals, one orbital.
     bath : Intervals or Wilson
         ``n_bath`` is that of each orbital; None: as in ``ed``.
     broadening, estimator
