@@ -113,10 +113,7 @@ def test_spectra_are_those_of_exact_ground_states(n_orb):
         bath = PoleHybridization(ONE[0], ONE[1][:, None])
         problem = ImpurityProblem([-0.7], Interaction(2.0), bath)
     else:
-        energies = np.concatenate([star[0] for star in TWO])
-        couplings = np.zeros((4, 2))
-        couplings[:2, 0], couplings[2:, 1] = TWO[0][1], TWO[1][1]
-        bath = PoleHybridization(energies, couplings)
+        bath = PoleHybridization([0.2, -0.1], [[0.4, 0.0], [0.0, 0.3]])
         problem = ImpurityProblem([-1.0, -0.8], Interaction(1.2, 0.2), bath)
     reach = {"depth": 1, "threshold": 1e-6}
     found = ScolSolver(ground_state=TensorGroundStates(**FINE), **reach).solve(problem)
