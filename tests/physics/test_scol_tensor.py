@@ -17,6 +17,7 @@ from dmftnet.physics.solvers.scol.ground_states import (
     GroundStates,
 )
 from dmftnet.physics.solvers.scol.impurity import DiscreteImpurity
+from dmftnet.physics.solvers.scol.responses import orbital_poles
 from dmftnet.physics.solvers.scol.sets import Reach
 from dmftnet.physics.solvers.scol.solver import ScolSolver
 from dmftnet.physics.solvers.scol.tensor_states import TensorGroundStates
@@ -87,6 +88,24 @@ def test_energy_and_mean_values(pair):
 
 def lowest_energy(cluster):
     return ExactGroundStates().of_cluster(cluster)[0].energy
+
+
+def test_hunds_coupling_aligns_two_zero_modes():
+    """Three sites an orbital, half filled: a triplet, two unpaired electrons from the mean field.
+
+    Its mirror image is the one of opposite spin, so that one side gives both.
+    """
+    interaction = Interaction(1.0, 0.2)
+    star = StarBath(np.array([-0.3, 0.3]), np.array([0.2, 0.2]))
+    levels = np.full(2, interaction.half_filling(2))
+    impurity = DiscreteImpurity(levels, interaction, (star, star), True)
+    chains, (state,) = TensorGroundStates(truncation=1e-14, energy_tolerance=1e-11).find(impurity)
+    assert sorted(state.sector) == [2, 4]
+    assert state.energy == pytest.approx(lowest_energy(chains.cluster), abs=1e-9)
+    sets = [chains.string_set(0, spin, Reach(1, 1, 3)) for spin in (0, 1)]
+    both = orbital_poles([state], sets, 1e-6).poles.responses(Z)
+    one = orbital_poles([state], sets, 1e-6, repulsion=-2 * levels[0]).poles.responses(Z)
+    np.testing.assert_allclose(one, both, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("side", [1, -1])

@@ -57,6 +57,11 @@ from dmftnet.physics.solvers.scol.responses import (
 )
 from dmftnet.physics.solvers.scol.sets import Reach
 
+HALF_FILLED = 1e-6
+"""Electrons by which symmetric ground states may miss half filling to be their own mirror image.
+
+A single state of a symmetric impurity with an odd number of sites need not be."""
+
 WRONG_WEIGHT = 1e-4
 """Of poles on the wrong side of zero that is worth a word."""
 
@@ -139,7 +144,9 @@ class ScolSolver(Solver):
         chains, states = finder.find(impurity)
         reach = Reach(self.depth, self.n_segments, self.max_length, self.max_strings)
         half = problem.interaction.half_filling(problem.n_orb)
-        repulsion = -2 * half if impurity.is_symmetric else None
+        electrons = sum(state.weight * sum(state.sector) for state in states)
+        mirrors = impurity.is_symmetric and abs(electrons - chains.cluster.n_sites) < HALF_FILLED
+        repulsion = -2 * half if mirrors else None
         greens: list[ResponsePoles] = []
         spans: list[Projection] = []
         n_strings, wrong = 0, 0.0
