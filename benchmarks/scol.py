@@ -322,9 +322,9 @@ def evolution_table() -> Table:
 # --- samples --------------------------------------------------------------------------------------
 
 
-def sigma(poles: ResponsePoles, U: float) -> np.ndarray:
+def sigma(poles: ResponsePoles, U: float, w: np.ndarray = MATSUBARA) -> np.ndarray:
     """``Sigma(iw)`` by the improved estimator, the Hartree term in front."""
-    G, F, I = poles.responses(1j * MATSUBARA)
+    G, F, I = poles.responses(1j * w)
     return U / 2 + I - F**2 / G
 
 
