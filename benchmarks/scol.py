@@ -31,7 +31,7 @@ from dmftnet.physics.bath.star import StarBath
 from dmftnet.physics.bath.wilson import Wilson
 from dmftnet.physics.dmft.loop import DMFTLoop
 from dmftnet.physics.dmft.starts import starting_problem
-from dmftnet.physics.fermions.kanamori import UP
+from dmftnet.physics.fermions.kanamori import DOWN, UP
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.interaction import Interaction
 from dmftnet.physics.impurity.poles import ResponsePoles
@@ -206,12 +206,13 @@ def gap(state: TensorState) -> float:
     """Energy of one electron more, by DMRG: the exact first pole."""
     n_up, n_down = state.sector
     model, truncation = state.prepared.model, Truncation(200, 1e-12)
-    return ground_state_mps(model, n_up + 1, n_down, truncation, 1e-9).energy
+    near = {(n_up, n_down + 1), (n_up + 1, n_down)} if n_up != n_down else {(n_up + 1, n_down)}
+    return min(ground_state_mps(model, *sector, truncation, 1e-9).energy for sector in near)
 
 
 def strings_on(chains: ImpurityChains, state, reach: Reach, repulsion: float):
     """(number of strings, poles)."""
-    sets = [chains.string_set(0, UP, reach)] * 2
+    sets = [chains.string_set(0, spin, reach) for spin in (UP, DOWN)]
     return len(sets[0].strings), orbital_poles([state], sets, 1e-10, repulsion).poles
 
 
