@@ -1,8 +1,7 @@
 """An impurity made ready for the tensor-network solver: ground state over sectors, signals in time.
 
 The particle numbers of the mean field are compared with their neighbours by DMRG, one electron at a
-time, until none is lower; of several orbitals also with those of more unpaired spins, which Hund's
-coupling aligns. Signals are averaged over the spins where the two differ.
+time, until none is lower. Signals are averaged over the spins where the two differ.
 """
 
 from __future__ import annotations
@@ -26,6 +25,7 @@ from dmftnet.physics.solvers.tensor.state import (
     GroundState,
     ground_state,
     memory_estimate,
+    starting_modes,
     with_operator,
 )
 from dmftnet.progress import progress
@@ -152,6 +152,7 @@ class PreparedImpurity:
                 model, n_up, n_down,
                 Truncation(solver.bond_dimension, solver.ground_truncation),
                 solver.energy_tolerance, solver.max_sweeps,
+                filled=starting_modes(model, n_up, n_down),
             )  # fmt: skip
 
         found = {start: lowest(*start)}
@@ -161,8 +162,7 @@ class PreparedImpurity:
             n_up, n_down = best
             further = (n_up + 1, n_down) if n_up == n_down else (n_up, n_down + 1)
             fewer = (n_up, n_down - 1) if n_up == n_down else (n_up - 1, n_down)
-            aligned = [(n_up + 1, n_down), (n_up, n_down - 1)] if len(model.orbitals) > 1 else []
-            for near in dict.fromkeys((further, fewer, *aligned)):
+            for near in (further, fewer):
                 if near not in found and 0 <= min(near) and max(near) <= n_modes:
                     found[near] = lowest(*near)
             lowest_near = min(found, key=lambda key: found[key].energy)
