@@ -17,7 +17,7 @@ from dmftnet.physics.lattices.bethe import semicircle
 from dmftnet.physics.solvers.scol.ground_states import (
     ExplicitState,
     GroundStates,
-    ResampledState,
+    is_resampled,
 )
 from dmftnet.physics.solvers.scol.responses import (
     infrared_cutoff,
@@ -68,7 +68,7 @@ def test_matrices_tend_to_those_of_the_vector(estimator, n_orb, side):
     """Within five standard errors, element by element; signs of both spins included."""
     state, chains = explicit(n_orb)
     drawn = sampled(state, 40_000, estimator=estimator)
-    assert isinstance(drawn, ResampledState)
+    assert is_resampled(drawn) and not is_resampled(state)
     for spin in (0, 1):
         cluster = state.cluster
         found = string_set(cluster.one_body, cluster.interaction, chains, 0, spin, Reach(1, 1, 3))

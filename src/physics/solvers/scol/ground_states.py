@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import ClassVar, Protocol, TypeGuard, runtime_checkable
 
 import numpy as np
 import scipy.sparse as sp
@@ -97,7 +97,6 @@ class Amplitudes(Protocol):
         """
 
 
-@runtime_checkable
 class ResampledState(OperatorState, Protocol):
     """A ground state with noise, from blocks of samples.
 
@@ -116,6 +115,11 @@ class ResampledState(OperatorState, Protocol):
 
     def without(self, block: int) -> OperatorState:
         """The same from all blocks but one."""
+
+
+def is_resampled(state: OperatorState) -> TypeGuard[ResampledState]:
+    """Whether a ground state has noise; asks for no number, which may be dear."""
+    return hasattr(state, "without")
 
 
 @runtime_checkable

@@ -45,7 +45,7 @@ from dmftnet.physics.impurity.problem import ImpurityProblem
 from dmftnet.physics.impurity.protocol import Capabilities, Solver
 from dmftnet.physics.solvers.arguments import check_bath, settle
 from dmftnet.physics.solvers.krylov.ed import LEVELS
-from dmftnet.physics.solvers.scol.ground_states import GroundStates, ResampledState
+from dmftnet.physics.solvers.scol.ground_states import GroundStates, is_resampled
 from dmftnet.physics.solvers.scol.impurity import DiscreteImpurity
 from dmftnet.physics.solvers.scol.named import ground_states
 from dmftnet.physics.solvers.scol.projection import Projection
@@ -151,6 +151,7 @@ class ScolSolver(Solver):
         spans: list[Projection] = []
         n_strings, wrong = 0, 0.0
         noise: dict[str, float] = {}
+        sampled = [state for state in states if is_resampled(state)]
         for orbital in range(problem.n_orb):
             twin = chains.equal_orbital(orbital)
             if twin is not None:
@@ -162,7 +163,7 @@ class ScolSolver(Solver):
             greens.append(found.poles)
             spans += found.spans
             wrong = max(wrong, found.wrong_weight)
-            if sampled := [state for state in states if isinstance(state, ResampledState)]:
+            if sampled:
                 cutoff = infrared_cutoff(resampled_poles(sampled, sets, self.threshold, repulsion))
                 noise["infrared_cutoff"] = max(cutoff, noise.get("infrared_cutoff", 0.0))
                 noise["energy_error"] = max(state.energy_error for state in sampled)
