@@ -9,6 +9,7 @@ from dmftnet.physics.bath.chains import mean_field_ground_state, natural_orbital
 from dmftnet.physics.bath.intervals import Intervals
 from dmftnet.physics.bath.star import StarBath
 from dmftnet.physics.fermions.hamiltonian import kanamori, quadratic
+from dmftnet.physics.fermions.operators import Operator
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.interaction import Interaction
 from dmftnet.physics.impurity.pole_hybridization import PoleHybridization
@@ -77,13 +78,14 @@ def test_all_strings_in_the_whole_space_are_exact(eps_d, U):
 def test_few_strings_on_a_larger_bath(shift):
     """Beside block Lanczos in the same space, 29 sites: one ground state, Z to 5 %, G to 1 %.
 
-    By the variational principle the first addition pole lies above that of the space.
+    Without spare excitations; by the variational principle the first addition pole lies above that
+    of the space.
     """
     spectrum = semicircle(GRID, 0.0, 1.0, 0.25)
     problem = ImpurityProblem.on_grid(2.0, shift - 1.0, GRID, spectrum)
     depths, bath = ("all", 5, 2), Intervals(29)
     exact = RasSolver(depths=depths, bath=bath, ground_state_tolerance=1e-8).solve(problem)
-    states = RestrictedGroundStates(depths=depths, tolerance=1e-8)
+    states = RestrictedGroundStates(depths=depths, tolerance=1e-8, spare=0)
     found = ScolSolver(depth=2, bath=bath, ground_state=states).solve(problem)
     assert found.filling == pytest.approx(exact.filling, abs=1e-8)
     assert found.double_occupancy == pytest.approx(exact.double_occupancy, abs=1e-8)
@@ -94,6 +96,26 @@ def test_few_strings_on_a_larger_bath(shift):
     first = [p.energies[(p.energies > 0) & (p.amplitudes[:, 0] ** 2 > 1e-6)].min()
              for p in (exact.greens[0], found.greens[0])]  # fmt: skip
     assert -1e-7 < first[1] - first[0] < 0.05 * first[0]
+
+
+@pytest.mark.parametrize("side", [1, -1])
+def test_bare_operators_lose_nothing_with_a_spare_excitation(side):
+    """``<c_i c+_j> = delta_ij - <c+_j c_i>`` of all sites, near and far; without, far ones do."""
+    star = StarBath(np.linspace(-1, 0.9, 11), np.full(11, 0.15))
+    impurity = DiscreteImpurity(np.array([-0.4]), Interaction(1.0), (star,))
+    lost = []
+    for spare in (0, 1):
+        finder = RestrictedGroundStates(depths=(4, 3, 1), tolerance=1e-8, spare=spare)
+        chains, (state,) = finder.find(impurity)
+        n = chains.cluster.n_sites
+        modes = range(n)
+        density = np.array(
+            [[state.mean(Operator.of((j,), (i,))).real for j in modes] for i in modes]
+        )
+        strings = [(1 << i, 0) if side > 0 else (0, 1 << i) for i in modes]
+        V = state.projection(strings, 1e-8).states
+        lost.append(np.abs(V.T @ V - (np.eye(n) - density if side > 0 else density)).max())
+    assert lost[1] < 1e-12 < 1e-6 < lost[0]
 
 
 def test_one_orbital_and_so_many_determinants():

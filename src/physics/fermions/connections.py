@@ -104,9 +104,17 @@ class Connections:
         elements : (n_found,) float64
             ``<s'|O|s>``.
         """
+        rows, _, found, elements = self.moves(codes)
+        return rows, found, elements
+
+    def moves(self, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """As `connected`, string by string: rows, strings (n_found,) int64, found, elements.
+
+        Strings count those that change the determinant, in the order of the operator.
+        """
         left = codes[:, None] ^ self.annihilators
         there = (codes[:, None] & self.annihilators) == self.annihilators
         rows, terms = np.nonzero(there & ((left & self.creators) == 0))
         found = left[rows, terms] | self.creators[terms]
         odd = np.bitwise_count(codes[rows] & self.passed[terms]) & 1
-        return rows, found, self.values[terms] * (1.0 - 2.0 * odd)
+        return rows, terms, found, self.values[terms] * (1.0 - 2.0 * odd)

@@ -2,8 +2,9 @@
 
 An `OperatorState` answers what operator Lanczos asks of a ground state: mean values, and the
 Hamiltonian projected onto its images under a list of strings. A state known as a vector
-(`ExplicitState`) orthonormalises the images themselves; one known by samples would estimate
-``<O_i+ O_j>`` and ``<O_i+ (H - E) O_j>`` and hand them to `Projection.of_matrices`.
+(`ExplicitState`) orthonormalises the images themselves; one known determinant by determinant, as
+neural states are, has `Amplitudes` and is sampled
+(`dmftnet.physics.solvers.scol.sampled_states.SampledState`), so that it is a `ResampledState`.
 
 A `GroundStates` finds them: one state, or several of weight each where the ground state is
 degenerate over several sectors. Degenerate states of one sector make one `ExplicitState`: its mean
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import ClassVar, Protocol, TypeGuard, runtime_checkable
 
 import numpy as np
 import scipy.sparse as sp
@@ -59,6 +60,66 @@ class OperatorState(Protocol):
 
     def projection(self, strings: Sequence[Term], threshold: float) -> Projection | None:
         """The span of ``O_j |gs>``, all in one sector; None where there is no such sector."""
+
+
+class Amplitudes(Protocol):
+    """A real state of one sector, known determinant by determinant.
+
+    A determinant is an integer whose bit `mode(site, spin, n_sites)` says whether that mode is
+    filled, its creators in rising order of the mode, as in
+    `dmftnet.physics.fermions.connections`; at most 31 sites.
+
+    Attributes
+    ----------
+    cluster : KanamoriCluster
+        Its Hamiltonian.
+    sector : (n_up, n_dn)
+    """
+
+    @property
+    def cluster(self) -> KanamoriCluster: ...
+
+    @property
+    def sector(self) -> Sector: ...
+
+    def amplitudes(self, codes: np.ndarray) -> np.ndarray:
+        """(n,) float64 ``<s|psi>`` of (n,) int64 determinants of the sector, psi of norm one."""
+
+    def draw(self, n_samples: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Independent draws from ``|<s|psi>|^2``.
+
+        Returns
+        -------
+        codes : (n_distinct,) int64
+            Each determinant once.
+        counts : (n_distinct,) int64
+            How often it was drawn; `n_samples` in all.
+        """
+
+
+class ResampledState(OperatorState, Protocol):
+    """A ground state with noise, from blocks of samples.
+
+    Attributes
+    ----------
+    n_blocks : int
+    energy_error : float, in D
+        Standard error of the energy.
+    """
+
+    @property
+    def n_blocks(self) -> int: ...
+
+    @property
+    def energy_error(self) -> float: ...
+
+    def without(self, block: int) -> OperatorState:
+        """The same from all blocks but one."""
+
+
+def is_resampled(state: OperatorState) -> TypeGuard[ResampledState]:
+    """Whether a ground state has noise; asks for no number, which may be dear."""
+    return hasattr(state, "without")
 
 
 @runtime_checkable

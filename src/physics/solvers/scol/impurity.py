@@ -71,8 +71,19 @@ class ImpurityChains:
         cls, levels: np.ndarray, interaction: Interaction, chains: Sequence[ChainBath]
     ) -> ImpurityChains:
         """Chains one after the other behind the impurity."""
-        n_orb = len(chains)
         blocks = [chain.one_body(float(level)) for chain, level in zip(chains, levels, strict=True)]
+        return cls.of_blocks(blocks, interaction)
+
+    @classmethod
+    def of_blocks(cls, blocks: Sequence[np.ndarray], interaction: Interaction) -> ImpurityChains:
+        """Orbitals one after the other, then the bath of each.
+
+        Parameters
+        ----------
+        blocks : sequence of (n_bath + 1, n_bath + 1) float64, in D
+            One-body matrix of each orbital, which stands first, and its bath, the nearest first.
+        """
+        n_orb = len(blocks)
         starts = np.cumsum([0, *(len(block) for block in blocks)])[:-1]
         behind = [
             start + np.arange(1, len(block)) for start, block in zip(starts, blocks, strict=True)

@@ -8,10 +8,12 @@ from dmftnet import checks
 from dmftnet.errors import SettingError
 from dmftnet.physics.solvers.scol.ground_states import ExactGroundStates, GroundStates
 from dmftnet.physics.solvers.scol.restricted_states import RestrictedGroundStates
+from dmftnet.physics.solvers.scol.tensor_states import TensorGroundStates
 
 NAMED: dict[str, Callable[[int, float], GroundStates]] = {
     "exact": lambda n, memory: ExactGroundStates(max_determinants=n, max_memory=memory),
     "ras": lambda n, memory: RestrictedGroundStates(max_determinants=n, max_memory=memory),
+    "mps": lambda _, memory: TensorGroundStates(max_memory=memory),
 }
 
 

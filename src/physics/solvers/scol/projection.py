@@ -67,15 +67,26 @@ class Projection:
         threshold : float
             Relative singular value from which on a direction counts.
         """
-        size = np.linalg.norm(images, axis=0)
-        images /= np.where(size > 0, size, 1.0)
-        Q, R = orthonormalised(images)
-        left, values, right = np.linalg.svd(R, full_matrices=False)
-        keep = _kept(values, threshold)
-        basis = Q @ left[:, keep]
-        hamiltonian = basis.conj().T @ apply(basis)
-        states = (values[keep, None] * right[keep]) * size
-        return cls(_hermitian(hamiltonian), states, *_edges(values, keep))
+        basis, _, states, edges = _span(images, threshold)
+        return cls(_hermitian(basis.conj().T @ apply(basis)), states, *edges)
+
+    @classmethod
+    def of_samples(cls, images: np.ndarray, moved: np.ndarray, threshold: float) -> Projection:
+        """From excited states, and what ``H - E0`` makes of each, where samples show them.
+
+        Parameters
+        ----------
+        images, moved : (n_dim, n) float64 or complex128
+            Times the root of each determinant's weight; `images` is overwritten.
+
+        Notes
+        -----
+        Where the span is invariant under H, ``moved = images @ M`` holds on every determinant, and
+        the poles are exact to first order in the noise of the weights, although H in the basis is
+        symmetric to that order alone.
+        """
+        basis, columns, states, edges = _span(images, threshold)
+        return cls(_hermitian(basis.conj().T @ (moved @ columns)), states, *edges)
 
     @classmethod
     def of_matrices(cls, S: np.ndarray, H: np.ndarray, threshold: float) -> Projection:
@@ -108,6 +119,21 @@ class Projection:
         """
         energies, vectors = np.linalg.eigh(self.hamiltonian)
         return energies, vectors.conj().T @ (self.states @ operators)
+
+
+def _span(
+    images: np.ndarray, threshold: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple[float, float]]:
+    """Orthonormal basis (n_dim, r), ``basis = images @ columns``, ``images = basis @ states``."""
+    size = np.linalg.norm(images, axis=0)
+    length = np.where(size > 0, size, 1.0)
+    images /= length
+    Q, R = orthonormalised(images)
+    left, values, right = np.linalg.svd(R, full_matrices=False)
+    keep = _kept(values, threshold)
+    columns = right[keep].conj().T / values[keep] / length[:, None]
+    states = (values[keep, None] * right[keep]) * size
+    return Q @ left[:, keep], columns, states, _edges(values, keep)
 
 
 def orthonormalised(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,10 +1,13 @@
 """Ground states in a restricted active space of natural orbitals, as `ras` has them.
 
 One orbital, baths of tens of sites. The basis is (d, b, v_1, c_1, v_2, c_2, ...): impurity, its
-natural partner, valence and conduction chain site by site outward. Excited states are projected
-onto the space of the same restriction with one electron more or fewer, and H is that space's: what
-few strings give lies above what block Lanczos in it (`ras`) gives, and tends to it. ``d+|gs>``,
-``q+|gs>`` lie in it whole.
+natural partner, valence and conduction chain site by site outward.
+
+Excited states are projected onto a space with one electron more or fewer that allows `spare`
+further excitations, on any site. With one, every ``c+_i |gs>`` lies in it whole, and its energy is
+measured against that of the ground state with the same correlations: the errors of both cancel.
+Without, the space of the ground state's own restriction, as `ras` has it, correlates N + 1
+electrons less well than N, and no pole is right that lies nearer to zero than the difference.
 
 The particle number is the mean field's or a neighbour's, whichever ground state lies lowest.
 """
@@ -48,7 +51,8 @@ class RestrictedState:
 
     Parameters
     ----------
-    spaces : Sector
+    spaces, excited : Sector
+        Of the ground state, and of excited states.
     space : DeterminantSpace
     sector : (n_up, n_dn)
     vector : (n_determinants,) float64
@@ -61,6 +65,7 @@ class RestrictedState:
     """
 
     spaces: Sector
+    excited: Sector
     space: DeterminantSpace
     sector: Electrons
     vector: np.ndarray
@@ -69,7 +74,7 @@ class RestrictedState:
     positions: np.ndarray
     max_memory: float
     weight: float = 1.0
-    _moves: dict[tuple[int, Term], Moves] = field(default_factory=dict, init=False, repr=False)
+    _moves: dict[tuple[int, int, Term], Moves] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def n_sites(self) -> int:
@@ -96,7 +101,7 @@ class RestrictedState:
 
     def projection(self, strings: Sequence[Term], threshold: float) -> Projection | None:
         n_up, n_down = target_sector(strings[0], self.sector, self.n_sites)
-        up, down = self.spaces.strings(n_up), self.spaces.strings(n_down)
+        up, down = self.excited.strings(n_up), self.excited.strings(n_down)
         if not (up.n_strings and down.n_strings):
             return None
         target = determinant_space(up, down)
@@ -111,7 +116,7 @@ class RestrictedState:
         for j, term in enumerate(strings):
             index, values = self._image(term, target)
             images[index, j] = values
-        H = self.spaces.hamiltonian(target)
+        H = self.excited.hamiltonian(target)
 
         def apply(x: np.ndarray) -> np.ndarray:
             return H.apply(np.ascontiguousarray(x)) - self.own_energy * x
@@ -135,7 +140,7 @@ class RestrictedState:
         return index[inside], values[inside]
 
     def _spin_moves(self, strings: SpinStrings, target: SpinStrings, term: Term) -> Moves:
-        key = id(strings), term
+        key = id(strings), id(target), term
         if key not in self._moves:
             self._moves[key] = string_moves(strings, target, self.spaces.bath, self.positions, term)
         return self._moves[key]
@@ -209,25 +214,33 @@ class RestrictedGroundStates:
         See `dmftnet.physics.solvers.krylov.ras.RasSolver`.
     tolerance : float, in D
         Residual norm of the ground state.
+    spare : int
+        Excitations that excited states may have beyond the ground state's, on any site.
     """
 
     max_determinants: int = 2_000_000
     max_memory: float = checks.MAX_MEMORY
     depths: tuple = ("all", 8, 6, 1)
     tolerance: float = 1e-7
+    spare: int = 1
     orbitals: ClassVar[int] = 1
 
     def check(self, n_sites: int) -> None:
         """See `GroundStates`."""
-        cost = Cost.of(self.depths, n_sites - 1, 1)
+        cost = Cost.of(self._wide, n_sites - 1, 1)
         check_memory(cost.determinants, self.max_memory)
         if cost.determinants > self.max_determinants:
             raise SpaceTooLargeError(
-                f"depths = {list(self.depths)} of ground_state = ras with {n_sites - 1} bath "
+                f"depths = {list(self._wide)} of ground_state = ras with {n_sites - 1} bath "
                 f"sites: {cost.determinants:,} determinants, more than solver.max_determinants = "
-                f"{self.max_determinants:,}; use smaller depths, fewer bath sites, or raise "
+                f"{self.max_determinants:,}; use ground_state = mps, fewer bath sites, or raise "
                 "solver.max_determinants"
             )
+
+    @property
+    def _wide(self) -> tuple:
+        """Depths of excited states."""
+        return ("all",) * self.spare + tuple(self.depths)
 
     def find(self, impurity: DiscreteImpurity) -> tuple[ImpurityChains, list[RestrictedState]]:
         """In the basis of natural orbitals; see `GroundStates`."""
@@ -235,7 +248,10 @@ class RestrictedGroundStates:
         U = impurity.interaction.U
         mean = mean_field_ground_state(star, eps_d, U)
         bath = natural_orbitals(star, eps_d, U, mean)
-        spaces = Sector(bath, resolve_depths(self.depths, bath), eps_d, U, self.max_memory)
+        spaces, excited = (
+            Sector(bath, resolve_depths(depths, bath), eps_d, U, self.max_memory)
+            for depths in (self.depths, self._wide)
+        )
         positions, sites = _basis(bath)
         h = bath.one_body(eps_d)[np.ix_(positions, positions)]
         chains = ImpurityChains(KanamoriCluster(h, impurity.interaction, 1), (sites,))
@@ -245,8 +261,9 @@ class RestrictedGroundStates:
             if electrons not in found:
                 space, own, vector, residual = spaces.ground_state(*electrons, self.tolerance)
                 found[electrons] = RestrictedState(
-                    spaces, space, electrons, vector, own, residual, positions, self.max_memory
-                )
+                    spaces, excited, space, electrons, vector, own, residual, positions,
+                    self.max_memory,
+                )  # fmt: skip
             return found[electrons].energy
 
         best = mean.n_pairs, mean.n_pairs

@@ -26,18 +26,18 @@ References
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
 
 from dmftnet import checks
+from dmftnet.errors import DmftnetWarning
 from dmftnet.physics.bath.intervals import Intervals
 from dmftnet.physics.bath.protocol import DiscreteBath
 from dmftnet.physics.bath.wilson import Wilson
 from dmftnet.physics.fermions.kanamori import DOWN, UP
-from dmftnet.physics.fermions.operators import Operator, mode
 from dmftnet.physics.impurity.pole_hybridization import PoleHybridization
 from dmftnet.physics.impurity.pole_solutions import PoleSolution
 from dmftnet.physics.impurity.poles import ResponsePoles
@@ -45,12 +45,25 @@ from dmftnet.physics.impurity.problem import ImpurityProblem
 from dmftnet.physics.impurity.protocol import Capabilities, Solver
 from dmftnet.physics.solvers.arguments import check_bath, settle
 from dmftnet.physics.solvers.krylov.ed import LEVELS
-from dmftnet.physics.solvers.krylov.ras_sector import mirrored
-from dmftnet.physics.solvers.scol.ground_states import GroundStates, OperatorState
-from dmftnet.physics.solvers.scol.impurity import DiscreteImpurity, ImpurityChains
+from dmftnet.physics.solvers.scol.ground_states import GroundStates, is_resampled
+from dmftnet.physics.solvers.scol.impurity import DiscreteImpurity
 from dmftnet.physics.solvers.scol.named import ground_states
 from dmftnet.physics.solvers.scol.projection import Projection
-from dmftnet.physics.solvers.scol.sets import Reach, StringSet
+from dmftnet.physics.solvers.scol.responses import (
+    densities,
+    infrared_cutoff,
+    orbital_poles,
+    resampled_poles,
+)
+from dmftnet.physics.solvers.scol.sets import Reach
+
+HALF_FILLED = 1e-6
+"""Electrons by which symmetric ground states may miss half filling to be their own mirror image.
+
+A single state of a symmetric impurity with an odd number of sites need not be."""
+
+WRONG_WEIGHT = 1e-4
+"""Of poles on the wrong side of zero that is worth a word."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +80,9 @@ class ScolSolver(Solver):
         Creators and annihilators of a string; longer ones are dropped, those of q+ never.
     threshold : float
         Relative singular value of the excited states from which on a direction counts.
-    ground_state : "exact", "ras" or GroundStates
-        "ras": a restricted active space of natural orbitals, one orbital, tens of bath sites.
+    ground_state : "exact", "mps", "ras" or GroundStates
+        "mps": matrix-product states, tens of bath sites an orbital; "ras": a restricted active
+        space of natural orbitals, one orbital.
     bath : Intervals or Wilson
         ``n_bath`` is that of each orbital; None: as in ``ed``.
     broadening, estimator
@@ -130,10 +144,14 @@ class ScolSolver(Solver):
         chains, states = finder.find(impurity)
         reach = Reach(self.depth, self.n_segments, self.max_length, self.max_strings)
         half = problem.interaction.half_filling(problem.n_orb)
-        repulsion = -2 * half if impurity.is_symmetric else None
+        electrons = sum(state.weight * sum(state.sector) for state in states)
+        mirrors = impurity.is_symmetric and abs(electrons - chains.cluster.n_sites) < HALF_FILLED
+        repulsion = -2 * half if mirrors else None
         greens: list[ResponsePoles] = []
         spans: list[Projection] = []
-        n_strings = 0
+        n_strings, wrong = 0, 0.0
+        noise: dict[str, float] = {}
+        sampled = [state for state in states if is_resampled(state)]
         for orbital in range(problem.n_orb):
             twin = chains.equal_orbital(orbital)
             if twin is not None:
@@ -141,9 +159,22 @@ class ScolSolver(Solver):
                 continue
             sets = [chains.string_set(orbital, spin, reach) for spin in (UP, DOWN)]
             n_strings = max(n_strings, len(sets[UP].strings))
-            poles, found = orbital_poles(states, sets, self.threshold, repulsion)
-            greens.append(poles)
-            spans += found
+            found = orbital_poles(states, sets, self.threshold, repulsion)
+            greens.append(found.poles)
+            spans += found.spans
+            wrong = max(wrong, found.wrong_weight)
+            if sampled:
+                cutoff = infrared_cutoff(resampled_poles(sampled, sets, self.threshold, repulsion))
+                noise["infrared_cutoff"] = max(cutoff, noise.get("infrared_cutoff", 0.0))
+                noise["energy_error"] = max(state.energy_error for state in sampled)
+        if wrong > WRONG_WEIGHT:
+            warnings.warn(
+                f"poles of weight {wrong:.1e} lie on the wrong side of zero, more than "
+                f"{WRONG_WEIGHT:g}: the state is not the ground state, or has noise; use a better "
+                "one, more samples, or another sector",
+                DmftnetWarning,
+                stacklevel=2,
+            )
         density, doubles = densities(chains, states)
         return PoleSolution(
             problem=problem,
@@ -162,6 +193,8 @@ class ScolSolver(Solver):
                 "rank": min(span.rank for span in spans),
                 "smallest_kept": min(span.smallest for span in spans),
                 "largest_dropped": max(span.dropped for span in spans),
+                "wrong_weight": wrong,
+                **noise,
                 **bath.diagnostics,
             },
             density=density,
@@ -178,61 +211,3 @@ class ScolSolver(Solver):
         if recipe.n_bath is None:
             recipe = replace(recipe, n_bath=LEVELS[problem.n_orb])
         return recipe.discretise(problem.hybridization)
-
-
-def densities(
-    chains: ImpurityChains, states: Sequence[OperatorState]
-) -> tuple[np.ndarray, np.ndarray]:
-    """(n_orb, n_orb) ``<d+_b d_a>`` of one spin and ``<n_a,up n_b,dn>``, symmetrised."""
-    n_orb, n = chains.cluster.n_orb, chains.cluster.n_sites
-
-    def mean(operator: Operator) -> float:
-        return sum(state.weight * state.mean(operator).real for state in states)
-
-    density, doubles = np.zeros((n_orb, n_orb)), np.zeros((n_orb, n_orb))
-    for a in range(n_orb):
-        for b in range(n_orb):
-            up, down = mode(a, UP, n), mode(b, DOWN, n)
-            doubles[a, b] = mean(Operator.of((up, down), (down, up)))
-        modes = (mode(a, spin, n) for spin in (UP, DOWN))
-        density[a, a] = 0.5 * sum(mean(Operator.of((i,), (i,))) for i in modes)
-    return density, 0.5 * (doubles + doubles.T)
-
-
-def orbital_poles(
-    states: Sequence[OperatorState],
-    sets: Sequence[StringSet],
-    threshold: float,
-    repulsion: float | None = None,
-) -> tuple[ResponsePoles, list[Projection]]:
-    """Poles of one orbital's spin-averaged Green's functions, and the spans they come from.
-
-    Parameters
-    ----------
-    sets : (up, down)
-    repulsion : float, optional
-        Of a particle-hole symmetric impurity, in D: what q gains, ``q -> repulsion d+ - q+``, when
-        its addition side is mirrored in place of a removal side.
-    """
-    energies, amplitudes, spans = [], [], []
-    for state in states:
-        # of as many electrons of either spin the two answers are mirror images, and equal
-        spins = (UP,) if state.sector[UP] == state.sector[DOWN] else (UP, DOWN)
-        for spin in spins:
-            sides = {1: sets[spin], -1: sets[spin].adjoint()}
-            if repulsion is not None:
-                del sides[-1]
-            for side, strings in sides.items():
-                span = state.projection(strings.strings, threshold)
-                if span is None:
-                    continue
-                seeds = np.stack([strings.coefficients(x) for x in (strings.d, strings.q)], axis=1)
-                found, overlap = span.poles(seeds)
-                energies.append(side * found)
-                amplitudes.append(overlap * np.sqrt(state.weight / len(spins)))
-                spans.append(span)
-    E, a = np.concatenate(energies), np.concatenate(amplitudes).real
-    if repulsion is not None:
-        other = mirrored(E, a, repulsion)
-        E, a = np.concatenate([E, other[0]]), np.concatenate([a, other[1]])
-    return ResponsePoles(E, a).compressed(), spans

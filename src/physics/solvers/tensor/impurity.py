@@ -25,6 +25,7 @@ from dmftnet.physics.solvers.tensor.state import (
     GroundState,
     ground_state,
     memory_estimate,
+    starting_modes,
     with_operator,
 )
 from dmftnet.progress import progress
@@ -151,6 +152,7 @@ class PreparedImpurity:
                 model, n_up, n_down,
                 Truncation(solver.bond_dimension, solver.ground_truncation),
                 solver.energy_tolerance, solver.max_sweeps,
+                filled=starting_modes(model, n_up, n_down),
             )  # fmt: skip
 
         found = {start: lowest(*start)}

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import permutations
 
 import numpy as np
 from tenpy.linalg import np_conserved as npc
@@ -136,18 +137,37 @@ class ImpurityModel:
     def filled_modes(self, n_up: int, n_down: int) -> list[int]:
         """Product state to start from: of each spin the lowest levels, the impurity's last."""
         states = [0] * len(self.layout.modes)
+        key = self._levels()
         for spin, n in ((UP, n_up), (DOWN, n_down)):
             mine = [i for i, mode in enumerate(self.layout.modes) if mode[1] == spin]
             if not 0 <= n <= len(mine):
                 raise InvalidProblemError(
                     f"{n} electrons of one spin do not fit into {len(mine)} spin-orbitals"
                 )
-            level = self.layout.one_body(self.orbitals).diagonal()
-            hartree = 0.5 * self.U * (len(self.orbitals) == 1)
-            key = [level[i] + hartree * (self.layout.modes[i][2] == 0) for i in mine]
-            for index in np.argsort(key, kind="stable")[:n]:
+            for index in np.argsort(key[mine], kind="stable")[:n]:
                 states[mine[index]] = 1
         return states
+
+    def moved(self, states: list[int]) -> list[list[int]]:
+        """Product states with one electron in another orbital: the highest, to the lowest level."""
+        key, found = self._levels(), []
+        for a, b in permutations(range(len(self.orbitals)), 2):
+            for spin in (UP, DOWN):
+                modes = list(enumerate(self.layout.modes))
+                full = [i for i, mode in modes if mode[:2] == (a, spin) and states[i]]
+                free = [i for i, mode in modes if mode[:2] == (b, spin) and not states[i]]
+                if full and free:
+                    new = list(states)
+                    new[max(full, key=key.__getitem__)] = 0
+                    new[min(free, key=key.__getitem__)] = 1
+                    found.append(new)
+        return found
+
+    def _levels(self) -> np.ndarray:
+        """(n_modes,) on-site energies in D, one orbital's with the mean field at half filling."""
+        hartree = 0.5 * self.U * (len(self.orbitals) == 1)
+        on_impurity = np.array([site == 0 for *_, site in self.layout.modes])
+        return self.layout.one_body(self.orbitals).diagonal() + hartree * on_impurity
 
 
 def _built(graph: MPOGraph) -> MPO:

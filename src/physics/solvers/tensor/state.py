@@ -26,6 +26,8 @@ from dmftnet.physics.solvers.tensor.sweeps import Expansion, Sweeper, minimise
 EXACT = Truncation(10_000, 1e-26)
 LOOSEST = 1e-5  # truncation of the first sweep; each next one a hundredth
 ROOM = 20  # directions that a bond may gain, of each charge
+ROUGH = Truncation(32, 1e-6)  # of ground states that are only compared
+CLASS_TOLERANCE = 1e-4  # by which one of them must lie lower, in D
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +69,7 @@ def ground_state(
     energy_tolerance: float = 1e-8,
     max_sweeps: int = 30,
     open_sweeps: int = 5,
+    filled: list[int] | None = None,
 ) -> GroundState:
     """Lowest state with the given particle numbers.
 
@@ -76,8 +79,12 @@ def ground_state(
         Change of the energy in one sweep that ends the search.
     open_sweeps : int
         Sweeps that let the bonds grow towards what H reaches.
+    filled : list of int, optional
+        Product state to start from, 1 for a filled mode; by default `ImpurityModel.filled_modes`.
     """
-    product = BlockState.product(model.charges, model.filled_modes(n_up, n_down))
+    if filled is None:
+        filled = model.filled_modes(n_up, n_down)
+    product = BlockState.product(model.charges, filled)
     sweeper = Sweeper(product, model.operator)
     energies: list[float] = []
     for sweep in range(max_sweeps):
@@ -101,6 +108,31 @@ def ground_state(
         )
     energy = overlap(psi, model.operator.applied(psi)).real
     return GroundState(psi, energy, sweep + 1, bool(converged))
+
+
+def starting_modes(model: ImpurityModel, n_up: int, n_down: int) -> list[int]:
+    """The product state to start from; of several orbitals by descent.
+
+    DMRG leaves alone what H conserves: the electrons of each orbital and spin without J, the parity
+    of each orbital's with it. So electrons change their orbital, one at a time, for as long as that
+    lowers a rough ground state.
+    """
+    best = model.filled_modes(n_up, n_down)
+    if len(model.orbitals) == 1:
+        return best
+
+    def rough(states: list[int]) -> float:
+        with warnings.catch_warnings():  # only the lowest is used, and converged
+            warnings.simplefilter("ignore", DmftnetWarning)
+            return ground_state(model, n_up, n_down, ROUGH, CLASS_TOLERANCE, 8, 2, states).energy
+
+    lowest = rough(best)
+    while True:
+        energies = {states: rough(list(states)) for states in map(tuple, model.moved(best))}
+        found = min(energies, key=energies.__getitem__, default=None)
+        if found is None or energies[found] > lowest - CLASS_TOLERANCE:
+            return best
+        best, lowest = list(found), energies[found]
 
 
 def with_operator(
