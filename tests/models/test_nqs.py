@@ -7,6 +7,7 @@ from scipy.stats import chi2
 from toy_nqs import CASES, HUND, all_states, chains, exact
 
 from dmftnet.errors import InvalidProblemError
+from dmftnet.models.nqs import state as nqs_state
 from dmftnet.models.nqs.line import Line, Symmetry
 from dmftnet.models.nqs.prior import conditionals, mean_field_orbitals
 from dmftnet.models.nqs.sampler import sample
@@ -132,6 +133,18 @@ def test_conditionals_are_those_of_a_determinant():
                 filled = table[2**i + code % 2**i]
                 product *= filled if code >> i & 1 else 1 - filled
             assert product == pytest.approx(p, abs=1e-12)
+
+
+@pytest.mark.parametrize("name", ["one orbital, symmetric", "one orbital, magnetised"])
+def test_the_law_starts_from_the_determinant(name, monkeypatch):
+    """Without its network it is the ground state at U = 0, all images of a determinant included."""
+    (_, sector), found = CASES[name], chains(3, Interaction(0.0))
+    monkeypatch.setattr(nqs_state, "conditionals", lambda o, n: conditionals(o, n, 1e-14))
+    state = NeuralState.of(found, sector)
+    with torch.no_grad():
+        state.law.W.zero_()
+    psi = exact(found.cluster, sector)[1]
+    assert abs(psi @ state.vector()) == pytest.approx(1.0, abs=1e-12)
 
 
 def test_conditionals_keep_off_zero_and_one():

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from dmftnet.models.networks.constants import Constants
-from dmftnet.models.nqs.line import Symmetry
+from dmftnet.models.nqs.line import BOTH, EMPTY, SINGLE_DOWN, SINGLE_UP, Symmetry
 from dmftnet.physics.fermions.kanamori import DOWN, UP, Sector
 
 PARAMETERS = ("V", "a", "W", "b")
@@ -133,7 +133,16 @@ class PositionNets(Constants):
         """(n, positions, 4) log P of a determinant's conditionals."""
         heap = (spins @ self.binary[:, at] + 2.0 ** self.places[at]).long()
         up, down = self.prior[UP][heap[UP]], self.prior[DOWN][heap[DOWN]]
-        return (down[..., :, None] + up[..., None, :]).flatten(2)  # state n_up + 2 n_down
+        prior = (down[..., :, None] + up[..., None, :]).flatten(2)  # state n_up + 2 n_down
+        first = self._first(spins, at)
+        prior[..., SINGLE_UP] += np.log(2) * (first[0] if self.symmetry.spin_flip else 0)
+        prior[..., BOTH] += np.log(2) * (first[1] if self.symmetry.pair_flip else 0)
+        return prior
+
+    def _first(self, spins: torch.Tensor, at: slice) -> torch.Tensor:
+        """(2, n, positions) 1 where no site before is singly filled, where all are."""
+        single = (spins[UP] != spins[DOWN]).to(torch.float64)
+        return (torch.stack([single, 1 - single]) @ self.before[:, at] == 0).to(torch.float64)
 
     def _allowed(self, states: torch.Tensor, spins: torch.Tensor, at: slice) -> torch.Tensor:
         """(n, positions, 4) whether a state leads to the sector, and is canonical."""
@@ -141,11 +150,11 @@ class PositionNets(Constants):
         place = self.places[at]
         up, down = self.fits[UP][place, used[UP]], self.fits[DOWN][place, used[DOWN]]
         allowed = (down[..., :, None] & up[..., None, :]).flatten(2)
-        single = (spins[UP] != spins[DOWN]).to(torch.float64)
+        first = self._first(spins, at)
         if self.symmetry.spin_flip:
-            allowed[..., 2] &= single @ self.before[:, at] > 0
+            allowed[..., SINGLE_DOWN] &= first[0] == 0
         if self.symmetry.pair_flip:
-            allowed[..., 0] &= (1 - single) @ self.before[:, at] > 0
+            allowed[..., EMPTY] &= first[1] == 0
         return allowed
 
 
