@@ -111,7 +111,9 @@ def test_a_training_that_breaks_off_is_an_error(monkeypatch):
     "wrong",
     [
         {"training": None},
-        {"width": 0},
+        {"ansatz": "rwkv"},
+        {"warm_steps": -1},
+        {"folder": 3},
         {"seed": -1},
         {"sector": (2,)},
         {"sector": (1.5, 2)},

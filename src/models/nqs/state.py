@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from dmftnet.errors import InvalidProblemError
-from dmftnet.models.nqs.ansatz import PositionNets
+from dmftnet.models.nqs.ansatz import Law
 from dmftnet.models.nqs.line import Line, Symmetry
-from dmftnet.models.nqs.prior import conditionals, mean_field_orbitals
+from dmftnet.models.nqs.position_nets import PositionNets
+from dmftnet.models.nqs.prior import Prior
 from dmftnet.physics.fermions.connections import Connections
 from dmftnet.physics.fermions.hamiltonian import kanamori, quadratic
 from dmftnet.physics.fermions.kanamori import KanamoriCluster, Sector
@@ -29,21 +31,30 @@ class NeuralState:
     cluster : KanamoriCluster
     sector : (n_up, n_dn)
     line : Line
-    law : PositionNets
+    law : Law
     H : Connections
     """
 
     cluster: KanamoriCluster
     sector: Sector
     line: Line
-    law: PositionNets
+    law: Law
     H: Connections
 
     @classmethod
     def of(
-        cls, chains: ImpurityChains, sector: Sector, width: int = 24, seed: int = 0
+        cls,
+        chains: ImpurityChains,
+        sector: Sector,
+        ansatz: Callable[..., Law] = PositionNets,
+        seed: int = 0,
     ) -> NeuralState:
-        """The mean field's determinant, but for small random weights.
+        """The correlated determinant, but for small random weights.
+
+        Parameters
+        ----------
+        ansatz
+            ``ansatz(sector, symmetry, prior, seed=seed)`` is the law.
 
         Raises
         ------
@@ -60,9 +71,8 @@ class NeuralState:
         if not all(0 <= electrons <= n for electrons in sector):
             raise InvalidProblemError(f"sector {sector}: give 0 to {n} electrons of each spin")
         line = Line.of(cluster, chains.sites)
-        orbitals = mean_field_orbitals(cluster, sector)[line.order]
-        priors = [conditionals(orbitals, electrons) for electrons in sector]
-        law = PositionNets(n, sector, Symmetry.of(cluster, sector), priors, width, seed)
+        prior = Prior.of(cluster, sector, line.order)
+        law = ansatz(sector, Symmetry.of(cluster, sector), prior, seed=seed)
         H = quadratic(cluster.one_body) + kanamori(cluster.interaction, cluster.n_orb, n)
         return cls(cluster, sector, line, law, Connections.of(H))
 
