@@ -117,4 +117,5 @@ class DenseJacobian:
 
     def transposed(self, values: torch.Tensor) -> Direction:
         """See `Jacobian`."""
-        return tuple(torch.tensordot(values, part, dims=1) for part in self.parts)
+        # in one order of memory: sums of a training that goes on from its file are the same
+        return tuple(torch.tensordot(values, part, dims=1).contiguous() for part in self.parts)

@@ -146,7 +146,7 @@ def restore(path: Path, run: TrainingRun) -> None:
     try:
         with safe_open(path, "pt") as file:
             words: dict[str, Any] = json.loads(file.metadata()["training"])
-            arrays = {name: file.get_tensor(name) for name in file.keys()}
+            arrays = {name: file.get_tensor(name).clone() for name in file.keys()}
         if words["schema"] != SCHEMA:
             raise ValueError(f"schema {words['schema']}, not {SCHEMA}")
         run.state.law.load_state_dict(_part(arrays, "law."))

@@ -79,7 +79,7 @@ class Training:
         If an argument is of the wrong type or out of its limits.
     """
 
-    steps: int = 600
+    steps: int = 400
     n_samples: int = 768
     power: float = 0.5
     rate: tuple = (0.3, 0.02)
