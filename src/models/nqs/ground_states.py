@@ -35,7 +35,7 @@ from dmftnet.physics.fermions.kanamori import Sector
 from dmftnet.physics.solvers.krylov.ed import check_sectors
 from dmftnet.physics.solvers.scol.ground_states import ExplicitState
 from dmftnet.physics.solvers.scol.impurity import DiscreteImpurity, ImpurityChains
-from dmftnet.progress import check_every, progress
+from dmftnet.progress import EVERY, check_every, progress
 
 
 class Logger(Protocol):
@@ -123,7 +123,7 @@ class NeuralGroundStates:
     max_memory: float = checks.MAX_MEMORY
     folder: str | Path | None = None
     loggers: Mapping[str, Logger] | None = None
-    progress_every: float | None = None
+    progress_every: float | None = EVERY
     orbitals: ClassVar[int] = 2
     _memory: Memory = field(default_factory=lambda: Memory(), init=False, repr=False, compare=False)
 
