@@ -21,6 +21,9 @@ from dmftnet.physics.solvers.scol.impurity import ImpurityChains
 MAX_SITES = 22
 """Of the table of a determinant's conditionals, 2^n_sites numbers a spin."""
 
+CHUNK = 1024
+"""Determinants whose amplitudes are computed at a time: what they take stays in the cache."""
+
 
 @dataclass(frozen=True, eq=False)
 class NeuralState:
@@ -78,8 +81,11 @@ class NeuralState:
 
     def log_amplitudes(self, states: np.ndarray) -> np.ndarray:
         """(n,) float64 ``log |psi|`` of (n, n_sites) canonical local states of the sector."""
+        log_p = np.empty(len(states))
         with torch.no_grad():
-            log_p = self.law.log_prob(torch.from_numpy(states)).double().numpy()
+            for start in range(0, len(states), CHUNK):
+                part = torch.from_numpy(states[start : start + CHUNK])
+                log_p[start : start + CHUNK] = self.law.log_prob(part).double().numpy()
         return 0.5 * (log_p - np.log(self.law.symmetry.orbit(states)))
 
     def vector(self) -> np.ndarray:
