@@ -46,7 +46,7 @@ Errors are relative, against exact diagonalisation up to {limit:,} determinants 
 energy of the neural state is that of the whole sector where it is enumerated, else an average over
 samples, whose error bar then limits what an error means. Trainings end after a fixed number of
 steps and never see the reference; defaults were chosen at U / Gamma = 5. CPU seconds are those of
-one core.
+one core. V-score: electrons times variance over E^2, E counted from zero.
 """
 
 
@@ -75,14 +75,14 @@ def line(key: tuple, rows: Sequence[dict]) -> list:
         name: float(np.median([row[name] for row in rows]))
         for name in ("error_bar", "variance", "seconds", "reference_s")
     }
-    asked = ASKED.get((kind, int(sites)))
+    asked, electrons = ASKED.get((kind, int(sites))), first["n_up"] + first["n_dn"]
     return [
         int(sites), f"{U:g}", f"({first['n_up']:.0f}, {first['n_dn']:.0f})", ansatz,
         int(first["parameters"]), int(steps), int(samples), len(rows),
         f"{np.median(errors):.1e}", "–" if asked is None else f"{asked:.0e}",
         f"{max(errors, key=abs):.1e}", f"{medians['error_bar'] / abs(first['reference']):.0e}",
         f"{medians['variance']:.1e}",
-        f"{2 * sites * medians['variance'] / first['reference'] ** 2:.0e}",
+        f"{electrons * medians['variance'] / first['reference'] ** 2:.0e}",
         f"{medians['seconds']:.0f}", f"{first['reference']:.6f}", f"{medians['reference_s']:.1f}",
     ]  # fmt: skip
 

@@ -10,6 +10,7 @@ from toy_nqs import ANSATZE, CASES, HUND, all_states, chains, exact
 
 from dmftnet.errors import InvalidProblemError, SettingError
 from dmftnet.models.nqs import prior as nqs_prior
+from dmftnet.models.nqs import state as nqs_state
 from dmftnet.models.nqs.line import Line, Symmetry
 from dmftnet.models.nqs.position_nets import PositionNets
 from dmftnet.models.nqs.prior import Correlated, conditionals, mean_field
@@ -121,6 +122,13 @@ def test_law_is_normalised_over_the_sector(case, ansatz, dtype, accuracy):
     assert psi.size == found.cluster.dimension(sector)
     assert np.all(psi != 0)
     assert psi @ psi == pytest.approx(1.0, abs=accuracy)
+
+
+def test_amplitudes_do_not_depend_on_the_chunk(monkeypatch):
+    state = NeuralState.of(*CASES["one orbital, unequal"], seed=2)
+    whole = state.vector()
+    monkeypatch.setattr(nqs_state, "CHUNK", 7)
+    np.testing.assert_allclose(state.vector(), whole, rtol=1e-12)
 
 
 def test_conditionals_are_those_of_a_determinant():
