@@ -1,7 +1,7 @@
 """Energies of neural ground states of impurity chains beside exact ones and DMRG.
 
 OMP_NUM_THREADS=1 python benchmarks/nqs.py CASE [...] [--seeds 3] [--ansatz nets|rwkv]
-                                                      [--steps N] [--samples N]
+                                                      [--steps N] [--samples N] [--power P]
 OMP_NUM_THREADS=1 python benchmarks/nqs.py write      # docs/nqs.md, docs/figures/nqs_variance.png
 
 A case is ``kind:sites:U``, U in units of Gamma = 0.1 D: ``one:10:20`` (one orbital, half filled,
@@ -56,7 +56,8 @@ N_FINAL = 60_000
 ANSATZE = {"nets": PositionNets, "rwkv": RWKV}
 RESULTS = Path(__file__).resolve().parents[1] / "docs" / "nqs.csv"
 COLUMNS = (
-    "kind", "sites", "U", "ansatz", "parameters", "seed", "steps", "samples", "n_up", "n_dn",
+    "kind", "sites", "U", "ansatz", "parameters", "seed", "steps", "samples", "power", "n_up",
+    "n_dn",
     "reference", "reference_s", "energy", "error_bar", "variance", "n_distinct", "rollbacks",
     "seconds",
 )  # fmt: skip
@@ -116,7 +117,8 @@ def run(kind: str, n_sites: int, ratio: float, ansatz: str, seed: int, **trainin
         energy = Energy.of(samples, local_energies(state, samples.states))
     values = (
         kind, n_sites, ratio, ansatz, sum(p.numel() for p in state.law.parameters()), seed,
-        trained.n_steps, settings.n_samples, *sector, exact, round(seconds, 1), energy.mean,
+        trained.n_steps, settings.n_samples, settings.power, *sector, exact, round(seconds, 1),
+        energy.mean,
         energy.error, energy.variance, energy.n_distinct, trained.rollbacks,
         round(training_seconds, 1),
     )  # fmt: skip
@@ -130,8 +132,11 @@ def main() -> None:
     parser.add_argument("--ansatz", choices=ANSATZE, default="nets")
     parser.add_argument("--steps", type=int)
     parser.add_argument("--samples", type=int, dest="n_samples")
+    parser.add_argument("--power", type=float)
     given = parser.parse_args()
-    training = {k: v for k in ("steps", "n_samples") if (v := getattr(given, k)) is not None}
+    training = {
+        k: v for k in ("steps", "n_samples", "power") if (v := getattr(given, k)) is not None
+    }
     for case in given.cases:
         kind, sites, ratio = case.split(":")
         for seed in given.seeds:

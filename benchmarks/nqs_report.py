@@ -36,7 +36,7 @@ TITLES = {
     "twodoped": f"Two orbitals, their levels U/2 above half filling, J = {HUND} U",
 }
 COLUMNS = (
-    "sites", "U / Gamma", "sector", "ansatz", "parameters", "steps", "samples", "seeds",
+    "sites", "U / Gamma", "sector", "ansatz", "parameters", "steps", "samples", "power", "seeds",
     "median error", "asked", "worst", "error bar", "variance / D^2", "V-score", "CPU s",
     "reference", "its CPU s",
 )  # fmt: skip
@@ -51,13 +51,13 @@ one core. V-score: electrons times variance over E^2, E counted from zero.
 
 
 def read() -> dict[tuple, list[dict]]:
-    """Runs by kind, sites, U, ansatz, steps and samples."""
+    """Runs by kind, sites, U, ansatz and settings."""
     found = defaultdict(list)
     with RESULTS.open(newline="") as file:
         for row in csv.DictReader(file):
             words = ("kind", "ansatz")
             row = {k: v if k in words else float(v) for k, v in row.items()}
-            names = ("kind", "sites", "U", "ansatz", "steps", "samples")
+            names = ("kind", "sites", "U", "ansatz", "steps", "samples", "power")
             found[tuple(row[name] for name in names)].append(row)
     return dict(sorted(found.items()))
 
@@ -69,7 +69,7 @@ def error(row: dict) -> float:
 
 def line(key: tuple, rows: Sequence[dict]) -> list:
     """One row of a table."""
-    kind, sites, U, ansatz, steps, samples = key
+    kind, sites, U, ansatz, steps, samples, power = key
     first, errors = rows[0], [error(row) for row in rows]
     medians = {
         name: float(np.median([row[name] for row in rows]))
@@ -78,7 +78,7 @@ def line(key: tuple, rows: Sequence[dict]) -> list:
     asked, electrons = ASKED.get((kind, int(sites))), first["n_up"] + first["n_dn"]
     return [
         int(sites), f"{U:g}", f"({first['n_up']:.0f}, {first['n_dn']:.0f})", ansatz,
-        int(first["parameters"]), int(steps), int(samples), len(rows),
+        int(first["parameters"]), int(steps), int(samples), power, len(rows),
         f"{np.median(errors):.1e}", "–" if asked is None else f"{asked:.0e}",
         f"{max(errors, key=abs):.1e}", f"{medians['error_bar'] / abs(first['reference']):.0e}",
         f"{medians['variance']:.1e}",

@@ -1,6 +1,7 @@
 """Neural quantum states: determinants along a line, the Born law, its sampler."""
 
 from functools import partial
+from itertools import product
 
 import numpy as np
 import pytest
@@ -11,9 +12,10 @@ from toy_nqs import ANSATZE, CASES, HUND, all_states, chains, exact
 from dmftnet.errors import InvalidProblemError, SettingError
 from dmftnet.models.nqs import prior as nqs_prior
 from dmftnet.models.nqs import state as nqs_state
+from dmftnet.models.nqs.ansatz import leads_to
 from dmftnet.models.nqs.line import Line, Symmetry
 from dmftnet.models.nqs.position_nets import PositionNets
-from dmftnet.models.nqs.prior import Correlated, conditionals, mean_field
+from dmftnet.models.nqs.prior import Correlated, conditionals, levels, mean_field
 from dmftnet.models.nqs.rwkv import RWKV
 from dmftnet.models.nqs.sampler import sample
 from dmftnet.models.nqs.state import NeuralState
@@ -94,6 +96,48 @@ def test_symmetries_are_those_of_the_sector():
     assert Symmetry.of(CASES["one orbital, doped"][0].cluster, (2, 2)) == Symmetry(True, False)
 
 
+@pytest.mark.parametrize("name", ["two orbitals", "two orbitals, doped"])
+def test_each_of_two_orbitals_has_one_parity(name):
+    """Pairs hop between them, single electrons never: half of the sector is empty."""
+    found, sector = CASES[name]
+    line, symmetry = Line.of(found.cluster, found.sites), Symmetry.of(found.cluster, sector)
+    up, down = found.cluster.strings(sector)
+    states = line.states((up.codes[:, None] | down.codes << found.cluster.n_sites).ravel())
+    sites, parity = symmetry.gate
+    other = np.bitwise_count(states[:, :sites]).sum(axis=1) % 2 != parity
+    psi = exact(found.cluster, sector)[1]
+    assert 0.3 < other.mean() < 0.7
+    np.testing.assert_allclose(psi[other], 0, atol=1e-10)
+    assert np.abs(psi[~other]).min() > 1e-10
+
+
+def test_orbitals_of_equal_chains_are_not_mixed():
+    cluster = chains(2, HUND, n_orb=2).cluster
+    h = np.kron(np.eye(2), np.array([[0.0, 0.3], [0.3, 0.1]]))
+    np.testing.assert_array_equal(levels(h, 1)[1], [1, 0, 1, 0])
+    orbitals, chain = levels(h, 0)
+    np.testing.assert_array_equal(chain, [0, 1, 0, 1])
+    np.testing.assert_allclose(orbitals.T @ orbitals, np.eye(4), atol=1e-14)
+    assert np.all(orbitals[:2, chain == 1] == 0) and np.all(orbitals[2:, chain == 0] == 0)
+    mixed, _ = levels(cluster.one_body, 0)
+    diagonal = mixed.T @ cluster.one_body @ mixed
+    np.testing.assert_allclose(diagonal, np.diag(np.sort(np.diag(diagonal))), atol=1e-12)
+
+
+def test_table_of_what_leads_to_a_sector():
+    """Every prefix, by brute force over its completions."""
+    n, sector, gate = 3, (2, 1), (2, 0)
+    table = leads_to(n, sector, gate)
+    good = [s for s in all_states(n, sector) if np.bitwise_count(s[:2]).sum() % 2 == 0]
+    assert 0 < len(good) < len(all_states(n, sector))
+    for position in range(n):
+        for prefix in product(range(4), repeat=position):
+            used = [sum(s >> spin & 1 for s in prefix) for spin in (0, 1)]
+            ways = {int(s[position]) for s in good if tuple(s[:position]) == prefix}
+            if ways:
+                assert set(np.flatnonzero(table[position][tuple(used)])) == ways
+
+
 def test_what_has_signs_is_refused():
     star = np.diag([-0.5, 0.1, -0.2])
     star[0, 1:] = star[1:, 0] = 0.3
@@ -120,7 +164,11 @@ def test_law_is_normalised_over_the_sector(case, ansatz, dtype, accuracy):
     state.law.to(dtype)
     psi = state.vector()
     assert psi.size == found.cluster.dimension(sector)
-    assert np.all(psi != 0)
+    sites, parity = state.law.symmetry.gate or (0, 0)
+    up, down = found.cluster.strings(sector)
+    states = state.line.states((up.codes[:, None] | down.codes << found.cluster.n_sites).ravel())
+    electrons = np.bitwise_count(states[:, :sites]).sum(axis=1)
+    np.testing.assert_array_equal(psi != 0, electrons % 2 == parity)
     assert psi @ psi == pytest.approx(1.0, abs=accuracy)
 
 
@@ -135,7 +183,7 @@ def test_conditionals_are_those_of_a_determinant():
     """Their product along the line is the square of the exact amplitudes at U = 0."""
     found, sector = chains(4, Interaction(0.0), level=-0.1, onsite=0.3), (3, 2)
     line = Line.of(found.cluster, found.sites)
-    orbitals = Correlated.of(found.cluster, sector).orbitals[line.order]
+    orbitals = Correlated.of(found.cluster, sector).orbitals[0][line.order]
     psi = exact(found.cluster, sector)[1].reshape([len(s) for s in found.cluster.strings(sector)])
     for spin, strings in enumerate(found.cluster.strings(sector)):
         table = conditionals(orbitals, sector[spin], floor=0.0)
@@ -200,8 +248,8 @@ def test_gutzwillers_limits():
 def test_mean_field_is_a_fixed_point(name):
     cluster, sector = CASES[name][0].cluster, CASES[name][1]
     h, density = mean_field(cluster, sector)
-    orbitals = np.linalg.eigh(h)[1][: cluster.n_orb]
-    found = sum((orbitals[:, :n] ** 2).sum(axis=1) for n in sector) / 2
+    filled = [levels(h, s)[0][: cluster.n_orb, : sector[s]] for s in (0, 1)]
+    found = sum((amplitudes**2).sum(axis=1) for amplitudes in filled) / 2
     np.testing.assert_allclose(found, density, atol=1e-8)
 
 

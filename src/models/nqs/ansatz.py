@@ -3,9 +3,8 @@
 ``p(s) = prod_i p_i(s_i | s_0 .. s_(i-1))``. The logits are those of a network plus the logarithms
 of a correlated determinant's conditionals (`dmftnet.models.nqs.prior`), which the law is without
 its network. What cannot be completed to the electrons of the sector, or is not canonical under
-the symmetries, has probability zero; a canonical determinant has that of all its images. Electrons
-of either spin that are left must fit into the sites that are left: two independent bounds, from two
-counters.
+the symmetries, has probability zero; a canonical determinant has that of all its images. What leads
+to the sector is a table over position and the electrons of either spin before it.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ class Law(Constants):
         self.constant("before", before)
         self.constant("binary", before * 2.0 ** np.arange(n_sites)[:, None])
         self.constant("places", np.arange(n_sites))
-        self.constant("fits", np.stack([_fits(n_sites, n) for n in sector]))
+        self.constant("leads", leads_to(n_sites, sector, symmetry.gate))
         tables = [np.log(np.stack([1 - p, p], axis=1)) for p in prior.tables]
         self.constant("prior", np.stack(tables))  # (spin, prefix, n)
         self.constant("local", np.log(prior.local))
@@ -100,9 +99,7 @@ class Law(Constants):
     def _allowed(self, spins: torch.Tensor, first: torch.Tensor, at: slice) -> torch.Tensor:
         """(n, positions, 4) whether a state leads to the sector, and is canonical."""
         used = (spins @ self.before[:, at]).long()
-        place = self.places[at]
-        up, down = self.fits[UP][place, used[UP]], self.fits[DOWN][place, used[DOWN]]
-        allowed = (down[..., :, None] & up[..., None, :]).flatten(2)
+        allowed = self.leads[self.places[at], used[UP], used[DOWN]]
         if self.symmetry.spin_flip:
             allowed[..., SINGLE_DOWN] &= ~first[0]
         if self.symmetry.pair_flip:
@@ -115,8 +112,24 @@ def chosen(values: torch.Tensor, states: torch.Tensor) -> torch.Tensor:
     return values.gather(2, states[:, :, None])[:, :, 0]
 
 
-def _fits(n_sites: int, n: int) -> np.ndarray:
-    """(position, electrons before it, n_i) whether n electrons can still be reached."""
-    behind = n_sites - 1 - np.arange(n_sites)[:, None, None]
-    left = n - np.arange(n_sites + 1)[:, None] - np.arange(2)
-    return (left >= 0) & (left <= behind)
+def leads_to(n_sites: int, sector: Sector, gate: tuple[int, int] | None) -> np.ndarray:
+    """(position, up before it, down before it, state) whether the sector can still be reached.
+
+    Parameters
+    ----------
+    gate
+        As of `Symmetry`.
+    """
+    reached = np.zeros((n_sites + 2, n_sites + 2), dtype=bool)
+    reached[sector] = True
+    table = np.zeros((n_sites, n_sites + 1, n_sites + 1, 4), dtype=bool)
+    parity = np.add.outer(np.arange(n_sites + 2), np.arange(n_sites + 2)) % 2
+    for position in reversed(range(n_sites)):
+        if gate is not None and position + 1 == gate[0]:
+            reached &= parity == gate[1]
+        for state in range(4):
+            up, down = state & 1, state >> 1
+            table[position, ..., state] = reached[up:, down:][: n_sites + 1, : n_sites + 1]
+        reached = np.zeros_like(reached)
+        reached[:-1, :-1] = table[position].any(axis=-1)
+    return table

@@ -21,8 +21,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import brentq, minimize_scalar
+from scipy.sparse.csgraph import connected_components
 
-from dmftnet.physics.fermions.kanamori import KanamoriCluster, Sector
+from dmftnet.physics.fermions.kanamori import DOWN, UP, KanamoriCluster, Sector
 from dmftnet.physics.fermions.strings import Strings
 
 FLOOR = 2e-2
@@ -30,6 +31,9 @@ FLOOR = 2e-2
 
 SWEEPS = 20
 """Over the orbitals of the mean field."""
+
+DEGENERATE = 9
+"""Decimals of levels, in D, that are told apart."""
 
 SMALLEST = 1e-6
 """Range of the double occupancy from which on it is varied."""
@@ -44,13 +48,13 @@ class Correlated:
 
     Parameters
     ----------
-    orbitals : (n_sites, n_sites) float64
+    orbitals : (up, down) of (n_sites, n_sites) float64
         Columns, lowest first.
     weights : (n_orb, 4) float64
         By which interactions change the probabilities of an orbital's occupations 0, up, down, 2.
     """
 
-    orbitals: np.ndarray
+    orbitals: tuple[np.ndarray, ...]
     weights: np.ndarray
 
     @classmethod
@@ -62,7 +66,7 @@ class Correlated:
             for orbital, n in enumerate(density):
                 q, weights[orbital] = _correlations(h, orbital, n, sector, cluster.interaction.U)
                 h = _coupled(h, orbital, q)
-        return cls(np.linalg.eigh(h)[1], weights)
+        return cls(tuple(levels(h, spin)[0] for spin in (UP, DOWN)), weights)
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,10 +88,28 @@ class Prior:
     def of(cls, cluster: KanamoriCluster, sector: Sector, order: np.ndarray) -> Prior:
         """Of sites in the order of a line."""
         found = Correlated.of(cluster, sector)
-        up, down = (conditionals(found.orbitals[order], n) for n in sector)
+        up, down = (
+            conditionals(orbitals[order], n)
+            for orbitals, n in zip(found.orbitals, sector, strict=True)
+        )
         local = np.ones((cluster.n_sites, 4))
         local[: cluster.n_orb] = found.weights.clip(FLOOR)
         return cls((up, down), local[order])
+
+
+def levels(h: np.ndarray, spin: int) -> tuple[np.ndarray, np.ndarray]:
+    """(n_sites, n_sites) orbitals, lowest first, none over two chains; (n_sites,) chain of each.
+
+    Of degenerate ones those of the first chain, number 0, come first for spin up and last for spin
+    down, so that two open levels hold one electron each, not two and none.
+    """
+    _, chain_of = connected_components(np.abs(h) > 0)
+    energies, orbitals = np.empty(len(h)), np.zeros((len(h), len(h)))
+    for chain in range(chain_of.max() + 1):
+        own = np.flatnonzero(chain_of == chain)
+        energies[own], orbitals[np.ix_(own, own)] = np.linalg.eigh(h[np.ix_(own, own)])
+    order = np.lexsort((chain_of if spin == UP else -chain_of, energies.round(DEGENERATE)))
+    return orbitals[:, order], chain_of[order]
 
 
 def mean_field(cluster: KanamoriCluster, sector: Sector) -> tuple[np.ndarray, np.ndarray]:
@@ -105,8 +127,8 @@ def mean_field(cluster: KanamoriCluster, sector: Sector) -> tuple[np.ndarray, np
 
     def excess(n: float, orbital: int) -> float:
         density[orbital] = n
-        orbitals = np.linalg.eigh(one_body())[1]
-        return n - sum((orbitals[orbital, :electrons] ** 2).sum() for electrons in sector) / 2
+        filled = (levels(one_body(), s)[0][orbital, : sector[s]] for s in (UP, DOWN))
+        return n - sum((amplitudes**2).sum() for amplitudes in filled) / 2
 
     for _ in range(SWEEPS if n_orb > 1 else 1):
         for orbital in range(n_orb):
