@@ -19,6 +19,7 @@ from nqs import impurity
 from rich.console import Console
 from rich.table import Table
 
+from dmftnet.models.nqs.energy import Energy
 from dmftnet.models.nqs.ground_states import NeuralGroundStates
 from dmftnet.physics.analysis.distances import kl_divergence
 from dmftnet.physics.fermions.kanamori import UP
@@ -55,6 +56,11 @@ def first_pole(poles: ResponsePoles) -> float:
     return poles.energies[(poles.energies > 0) & (poles.amplitudes[:, 0] ** 2 > 1e-7)].min()
 
 
+def deviation(sampled: Energy, energy: float) -> str:
+    """Of a sampled energy, in its error bars; it has none where all determinants are found."""
+    return f"{(sampled.mean - energy) / sampled.error:+.1f}" if sampled.error else "all found"
+
+
 def row(n_sites: int) -> list[str]:
     """One chain."""
     chains = impurity("one", n_sites, RATIO)
@@ -74,7 +80,7 @@ def row(n_sites: int) -> list[str]:
     return [
         str(n_sites), f"{chains.cluster.dimension(reference.sector):,}",
         f"{lowest:.6f}", f"{(state.energy - lowest) / abs(lowest):.1e}",
-        f"{(sampled.mean - state.energy) / sampled.error:+.1f}", f"{state.variance:.1e}",
+        deviation(sampled, state.energy), f"{state.variance:.1e}",
         f"{broad:.0e}", f"{narrow:.0e}", f"{first_pole(poles[1]) / first_pole(poles[0]) - 1:+.0e}",
         f"{trained.n_steps}", f"{trained.rollbacks}", f"{seconds:.0f}",
     ]  # fmt: skip

@@ -110,7 +110,10 @@ def test_the_name_is_that_of_all_that_matters():
         digest(SHORT, NeuralState.of(CASE[0], (3, 2), ANSATZE["position nets"], 3)),
         digest(SHORT, NeuralState.of(chains(4, Interaction(2.1)), CASE[1], seed=3)),
     }
-    assert len(names) == 6
+    other = new()
+    other.law.prior[0, 1, 0] -= 0.1
+    names.add(digest(SHORT, other))
+    assert len(names) == 7
     assert digest(SHORT, new()) == digest(SHORT, state)
 
 

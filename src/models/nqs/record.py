@@ -117,8 +117,8 @@ def digest(training: Training, state: NeuralState) -> str:
     words = (training, cluster.interaction, cluster.n_orb, state.sector, type(state.law).__name__)
     found.update(repr(words).encode())
     found.update(cluster.one_body.tobytes() + state.line.order.tobytes())
-    for parameter in state.law.parameters():
-        found.update(parameter.detach().numpy().tobytes())
+    for array in (*state.law.parameters(), *state.law.buffers()):  # the prior's tables among them
+        found.update(array.detach().numpy().tobytes())
     return found.hexdigest()[:12]
 
 
