@@ -7,7 +7,9 @@ those of H in the span. ``energy_variance`` in the solver's diagnostics says how
 
 Range: chains whose ground state has known signs (`dmftnet.models.nqs.line`), sectors that can be
 enumerated. The sector is given; by default it is that of half filling, where particle-hole symmetry
-and chains of an even number of sites make its ground state the lowest of all.
+and chains of an even number of sites make its ground state the lowest of all. Of two orbitals
+either chain has the parity of electrons that the mean field gives it
+(`dmftnet.models.nqs.line.Symmetry`).
 
 The weights of one solve are those that the next one starts from, if it has the same sites and
 sector: from one iteration of a DMFT loop to the next a state moves little.
