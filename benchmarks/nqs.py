@@ -1,104 +1,160 @@
-"""Neural ground states of half-filled Wilson chains beside exact ones, and `scol` on both.
+"""Energies of neural ground states of impurity chains beside exact ones and DMRG.
 
-OMP_NUM_THREADS=1 python benchmarks/nqs.py [sites ...]      default: 8 10
+OMP_NUM_THREADS=1 python benchmarks/nqs.py CASE [...] [--seeds 3] [--ansatz nets|rwkv]
+                                                      [--steps N] [--samples N] [--power P]
+OMP_NUM_THREADS=1 python benchmarks/nqs.py write      # docs/nqs.md, docs/figures/nqs_variance.png
 
-One orbital, U / Gamma = 10, Gamma = 0.1 D, Lambda = 2; sites count the impurity. Relative error of
-the energy, by the whole sector; the sampled energy's deviation from that in its error bars;
-variance in D^2. KL of the addition spectrum against that of the exact ground state with the same
-strings, each pole a Gaussian on a logarithmic axis of width .7 (broad) or .3 (narrow); relative
-error of the first pole. CPU seconds of the training.
+A case is ``kind:sites:U``, U in units of Gamma = 0.1 D: ``one:10:20`` (one orbital, half filled,
+sites count the impurity), ``doped:10:10`` (its level U / 4 above half filling), ``two:8:10`` (two
+orbitals of four sites each, J = U / 5), ``twodoped:8:10`` (their levels U / 2 above half filling).
+Wilson chains of the semicircle, Lambda = 2. Each run is one line of docs/nqs.csv.
+
+Reference: exact diagonalisation up to 70,000 determinants, DMRG beyond. Energy of the neural state:
+of the whole sector where it is enumerated, else by samples. Of a doped chain the sector is that of
+the exact ground state. CPU seconds of the training alone.
 """
 
 from __future__ import annotations
 
-import sys
+import argparse
+import csv
 import time
+from functools import partial
+from pathlib import Path
 
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 
+from dmftnet.models.nqs.energy import Energy, local_energies
 from dmftnet.models.nqs.ground_states import NeuralGroundStates
-from dmftnet.physics.analysis.distances import kl_divergence
+from dmftnet.models.nqs.position_nets import PositionNets
+from dmftnet.models.nqs.rwkv import RWKV
+from dmftnet.models.nqs.sampler import sample
+from dmftnet.models.nqs.training import Training
 from dmftnet.physics.bath.wilson import Wilson
-from dmftnet.physics.fermions.kanamori import UP
+from dmftnet.physics.fermions.kanamori import Sector
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.interaction import Interaction
-from dmftnet.physics.impurity.poles import ResponsePoles
 from dmftnet.physics.lattices.bethe import semicircle
 from dmftnet.physics.solvers.krylov.lanczos import ground_state
-from dmftnet.physics.solvers.scol.ground_states import ExplicitState
 from dmftnet.physics.solvers.scol.impurity import ImpurityChains
-from dmftnet.physics.solvers.scol.sets import Reach
-from dmftnet.physics.solvers.scol.solver import orbital_poles
+from dmftnet.physics.solvers.tensor.blocks import Truncation
+from dmftnet.physics.solvers.tensor.layout import Orbital
+from dmftnet.physics.solvers.tensor.model import ImpurityModel
+from dmftnet.physics.solvers.tensor.state import ground_state as dmrg
 
-GRID = FrequencyGrid.geometric(1e-5, 8.0, 2400)
 BATH_GRID = FrequencyGrid.geometric(1e-3, 8.0, 800)
 GAMMA = 0.1
-U = 10 * GAMMA
-REACH = Reach(3, 1, 5)
+LEVELS = {"one": (1, 0.0), "doped": (1, 0.25), "two": (2, 0.0), "twodoped": (2, 0.5)}
+"""Orbitals, and their levels above half filling in units of U."""
+
+HUND = 0.2
+"""J / U of two orbitals."""
+
+ENUMERATED = 70_000
+BOND = Truncation(600, 1e-12)
+N_FINAL = 60_000
+ANSATZE = {"nets": PositionNets, "rwkv": RWKV}
+RESULTS = Path(__file__).resolve().parents[1] / "docs" / "nqs.csv"
+COLUMNS = (
+    "kind", "sites", "U", "ansatz", "parameters", "seed", "steps", "samples", "power", "n_up",
+    "n_dn",
+    "reference", "reference_s", "energy", "error_bar", "variance", "n_distinct", "rollbacks",
+    "seconds",
+)  # fmt: skip
 
 
-def impurity(n_sites: int) -> ImpurityChains:
+def impurity(kind: str, n_sites: int, ratio: float) -> ImpurityChains:
     """``Gamma = pi V^2 rho(0) = 2 V^2`` of the semicircle."""
-    chain = Wilson(n_sites - 1).chain(BATH_GRID, semicircle(BATH_GRID, 0.0, 1.0, GAMMA / 2))
-    return ImpurityChains.of_chains(np.array([-U / 2]), Interaction(U), [chain])
+    n_orb, above = LEVELS[kind]
+    U = ratio * GAMMA
+    interaction = Interaction(U, HUND * U if n_orb > 1 else 0.0)
+    n_bath = n_sites // n_orb - 1
+    chain = Wilson(n_bath).chain(BATH_GRID, semicircle(BATH_GRID, 0.0, 1.0, GAMMA / 2))
+    levels = np.full(n_orb, interaction.half_filling(n_orb) + above * U)
+    return ImpurityChains.of_chains(levels, interaction, [chain] * n_orb)
 
 
-def exact(chains: ImpurityChains) -> ExplicitState:
-    """The singlet."""
-    cluster, n = chains.cluster, chains.cluster.n_sites // 2
-    H = cluster.hamiltonian((n, n))
-    start = np.random.default_rng(0).normal(size=H.shape[0])
-    energy, psi, _ = ground_state(H.dot, start, 1e-9, max_restarts=200)
-    return ExplicitState(cluster, (n, n), psi[:, None], np.array([energy]), np.ones(1))
-
-
-def addition(chains: ImpurityChains, state: ExplicitState) -> ResponsePoles:
-    """Poles of both sides, the removal side by symmetry."""
-    sets = [chains.string_set(0, UP, REACH)] * 2
-    return orbital_poles([state], sets, 1e-10, repulsion=U)[0]
-
-
-def first_pole(poles: ResponsePoles) -> float:
-    """Lowest addition energy that carries weight, in D."""
-    return poles.energies[(poles.energies > 0) & (poles.amplitudes[:, 0] ** 2 > 1e-7)].min()
-
-
-def row(n_sites: int) -> list[str]:
-    """One chain."""
-    chains = impurity(n_sites)
-    reference = exact(chains)
-    finder = NeuralGroundStates()
-    start = time.process_time()
-    neural, trained = finder.trained(chains, reference.sector)
-    seconds = time.process_time() - start
-    state = finder.explicit(neural)
-    poles = [addition(chains, s) for s in (reference, state)]
-    half = FrequencyGrid(GRID.omega[GRID.omega > 0])
-    broad, narrow = (
-        float(kl_divergence(half, *(p.G.log_gaussian_spectrum(half.omega, w) for p in poles)))
-        for w in (0.7, 0.3)
+def reference(chains: ImpurityChains, sector: Sector) -> float:
+    """Lowest energy of a sector, in D."""
+    cluster = chains.cluster
+    if cluster.dimension(sector) <= ENUMERATED:
+        H = cluster.hamiltonian(sector)
+        start = np.random.default_rng(0).normal(size=H.shape[0])
+        return float(ground_state(H.dot, start, 1e-10, max_restarts=400)[0])
+    orbitals = tuple(
+        Orbital(cluster.one_body[np.ix_(own, own)], sector[0] // cluster.n_orb)
+        for own in ([a, *sites] for a, sites in enumerate(chains.sites))
     )
-    sampled, lowest = trained.energy, reference.energy
-    return [
-        str(n_sites), f"{chains.cluster.dimension(reference.sector):,}",
-        f"{lowest:.6f}", f"{(state.energy - lowest) / abs(lowest):.1e}",
-        f"{(sampled.mean - state.energy) / sampled.error:+.1f}", f"{state.variance:.1e}",
-        f"{broad:.0e}", f"{narrow:.0e}", f"{first_pole(poles[1]) / first_pole(poles[0]) - 1:+.0e}",
-        f"{trained.n_steps}", f"{trained.rollbacks}", f"{seconds:.0f}",
-    ]  # fmt: skip
+    model = ImpurityModel(orbitals, cluster.interaction.U, cluster.interaction.J)
+    return dmrg(model, *sector, BOND, 1e-9).energy
 
 
-def main(*sites: int) -> None:
-    table = Table(
-        "sites", "dimension", "E exact", "error", "sampled", "variance", "broad", "narrow",
-        "first pole", "steps", "rollbacks", "s", title="neural ground states",
+def lowest(chains: ImpurityChains, kind: str) -> tuple[Sector, float, float]:
+    """Sector of the ground state, its energy, and CPU seconds of one sector's search."""
+    half = chains.cluster.n_sites // 2
+    sectors = [(half, half)]
+    if LEVELS[kind][1]:
+        sectors = [(half - a, half - b) for a in range(4) for b in (a, a + 1)]
+    start = time.process_time()
+    found = min((reference(chains, sector), sector) for sector in sectors)
+    return found[1], found[0], (time.process_time() - start) / len(sectors)
+
+
+def run(kind: str, n_sites: int, ratio: float, ansatz: str, seed: int, **training) -> dict:
+    """One training, a line of the results."""
+    chains = impurity(kind, n_sites, ratio)
+    sector, exact, seconds = lowest(chains, kind)
+    settings = Training(seed=seed, **training)
+    finder = NeuralGroundStates(settings, partial(ANSATZE[ansatz]), seed)
+    start = time.process_time()
+    state, trained = finder.trained(chains, sector)
+    training_seconds = time.process_time() - start
+    if chains.cluster.dimension(sector) <= ENUMERATED:
+        explicit = finder.explicit(state)
+        energy = Energy(explicit.energy, 0.0, explicit.variance, chains.cluster.dimension(sector))
+    else:
+        samples = sample(state.law, N_FINAL, np.random.default_rng(seed + 1), settings.power)
+        energy = Energy.of(samples, local_energies(state, samples.states))
+    values = (
+        kind, n_sites, ratio, ansatz, sum(p.numel() for p in state.law.parameters()), seed,
+        trained.n_steps, settings.n_samples, settings.power, *sector, exact, round(seconds, 1),
+        energy.mean,
+        energy.error, energy.variance, energy.n_distinct, trained.rollbacks,
+        round(training_seconds, 1),
     )  # fmt: skip
-    for n_sites in sites or (8, 10):
-        table.add_row(*row(n_sites))
-    Console(width=120).print(table)
+    return dict(zip(COLUMNS, values, strict=True))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("cases", nargs="+", metavar="CASE", help="kind:sites:U/Gamma, or write")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--ansatz", choices=ANSATZE, default="nets")
+    parser.add_argument("--steps", type=int)
+    parser.add_argument("--samples", type=int, dest="n_samples")
+    parser.add_argument("--power", type=float)
+    given = parser.parse_args()
+    training = {
+        k: v for k in ("steps", "n_samples", "power") if (v := getattr(given, k)) is not None
+    }
+    for case in given.cases:
+        kind, sites, ratio = case.split(":")
+        for seed in given.seeds:
+            row = run(kind, int(sites), float(ratio), given.ansatz, seed, **training)
+            new = not RESULTS.exists()
+            with RESULTS.open("a", newline="") as file:
+                table = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+                if new:
+                    table.writeheader()
+                table.writerow(row)
+            error = (row["energy"] - row["reference"]) / abs(row["reference"])
+            bar = row["error_bar"] / abs(row["reference"])
+            print(
+                f"{case} {given.ansatz} seed {seed}: error {error:.1e} +- {bar:.0e}, variance "
+                f"{row['variance']:.1e}, {row['seconds']:.0f} s",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    main()

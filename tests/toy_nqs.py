@@ -1,14 +1,24 @@
 """Small impurity chains with and without symmetries, for neural states."""
 
+from functools import partial
 from itertools import product
 
 import numpy as np
 
+from dmftnet.models.nqs.position_nets import PositionNets
+from dmftnet.models.nqs.rwkv import RWKV
 from dmftnet.physics.bath.chains import ChainBath
 from dmftnet.physics.impurity.interaction import Interaction
 from dmftnet.physics.solvers.scol.impurity import ImpurityChains
 
 HUND = Interaction(1.2, 0.2)
+ANSATZE = {
+    "position nets": partial(PositionNets, width=3),
+    "rwkv": partial(RWKV, layers=2, embedding=4, hidden=5, heads=2, patch=2),
+    "rwkv of single sites": partial(RWKV, layers=1, embedding=4, hidden=3, patch=1),
+    "rwkv of three": partial(RWKV, layers=1, embedding=2, hidden=2, patch=3),
+}
+"""Small ones."""
 
 
 def chains(n_bath, interaction, n_orb=1, level=None, onsite=0.0, seed=3):

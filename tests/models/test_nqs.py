@@ -1,14 +1,22 @@
 """Neural quantum states: determinants along a line, the Born law, its sampler."""
 
+from functools import partial
+from itertools import product
+
 import numpy as np
 import pytest
 import torch
 from scipy.stats import chi2
-from toy_nqs import CASES, HUND, all_states, chains, exact
+from toy_nqs import ANSATZE, CASES, HUND, all_states, chains, exact
 
-from dmftnet.errors import InvalidProblemError
+from dmftnet.errors import InvalidProblemError, SettingError
+from dmftnet.models.nqs import prior as nqs_prior
+from dmftnet.models.nqs import state as nqs_state
+from dmftnet.models.nqs.ansatz import leads_to
 from dmftnet.models.nqs.line import Line, Symmetry
-from dmftnet.models.nqs.prior import conditionals, mean_field_orbitals
+from dmftnet.models.nqs.position_nets import PositionNets
+from dmftnet.models.nqs.prior import Correlated, conditionals, levels, mean_field
+from dmftnet.models.nqs.rwkv import RWKV
 from dmftnet.models.nqs.sampler import sample
 from dmftnet.models.nqs.state import NeuralState
 from dmftnet.physics.fermions.connections import Connections
@@ -88,6 +96,48 @@ def test_symmetries_are_those_of_the_sector():
     assert Symmetry.of(CASES["one orbital, doped"][0].cluster, (2, 2)) == Symmetry(True, False)
 
 
+@pytest.mark.parametrize("name", ["two orbitals", "two orbitals, doped"])
+def test_each_of_two_orbitals_has_one_parity(name):
+    """Pairs hop between them, single electrons never: half of the sector is empty."""
+    found, sector = CASES[name]
+    line, symmetry = Line.of(found.cluster, found.sites), Symmetry.of(found.cluster, sector)
+    up, down = found.cluster.strings(sector)
+    states = line.states((up.codes[:, None] | down.codes << found.cluster.n_sites).ravel())
+    sites, parity = symmetry.gate
+    other = np.bitwise_count(states[:, :sites]).sum(axis=1) % 2 != parity
+    psi = exact(found.cluster, sector)[1]
+    assert 0.3 < other.mean() < 0.7
+    np.testing.assert_allclose(psi[other], 0, atol=1e-10)
+    assert np.abs(psi[~other]).min() > 1e-10
+
+
+def test_orbitals_of_equal_chains_are_not_mixed():
+    cluster = chains(2, HUND, n_orb=2).cluster
+    h = np.kron(np.eye(2), np.array([[0.0, 0.3], [0.3, 0.1]]))
+    np.testing.assert_array_equal(levels(h, 1)[1], [1, 0, 1, 0])
+    orbitals, chain = levels(h, 0)
+    np.testing.assert_array_equal(chain, [0, 1, 0, 1])
+    np.testing.assert_allclose(orbitals.T @ orbitals, np.eye(4), atol=1e-14)
+    assert np.all(orbitals[:2, chain == 1] == 0) and np.all(orbitals[2:, chain == 0] == 0)
+    mixed, _ = levels(cluster.one_body, 0)
+    diagonal = mixed.T @ cluster.one_body @ mixed
+    np.testing.assert_allclose(diagonal, np.diag(np.sort(np.diag(diagonal))), atol=1e-12)
+
+
+def test_table_of_what_leads_to_a_sector():
+    """Every prefix, by brute force over its completions."""
+    n, sector, gate = 3, (2, 1), (2, 0)
+    table = leads_to(n, sector, gate)
+    good = [s for s in all_states(n, sector) if np.bitwise_count(s[:2]).sum() % 2 == 0]
+    assert 0 < len(good) < len(all_states(n, sector))
+    for position in range(n):
+        for prefix in product(range(4), repeat=position):
+            used = [sum(s >> spin & 1 for s in prefix) for spin in (0, 1)]
+            ways = {int(s[position]) for s in good if tuple(s[:position]) == prefix}
+            if ways:
+                assert set(np.flatnonzero(table[position][tuple(used)])) == ways
+
+
 def test_what_has_signs_is_refused():
     star = np.diag([-0.5, 0.1, -0.2])
     star[0, 1:] = star[1:, 0] = 0.3
@@ -106,22 +156,34 @@ def test_what_has_signs_is_refused():
 # --- the law --------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("ansatz", ANSATZE)
 @pytest.mark.parametrize(("dtype", "accuracy"), [(torch.float64, 1e-10), (torch.float32, 1e-6)])
-def test_law_is_normalised_over_the_sector(case, dtype, accuracy):
+def test_law_is_normalised_over_the_sector(case, ansatz, dtype, accuracy):
     found, sector = case
-    state = NeuralState.of(found, sector, seed=4)
+    state = NeuralState.of(found, sector, ANSATZE[ansatz], seed=4)
     state.law.to(dtype)
     psi = state.vector()
     assert psi.size == found.cluster.dimension(sector)
-    assert np.all(psi != 0)
+    sites, parity = state.law.symmetry.gate or (0, 0)
+    up, down = found.cluster.strings(sector)
+    states = state.line.states((up.codes[:, None] | down.codes << found.cluster.n_sites).ravel())
+    electrons = np.bitwise_count(states[:, :sites]).sum(axis=1)
+    np.testing.assert_array_equal(psi != 0, electrons % 2 == parity)
     assert psi @ psi == pytest.approx(1.0, abs=accuracy)
+
+
+def test_amplitudes_do_not_depend_on_the_chunk(monkeypatch):
+    state = NeuralState.of(*CASES["one orbital, unequal"], seed=2)
+    whole = state.vector()
+    monkeypatch.setattr(nqs_state, "CHUNK", 7)
+    np.testing.assert_allclose(state.vector(), whole, rtol=1e-12)
 
 
 def test_conditionals_are_those_of_a_determinant():
     """Their product along the line is the square of the exact amplitudes at U = 0."""
     found, sector = chains(4, Interaction(0.0), level=-0.1, onsite=0.3), (3, 2)
     line = Line.of(found.cluster, found.sites)
-    orbitals = mean_field_orbitals(found.cluster, sector)[line.order]
+    orbitals = Correlated.of(found.cluster, sector).orbitals[0][line.order]
     psi = exact(found.cluster, sector)[1].reshape([len(s) for s in found.cluster.strings(sector)])
     for spin, strings in enumerate(found.cluster.strings(sector)):
         table = conditionals(orbitals, sector[spin], floor=0.0)
@@ -134,15 +196,67 @@ def test_conditionals_are_those_of_a_determinant():
             assert product == pytest.approx(p, abs=1e-12)
 
 
+@pytest.mark.parametrize("name", ["one orbital, symmetric", "one orbital, magnetised"])
+def test_the_law_starts_from_the_determinant(name, monkeypatch):
+    """Without its network it is the ground state at U = 0, all images of a determinant included."""
+    (_, sector), found = CASES[name], chains(3, Interaction(0.0))
+    monkeypatch.setattr(nqs_prior, "conditionals", lambda o, n: conditionals(o, n, 1e-14))
+    state = NeuralState.of(found, sector)
+    with torch.no_grad():
+        state.law.W.zero_()
+    psi = exact(found.cluster, sector)[1]
+    assert abs(psi @ state.vector()) == pytest.approx(1.0, abs=1e-12)
+
+
 def test_conditionals_keep_off_zero_and_one():
     orbitals = np.eye(3)
     table = conditionals(orbitals, 1, floor=0.01)
     np.testing.assert_allclose(table[1:], [0.99, 0.5, 0.01, 0.5, 0.01, 0.5, 0.5])
 
 
-def test_next_log_prob_and_log_prob_agree(case):
+@pytest.mark.parametrize("U", [0.5, 2.0, 8.0])
+def test_correlations_lower_the_energy(U, monkeypatch):
+    """Without a network: below the mean field's determinant, and closer to the ground state."""
+    found, sector = chains(5, Interaction(U)), (3, 3)
+    H, psi = found.cluster.hamiltonian(sector), exact(found.cluster, sector)[1]
+    energies, overlaps = [], []
+    for correlated in (False, True):
+        if not correlated:
+            monkeypatch.setattr(nqs_prior, "_correlations", lambda *_: (1.0, np.ones(4)))
+        state = NeuralState.of(found, sector)
+        monkeypatch.undo()
+        with torch.no_grad():
+            state.law.W.zero_()
+        vector = state.vector()
+        energies.append(vector @ (H @ vector))
+        overlaps.append(abs(vector @ psi))
+    assert energies[1] < energies[0] - 1e-3
+    assert overlaps[1] > overlaps[0]
+
+
+def test_gutzwillers_limits():
+    """A free orbital is not renormalised; a strong repulsion leaves no pairs and no hops."""
+    free, strong = (chains(5, Interaction(U)).cluster for U in (0.0, 40.0))
+    np.testing.assert_array_equal(Correlated.of(free, (3, 3)).weights, 1.0)
+    weights = Correlated.of(strong, (3, 3)).weights[0]
+    np.testing.assert_allclose(weights, [0, 2, 2, 0], atol=2e-2)
+    filled = KanamoriCluster(np.diag([-9.0, 0.0]), Interaction(1.0), 1)
+    np.testing.assert_array_equal(Correlated.of(filled, (1, 1)).weights, 1.0)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_mean_field_is_a_fixed_point(name):
+    cluster, sector = CASES[name][0].cluster, CASES[name][1]
+    h, density = mean_field(cluster, sector)
+    filled = [levels(h, s)[0][: cluster.n_orb, : sector[s]] for s in (0, 1)]
+    found = sum((amplitudes**2).sum(axis=1) for amplitudes in filled) / 2
+    np.testing.assert_allclose(found, density, atol=1e-8)
+
+
+@pytest.mark.parametrize("ansatz", ANSATZE)
+def test_next_log_prob_and_log_prob_agree(case, ansatz):
     found, sector = case
-    law = NeuralState.of(found, sector, seed=1).law
+    law = NeuralState.of(found, sector, ANSATZE[ansatz], seed=1).law
     states = torch.from_numpy(sample(law, 50, np.random.default_rng(0)).states)
     total = sum(
         law.next_log_prob(states, i).gather(1, states[:, i : i + 1])[:, 0]
@@ -219,3 +333,22 @@ def test_all_found_makes_the_weighted_sum_exact():
     law = NeuralState.of(*CASES["one orbital, symmetric"], seed=6).law
     samples = sample(law, 1_000_000, np.random.default_rng(3), 0.3)
     assert samples.inclusion_weights().sum() == pytest.approx(1.0, abs=1e-9)
+
+
+# --- settings -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("ansatz", "wrong"),
+    [
+        (PositionNets, {"width": 0}),
+        (RWKV, {"layers": 0}),
+        (RWKV, {"embedding": 6, "heads": 4}),
+        (RWKV, {"patch": 9}),
+        (RWKV, {"hidden": 1.5}),
+    ],
+    ids=str,
+)
+def test_sizes_are_checked(ansatz, wrong):
+    with pytest.raises(SettingError, match=f"ansatz.{list(wrong)[-1]}"):
+        NeuralState.of(*CASES["one orbital, symmetric"], partial(ansatz, **wrong))

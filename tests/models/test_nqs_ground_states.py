@@ -18,6 +18,7 @@ from dmftnet.physics.impurity.problem import ImpurityProblem
 from dmftnet.physics.impurity.spectral_hybridization import SpectralHybridization
 from dmftnet.physics.lattices.bethe import semicircle
 from dmftnet.physics.solvers.scol.ground_states import GroundStates
+from dmftnet.physics.solvers.scol.named import ground_states
 from dmftnet.physics.solvers.scol.solver import ScolSolver
 
 GRID = FrequencyGrid.geometric(1e-3, 8.0, 400)
@@ -35,6 +36,16 @@ def half_filled(U=1.0, Gamma=0.1):
 def test_it_is_a_way_to_find_ground_states():
     assert isinstance(NEURAL, GroundStates)
     assert ScolSolver(ground_state=NEURAL).capabilities.orbitals == 2
+
+
+def test_the_word_of_a_config_is_the_class_with_its_defaults():
+    """As conf/ground_state/nqs.yaml has them, with the limits of the solver."""
+    found = ground_states("nqs", 3000, 2.0)
+    assert found == NeuralGroundStates(max_determinants=3000, max_memory=2.0)
+    with pytest.raises(SpaceTooLargeError, match="max_determinants"):
+        ScolSolver(ground_state="nqs", max_determinants=3000, bath=Wilson(n_bath=7))
+    with pytest.raises(SettingError, match="use one of exact, ras, nqs"):
+        ScolSolver(ground_state="neural")
 
 
 def test_explicit_state_is_the_neural_one():
@@ -111,7 +122,9 @@ def test_a_training_that_breaks_off_is_an_error(monkeypatch):
     "wrong",
     [
         {"training": None},
-        {"width": 0},
+        {"ansatz": "rwkv"},
+        {"warm_steps": -1},
+        {"folder": 3},
         {"seed": -1},
         {"sector": (2,)},
         {"sector": (1.5, 2)},

@@ -7,24 +7,79 @@ those of H in the span. ``energy_variance`` in the solver's diagnostics says how
 
 Range: chains whose ground state has known signs (`dmftnet.models.nqs.line`), sectors that can be
 enumerated. The sector is given; by default it is that of half filling, where particle-hole symmetry
-and chains of an even number of sites make its ground state the lowest of all.
+and chains of an even number of sites make its ground state the lowest of all. Of two orbitals
+either chain has the parity of electrons that the mean field gives it
+(`dmftnet.models.nqs.line.Symmetry`).
+
+The weights of one solve are those that the next one starts from, if it has the same sites and
+sector: from one iteration of a DMFT loop to the next a state moves little.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import ClassVar
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import ClassVar, Protocol
 
 import numpy as np
+import torch
 
 from dmftnet import checks
 from dmftnet.errors import ConvergenceError, InvalidProblemError, SettingError
+from dmftnet.models.nqs.ansatz import Law
+from dmftnet.models.nqs.position_nets import PositionNets
+from dmftnet.models.nqs.record import TrainingRecord, Watch
 from dmftnet.models.nqs.state import NeuralState
 from dmftnet.models.nqs.training import Trained, Training
 from dmftnet.physics.fermions.kanamori import Sector
 from dmftnet.physics.solvers.krylov.ed import check_sectors
 from dmftnet.physics.solvers.scol.ground_states import ExplicitState
 from dmftnet.physics.solvers.scol.impurity import DiscreteImpurity, ImpurityChains
+from dmftnet.progress import EVERY, check_every, progress
+
+
+class Logger(Protocol):
+    """What is asked of a logger."""
+
+    def log_metrics(self, metrics: dict[str, float], step: int) -> None:
+        """Take a line of figures."""
+
+
+@dataclass(eq=False)
+class Memory:
+    """The weights of the last solve.
+
+    Parameters
+    ----------
+    steps : int
+        Of all trainings so far.
+    of : object
+        Sites and sector that the weights belong to.
+    weights : dict of str to tensor
+    """
+
+    steps: int = 0
+    of: tuple | None = None
+    weights: dict[str, torch.Tensor] = field(default_factory=dict)
+
+    def recalled(self, state: NeuralState) -> bool:
+        """Whether a new state of the same kind now has the weights."""
+        if self.of != _kind(state):
+            return False
+        state.law.load_state_dict(self.weights)
+        return True
+
+    def keep(self, state: NeuralState, trained: Trained) -> None:
+        """Remember a trained state."""
+        self.steps += trained.n_steps
+        self.of = _kind(state)
+        self.weights = {name: x.clone() for name, x in state.law.state_dict().items()}
+
+
+def _kind(state: NeuralState) -> tuple:
+    return state.line.order.tolist(), state.sector
 
 
 @dataclass(frozen=True)
@@ -34,16 +89,26 @@ class NeuralGroundStates:
     Parameters
     ----------
     training : Training
-    width : int
-        Hidden units of each position's network.
+    ansatz : callable
+        ``ansatz(sector, symmetry, prior, seed=seed)`` is a law: `PositionNets` or `RWKV`, with
+        their sizes bound.
     seed : int
         Of the initial weights.
+    warm_steps : int, optional
+        Steps of a training that starts from the solve before; None: every one starts anew.
     sector : (n_up, n_dn), optional
         By default half filling, of impurities that are half filled by symmetry.
     max_determinants : int
         In one sector; more is refused.
     max_memory : float, in GiB
         Of the excited states.
+    folder : path, optional
+        Where each training keeps its table and what it takes to go on
+        (`dmftnet.models.nqs.record`).
+    loggers : mapping of str to logger, optional
+        Lightning's, as of train.py; ``nqs/energy`` and so on, the steps of all solves counted on.
+    progress_every : float, optional, in seconds
+        Between lines where there is no terminal; None: nothing is shown.
 
     Raises
     ------
@@ -52,12 +117,17 @@ class NeuralGroundStates:
     """
 
     training: Training = field(default_factory=Training)
-    width: int = 24
+    ansatz: Callable[..., Law] = PositionNets
     seed: int = 0
+    warm_steps: int | None = 200
     sector: Sector | None = None
     max_determinants: int = 100_000
     max_memory: float = checks.MAX_MEMORY
+    folder: str | Path | None = None
+    loggers: Mapping[str, Logger] | None = None
+    progress_every: float | None = EVERY
     orbitals: ClassVar[int] = 2
+    _memory: Memory = field(default_factory=lambda: Memory(), init=False, repr=False, compare=False)
 
     def __post_init__(self):
         key = "solver.ground_state"
@@ -66,9 +136,19 @@ class NeuralGroundStates:
                 f"{key}.training = {checks.shown(self.training)}: give a Training of "
                 "dmftnet.models.nqs.training"
             )
-        for name in ("width", "max_determinants"):
-            value = checks.integer(f"{key}.{name}", getattr(self, name), at_least=1)
+        if not callable(self.ansatz):
+            raise SettingError(
+                f"{key}.ansatz = {checks.shown(self.ansatz)}: give a law of dmftnet.models.nqs, "
+                "with _partial_: true in a config"
+            )
+        for name, least in {"max_determinants": 1, "warm_steps": 0}.items():
+            if name == "warm_steps" and self.warm_steps is None:
+                continue
+            value = checks.integer(f"{key}.{name}", getattr(self, name), at_least=least)
             object.__setattr__(self, name, value)
+        if self.folder is not None:
+            object.__setattr__(self, "folder", checks.path(f"{key}.folder", self.folder))
+        check_every(self.progress_every)
         object.__setattr__(self, "seed", checks.seed(f"{key}.seed", self.seed))
         memory = checks.number(f"{key}.max_memory", self.max_memory, above=0)
         object.__setattr__(self, "max_memory", memory)
@@ -94,16 +174,41 @@ class NeuralGroundStates:
         chains = ImpurityChains.of(impurity)
         state, trained = self.trained(chains, self._sector(impurity, chains))
         if not trained.is_finite:
+            kept = "" if self.folder is None else f"; the last good state is kept in {self.folder}"
             raise ConvergenceError(
-                f"the training of the neural state met a number that is not finite in step "
-                f"{trained.n_steps + 1}; take a smaller training.rate"
+                "the training of the neural state met a number that is not finite in step "
+                f"{trained.n_steps + 1}{kept}; take a smaller training.rate"
             )
         return chains, [self.explicit(state)]
 
     def trained(self, chains: ImpurityChains, sector: Sector) -> tuple[NeuralState, Trained]:
         """A trained state of a sector, and what its training did."""
-        state = NeuralState.of(chains, sector, self.width, self.seed)
-        return state, self.training.run(state)
+        state = NeuralState.of(chains, sector, self.ansatz, self.seed)
+        training = self.training
+        if self.warm_steps is not None and self._memory.recalled(state):
+            training = replace(training, steps=self.warm_steps)
+        with self._shown(training.steps) as shown:
+            watch = (shown, *(self._logged(logger) for logger in (self.loggers or {}).values()))
+            folder = None if self.folder is None else Path(self.folder)
+            trained = training.run(state, TrainingRecord(training, state, folder, watch))
+        self._memory.keep(state, trained)
+        return state, trained
+
+    @contextmanager
+    def _shown(self, steps: int) -> Iterator[Watch]:
+        """A bar on a terminal, lines elsewhere."""
+        if self.progress_every is None:
+            yield lambda metrics, step: None
+            return
+        with progress("steps", steps, every=self.progress_every) as update:
+            yield lambda metrics, step: update(step, f"E = {metrics['energy']:.6f}")
+
+    def _logged(self, logger: Logger) -> Watch:
+        def watch(metrics: Mapping[str, float], step: int) -> None:
+            named = {f"nqs/{name}": value for name, value in metrics.items()}
+            logger.log_metrics(named, self._memory.steps + step)
+
+        return watch
 
     def explicit(self, state: NeuralState) -> ExplicitState:
         """A neural state as a vector, with the mean of H as its energy."""

@@ -22,6 +22,7 @@ from itertools import pairwise
 import numpy as np
 
 from dmftnet.errors import InvalidProblemError
+from dmftnet.models.nqs.prior import levels, mean_field
 from dmftnet.physics.fermions.connections import MAX_MODES
 from dmftnet.physics.fermions.kanamori import DOWN, UP, KanamoriCluster, Sector
 
@@ -129,6 +130,9 @@ class Symmetry:
         Up and down exchanged.
     pair_flip : bool
         Empty and doubly filled sites exchanged: particle-hole symmetry times spin flip.
+    gate : (int, int), optional
+        So many sites at the beginning of the line hold an even (0) or odd (1) number of electrons:
+        of two orbitals that do not mix, pair hopping is all that moves electrons between them.
 
     Notes
     -----
@@ -139,15 +143,22 @@ class Symmetry:
 
     spin_flip: bool = False
     pair_flip: bool = False
+    gate: tuple[int, int] | None = None
 
     @classmethod
     def of(cls, cluster: KanamoriCluster, sector: Sector) -> Symmetry:
-        """Those of the Hamiltonian that stay in the sector."""
+        """Those of the Hamiltonian that stay in the sector; the parity is the mean field's."""
         n_orb = cluster.n_orb
-        levels = np.diag(cluster.one_body).real.copy()
-        levels[:n_orb] -= cluster.interaction.half_filling(n_orb)
-        half = sum(sector) == cluster.n_sites and bool(np.abs(levels).max() < SYMMETRIC)
-        return cls(sector[UP] == sector[DOWN], half)
+        onsite = np.diag(cluster.one_body).real.copy()
+        onsite[:n_orb] -= cluster.interaction.half_filling(n_orb)
+        half = sum(sector) == cluster.n_sites and bool(np.abs(onsite).max() < SYMMETRIC)
+        gate = None
+        if n_orb == 2:
+            h, _ = mean_field(cluster, sector)
+            chains = [levels(h, spin)[1] for spin in (UP, DOWN)]
+            electrons = sum(int((chains[s][: sector[s]] == 0).sum()) for s in (UP, DOWN))
+            gate = (int((chains[UP] == 0).sum()), electrons % 2)
+        return cls(sector[UP] == sector[DOWN], half, gate)
 
     def canonical(self, states: np.ndarray) -> np.ndarray:
         """(n, n_sites) canonical images."""

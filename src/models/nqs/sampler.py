@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from dmftnet.models.nqs.ansatz import PositionNets
+from dmftnet.models.nqs.ansatz import Law
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,9 +61,7 @@ class Samples:
         return self.counts / self.n_drawn * np.exp(self.log_p - self.log_q)
 
 
-def sample(
-    law: PositionNets, n_samples: int, rng: np.random.Generator, power: float = 1.0
-) -> Samples:
+def sample(law: Law, n_samples: int, rng: np.random.Generator, power: float = 1.0) -> Samples:
     """Draw from a law.
 
     Parameters

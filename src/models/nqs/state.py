@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from dmftnet.errors import InvalidProblemError
-from dmftnet.models.nqs.ansatz import PositionNets
+from dmftnet.models.nqs.ansatz import Law
 from dmftnet.models.nqs.line import Line, Symmetry
-from dmftnet.models.nqs.prior import conditionals, mean_field_orbitals
+from dmftnet.models.nqs.position_nets import PositionNets
+from dmftnet.models.nqs.prior import Prior
 from dmftnet.physics.fermions.connections import Connections
 from dmftnet.physics.fermions.hamiltonian import kanamori, quadratic
 from dmftnet.physics.fermions.kanamori import KanamoriCluster, Sector
@@ -18,6 +20,9 @@ from dmftnet.physics.solvers.scol.impurity import ImpurityChains
 
 MAX_SITES = 22
 """Of the table of a determinant's conditionals, 2^n_sites numbers a spin."""
+
+CHUNK = 1024
+"""Determinants whose amplitudes are computed at a time: what they take stays in the cache."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,21 +34,30 @@ class NeuralState:
     cluster : KanamoriCluster
     sector : (n_up, n_dn)
     line : Line
-    law : PositionNets
+    law : Law
     H : Connections
     """
 
     cluster: KanamoriCluster
     sector: Sector
     line: Line
-    law: PositionNets
+    law: Law
     H: Connections
 
     @classmethod
     def of(
-        cls, chains: ImpurityChains, sector: Sector, width: int = 24, seed: int = 0
+        cls,
+        chains: ImpurityChains,
+        sector: Sector,
+        ansatz: Callable[..., Law] = PositionNets,
+        seed: int = 0,
     ) -> NeuralState:
-        """The mean field's determinant, but for small random weights.
+        """The correlated determinant, but for small random weights.
+
+        Parameters
+        ----------
+        ansatz
+            ``ansatz(sector, symmetry, prior, seed=seed)`` is the law.
 
         Raises
         ------
@@ -60,16 +74,18 @@ class NeuralState:
         if not all(0 <= electrons <= n for electrons in sector):
             raise InvalidProblemError(f"sector {sector}: give 0 to {n} electrons of each spin")
         line = Line.of(cluster, chains.sites)
-        orbitals = mean_field_orbitals(cluster, sector)[line.order]
-        priors = [conditionals(orbitals, electrons) for electrons in sector]
-        law = PositionNets(n, sector, Symmetry.of(cluster, sector), priors, width, seed)
+        prior = Prior.of(cluster, sector, line.order)
+        law = ansatz(sector, Symmetry.of(cluster, sector), prior, seed=seed)
         H = quadratic(cluster.one_body) + kanamori(cluster.interaction, cluster.n_orb, n)
         return cls(cluster, sector, line, law, Connections.of(H))
 
     def log_amplitudes(self, states: np.ndarray) -> np.ndarray:
         """(n,) float64 ``log |psi|`` of (n, n_sites) canonical local states of the sector."""
+        log_p = np.empty(len(states))
         with torch.no_grad():
-            log_p = self.law.log_prob(torch.from_numpy(states)).double().numpy()
+            for start in range(0, len(states), CHUNK):
+                part = torch.from_numpy(states[start : start + CHUNK])
+                log_p[start : start + CHUNK] = self.law.log_prob(part).double().numpy()
         return 0.5 * (log_p - np.log(self.law.symmetry.orbit(states)))
 
     def vector(self) -> np.ndarray:

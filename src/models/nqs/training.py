@@ -3,7 +3,8 @@
 Rate and regularisation fall geometrically from step to step. A block of steps whose mean energy
 lies above the best block's, beyond noise, is taken back: the last good state returns, with a
 regularisation ten times larger that falls off again. A number that is not finite ends the training
-with the last good state. Two trainings with one seed are the same to the last bit on one machine.
+with the last good state. Two trainings with one seed are the same to the last bit on one machine,
+and so is one that was broken off and goes on from its file (`dmftnet.models.nqs.record`).
 """
 
 from __future__ import annotations
@@ -28,6 +29,23 @@ BEYOND_NOISE = 5.0
 
 RAISED = 10.0
 """Factor of the regularisation after a rollback; its root is taken from block to block."""
+
+
+class Record:
+    """What stands beside a training; this one keeps nothing."""
+
+    def resume(self, run: TrainingRun) -> None:
+        """Bring a new run to where an earlier one stood."""
+
+    def step(self, run: TrainingRun) -> Step | None:
+        """One step of the run."""
+        return run.step()
+
+    def block(self, run: TrainingRun) -> None:
+        """A block has been judged."""
+
+
+UNRECORDED = Record()
 
 
 @dataclass(frozen=True)
@@ -61,7 +79,7 @@ class Training:
         If an argument is of the wrong type or out of its limits.
     """
 
-    steps: int = 600
+    steps: int = 400
     n_samples: int = 768
     power: float = 0.5
     rate: tuple = (0.3, 0.02)
@@ -91,22 +109,25 @@ class Training:
             settle(name, checks.numbers(f"{key}.{name}", getattr(self, name), size=2, above=0))
         settle("seed", checks.seed(f"{key}.seed", self.seed))
 
-    def run(self, state: NeuralState) -> Trained:
+    def run(self, state: NeuralState, record: Record = UNRECORDED) -> Trained:
         """Optimise a state's law in place.
 
         Parameters
         ----------
         state : NeuralState
             Left with the parameters after the last good block, and as it was where there is none.
+        record : Record
+            Told of every step and, block by block, given what it takes to go on.
         """
         start = time.perf_counter()
         rng = np.random.default_rng(self.seed)
-        run = _Run(self, state, rng)
-        for step in range(self.steps):
-            if not run.step(step):
-                break
-            if (step + 1) % BLOCK == 0:
+        run = TrainingRun(self, state, rng)
+        record.resume(run)
+        while run.is_finite and run.n_steps < self.steps:
+            record.step(run)
+            if run.n_steps % BLOCK == 0 and run.is_finite:
                 run.judge()
+                record.block(run)
         run.restore()
         samples = sample(state.law, self.n_final, rng, self.power)
         energy = Energy.of(samples, local_energies(state, samples.states))
@@ -144,9 +165,47 @@ class Trained:
     seconds: float
 
 
+@dataclass(frozen=True)
+class Step:
+    """What one step saw and did.
+
+    Parameters
+    ----------
+    number : int
+        From 1.
+    energy : Energy
+        Before the step.
+    rate : float, in 1/D
+    regularisation : float
+    length : float
+        Of the step, before it is cut.
+    rollbacks : int
+        So far.
+    """
+
+    number: int
+    energy: Energy
+    rate: float
+    regularisation: float
+    length: float
+    rollbacks: int
+
+
 @dataclass(eq=False)
-class _Run:
-    """One training under way."""
+class TrainingRun:
+    """One training under way; all that it takes to go on are its fields and the law's parameters.
+
+    Parameters
+    ----------
+    last : Direction
+        That of the step before.
+    kept : dict of str to tensor
+        Parameters after the last good block.
+    raised : float
+        Factor of the regularisation.
+    best : float, in D
+        Lowest mean energy of a block.
+    """
 
     training: Training
     state: NeuralState
@@ -162,32 +221,35 @@ class _Run:
         self.last = no_direction(self.state.law)
         self.kept = self._parameters()
 
-    def step(self, number: int) -> bool:
-        """One step; False, and nothing changed, where a number is not finite."""
+    def step(self) -> Step | None:
+        """One step; None, and nothing changed, where a number is not finite."""
         training, law = self.training, self.state.law
         samples = sample(law, training.n_samples, self.rng, training.power)
         local = local_energies(self.state, samples.states)
         self.is_finite = bool(np.isfinite(local).all())
         if not self.is_finite:
-            return False
-        self.energies.append(Energy.of(samples, local).mean)
+            return None
+        energy = Energy.of(samples, local)
+        self.energies.append(energy.mean)
         weights = normalised_weights(samples)
         deviations = clipped(local, weights, training.clip)
         derivatives = Derivatives.of(law, samples.states, weights)
         rate, regularisation = (
-            self._falling(pair, number) for pair in (training.rate, training.regularisation)
+            self._falling(pair, self.n_steps) for pair in (training.rate, training.regularisation)
         )
         direction = spring(
             derivatives, deviations, self.last, training.momentum, regularisation * self.raised
         )
         self.is_finite = direction is not None
         if direction is None:
-            return False
+            return None
         length = rate * norm(direction)
         move(law, direction, -rate * min(1.0, training.largest_step / max(length, 1e-300)))
         self.last = direction
         self.n_steps += 1
-        return True
+        return Step(
+            self.n_steps, energy, rate, regularisation * self.raised, length, self.rollbacks
+        )
 
     def judge(self) -> None:
         """Keep the state or take the block back."""
