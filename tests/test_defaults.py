@@ -41,6 +41,7 @@ VARIANTS = {
     "sampling/thermal_held": "sampling/thermal_continuous",
     "sampling/thermal_transition": "sampling/thermal_reference",
     "solver/correction_ipt": "solver/correction",
+    "solver/correction_kanamori": "solver/correction",
     "solver/mps_small": "solver/mps",
     "solver/ras_fine": "solver/ras",
 }

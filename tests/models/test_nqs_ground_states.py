@@ -44,7 +44,7 @@ def test_the_word_of_a_config_is_the_class_with_its_defaults():
     assert found == NeuralGroundStates(max_determinants=3000, max_memory=2.0)
     with pytest.raises(SpaceTooLargeError, match="max_determinants"):
         ScolSolver(ground_state="nqs", max_determinants=3000, bath=Wilson(n_bath=7))
-    with pytest.raises(SettingError, match="use one of exact, ras, nqs"):
+    with pytest.raises(SettingError, match="use one of exact, ras, mps, nqs"):
         ScolSolver(ground_state="neural")
 
 
