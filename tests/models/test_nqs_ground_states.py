@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.stats import chi2
 from toy_nqs import CASES, chains, exact
 
 from dmftnet.errors import ConvergenceError, InvalidProblemError, SettingError, SpaceTooLargeError
@@ -79,6 +80,40 @@ def test_spectra_are_those_of_exact_ground_states():
         np.testing.assert_allclose(b, a, atol=0.02 * np.abs(a).max())
     weight = (neural.greens[0].amplitudes[:, 0] ** 2).sum()
     assert weight == pytest.approx(1.0, abs=1e-10)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_draws_are_those_of_the_amplitudes(case):
+    """Frequencies of 200,000 draws over the whole sector, chi-squared."""
+    found, sector = CASES[case]
+    state, _ = replace(NEURAL, training=replace(SHORT, steps=5)).trained(found, sector)
+    up, down = state.cluster.strings(sector)
+    every = (up.codes[:, None] | down.codes[None, :] << state.cluster.n_sites).ravel()
+    codes, counts = state.draw(200_000, np.random.default_rng(3))
+    assert counts.sum() == 200_000 and np.unique(codes).size == codes.size
+    assert np.isin(codes, every).all()
+    p = dict(zip(every.tolist(), state.vector() ** 2, strict=True))
+    assert sum(p.values()) == pytest.approx(1.0, abs=1e-5)
+    seen = dict(zip(codes.tolist(), counts.tolist(), strict=True))
+    expected = np.array([200_000 * p[code] for code in every.tolist()])
+    often = expected > 20
+    away = np.array([seen.get(code, 0) for code in every.tolist()]) - expected
+    squares = (away[often] ** 2 / expected[often]).sum()
+    assert chi2.sf(squares, often.sum()) > 1e-3
+
+
+def test_spectra_from_samples_are_those_of_the_whole_sector():
+    """All of six sites is found in so many draws: the sums are the same."""
+    whole, sampled = (
+        ScolSolver(bath=Wilson(n_bath=5), ground_state=finder).solve(half_filled())
+        for finder in (NEURAL, replace(NEURAL, n_samples=100_000))
+    )
+    told = sampled.diagnostics
+    assert told["energy_error"] < 1e-4
+    away = told["ground_energy"] - whole.diagnostics["ground_energy"]
+    assert abs(away) < 5 * told["energy_error"] + 1e-6
+    for a, b in zip(whole.greens[0].responses(Z), sampled.greens[0].responses(Z), strict=True):
+        np.testing.assert_allclose(b, a, atol=0.005 * np.abs(a).max())
 
 
 def test_a_sector_is_given_away_from_half_filling():

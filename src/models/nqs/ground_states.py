@@ -2,14 +2,15 @@
 
 A neural state is trained by samples, then its amplitudes over the sector are written out, and
 strings act on these: energies, mean values and spectra have no noise, only the error of the state.
+With `n_samples` strings act on so many samples instead (`scol.sampled_states`), of sectors that
+cannot be enumerated.
 The excited states are ``(H - E) O psi`` with no use of psi as an eigenstate, so that the poles are
 those of H in the span. ``energy_variance`` in the solver's diagnostics says how good the state is.
 
-Range: chains whose ground state has known signs (`dmftnet.models.nqs.line`), sectors that can be
-enumerated. The sector is given; by default it is that of half filling, where particle-hole symmetry
-and chains of an even number of sites make its ground state the lowest of all. Of two orbitals
-either chain has the parity of electrons that the mean field gives it
-(`dmftnet.models.nqs.line.Symmetry`).
+Range: chains whose ground state has known signs (`dmftnet.models.nqs.line`). The sector is given;
+by default it is that of half filling, where particle-hole symmetry and chains of an even number of
+sites make its ground state the lowest of all. Of two orbitals either chain has the parity of
+electrons that the mean field gives it (`dmftnet.models.nqs.line.Symmetry`).
 
 The weights of one solve are those that the next one starts from, if it has the same sites and
 sector: from one iteration of a DMFT loop to the next a state moves little.
@@ -37,7 +38,11 @@ from dmftnet.physics.fermions.kanamori import Sector
 from dmftnet.physics.solvers.krylov.ed import check_sectors
 from dmftnet.physics.solvers.scol.ground_states import ExplicitState
 from dmftnet.physics.solvers.scol.impurity import DiscreteImpurity, ImpurityChains
+from dmftnet.physics.solvers.scol.sampled_states import SampledState
 from dmftnet.progress import EVERY, check_every, progress
+
+N_BLOCKS = 10
+"""Of the samples, by which errors are found."""
 
 
 class Logger(Protocol):
@@ -98,8 +103,10 @@ class NeuralGroundStates:
         Steps of a training that starts from the solve before; None: every one starts anew.
     sector : (n_up, n_dn), optional
         By default half filling, of impurities that are half filled by symmetry.
+    n_samples : int, optional
+        Draws that spectra are made of; None: the whole sector.
     max_determinants : int
-        In one sector; more is refused.
+        In one sector, if it is written out; more is refused.
     max_memory : float, in GiB
         Of the excited states.
     folder : path, optional
@@ -121,6 +128,7 @@ class NeuralGroundStates:
     seed: int = 0
     warm_steps: int | None = 200
     sector: Sector | None = None
+    n_samples: int | None = None
     max_determinants: int = 100_000
     max_memory: float = checks.MAX_MEMORY
     folder: str | Path | None = None
@@ -141,8 +149,8 @@ class NeuralGroundStates:
                 f"{key}.ansatz = {checks.shown(self.ansatz)}: give a law of dmftnet.models.nqs, "
                 "with _partial_: true in a config"
             )
-        for name, least in {"max_determinants": 1, "warm_steps": 0}.items():
-            if name == "warm_steps" and self.warm_steps is None:
+        for name, least in {"max_determinants": 1, "warm_steps": 0, "n_samples": N_BLOCKS}.items():
+            if getattr(self, name) is None and name != "max_determinants":
                 continue
             value = checks.integer(f"{key}.{name}", getattr(self, name), at_least=least)
             object.__setattr__(self, name, value)
@@ -159,9 +167,12 @@ class NeuralGroundStates:
 
     def check(self, n_sites: int) -> None:
         """See `GroundStates`."""
-        check_sectors(n_sites, self.max_determinants)
+        if self.n_samples is None:
+            check_sectors(n_sites, self.max_determinants)
 
-    def find(self, impurity: DiscreteImpurity) -> tuple[ImpurityChains, list[ExplicitState]]:
+    def find(
+        self, impurity: DiscreteImpurity
+    ) -> tuple[ImpurityChains, list[ExplicitState] | list[SampledState]]:
         """In the basis of chains; see `GroundStates`.
 
         Raises
@@ -179,7 +190,10 @@ class NeuralGroundStates:
                 "the training of the neural state met a number that is not finite in step "
                 f"{trained.n_steps + 1}{kept}; take a smaller training.rate"
             )
-        return chains, [self.explicit(state)]
+        if self.n_samples is None:
+            return chains, [self.explicit(state)]
+        own = {"n_blocks": N_BLOCKS, "seed": self.seed, "max_memory": self.max_memory}
+        return chains, [SampledState(state, self.n_samples, **own)]
 
     def trained(self, chains: ImpurityChains, sector: Sector) -> tuple[NeuralState, Trained]:
         """A trained state of a sector, and what its training did."""

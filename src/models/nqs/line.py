@@ -172,6 +172,15 @@ class Symmetry:
             out = np.where(turn, 3 - out, out)
         return out
 
+    def images(self, states: np.ndarray) -> np.ndarray:
+        """(k, n, n_sites) under every element of the group, so that each image comes as often."""
+        single = (states == SINGLE_UP) | (states == SINGLE_DOWN)
+        found = [states]
+        for symmetric, where in ((self.spin_flip, single), (self.pair_flip, ~single)):
+            if symmetric:
+                found += [np.where(where, 3 - each, each) for each in found]
+        return np.stack(found)
+
     def orbit(self, states: np.ndarray) -> np.ndarray:
         """(n,) number of images, itself included."""
         single = ((states == SINGLE_UP) | (states == SINGLE_DOWN)).sum(axis=1)

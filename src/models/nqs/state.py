@@ -13,6 +13,7 @@ from dmftnet.models.nqs.ansatz import Law
 from dmftnet.models.nqs.line import Line, Symmetry
 from dmftnet.models.nqs.position_nets import PositionNets
 from dmftnet.models.nqs.prior import Prior
+from dmftnet.models.nqs.sampler import sample
 from dmftnet.physics.fermions.connections import Connections
 from dmftnet.physics.fermions.hamiltonian import kanamori, quadratic
 from dmftnet.physics.fermions.kanamori import KanamoriCluster, Sector
@@ -95,8 +96,23 @@ class NeuralState:
         """
         up, down = self.cluster.strings(self.sector)
         codes = (up.codes[:, None] | down.codes[None, :] << self.cluster.n_sites).ravel()
+        return self.amplitudes(codes)
+
+    def amplitudes(self, codes: np.ndarray) -> np.ndarray:
+        """(n,) float64 ``<s|psi>`` of (n,) int64 determinants of the sector."""
         states = self.line.states(codes)
         canonical, place = np.unique(
             self.law.symmetry.canonical(states), axis=0, return_inverse=True
         )
-        return (self.line.signs(states) * np.exp(self.log_amplitudes(canonical)[place])).ravel()
+        return self.line.signs(states) * np.exp(self.log_amplitudes(canonical)[place.ravel()])
+
+    def draw(self, n_samples: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Draws from ``|<s|psi>|^2``: distinct determinants, and how often each was drawn."""
+        found = sample(self.law, n_samples, rng)
+        images = self.law.symmetry.images(found.states)  # (k, n, n_sites)
+        shared = rng.multinomial(found.counts, np.full(len(images), 1 / len(images)))
+        codes, place = np.unique(
+            np.concatenate([self.line.codes(each) for each in images]), return_inverse=True
+        )
+        counts = np.bincount(place.ravel(), shared.T.ravel()).astype(np.int64)
+        return codes[counts > 0], counts[counts > 0]
