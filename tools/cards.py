@@ -16,7 +16,7 @@ from dmftnet.data.plans.sampling import SPLITS
 from dmftnet.data.store import SCHEMA as SPECTRA
 from dmftnet.data.store import SpectralStore
 from dmftnet.data.thermal import SCHEMA as THERMAL
-from dmftnet.data.thermal import ThermalStore
+from dmftnet.data.thermal import WITNESS, ThermalStore, WitnessStore
 from dmftnet.data.thermal_loops import SCHEMA as THERMAL_LOOPS
 from dmftnet.data.thermal_loops import ThermalLoopStore
 from dmftnet.models.correction.checkpoint import read_correction
@@ -28,6 +28,8 @@ from dmftnet.physics.solvers.krylov.ed import FITTED_LEVELS
 from dmftnet.provenance import sha256
 
 ROOT = Path(__file__).resolve().parents[1]
+AnyStore = SpectralStore | ReferenceStore | ThermalStore | ThermalLoopStore | WitnessStore
+
 WHAT = {
     "bethe_small": "Bethe lattice, metal, insulator and doped; small enough for a demo",
     "bethe": "Bethe lattice, full size",
@@ -43,6 +45,7 @@ WHAT = {
     "thermal_fitted": "the same with baths of five levels that fit them",
     "thermal_driven": "what a correction met in its loops, beta = 15 to 115, likewise",
     "thermal_kanamori": "two degenerate orbitals at finite temperature, three levels an orbital",
+    "thermal_kanamori_witness": "some of its test samples by four levels an orbital",
     "thermal_bethe": "converged Bethe loops at beta = 50, U that no training saw",
     "thermal_beta7": "the same at beta = 7, baths of five levels",
     "thermal_beta35": "the same at beta = 35, baths of five levels",
@@ -122,6 +125,10 @@ are models of which a solve failed, or G has weight above the axis. Discrete bat
 model; continuous ones by trajectory and by intervals of U at once. The schema is the table in
 `docs/arrays.md`; `dmftnet.data.thermal.ThermalStore` reads the files.
 
+Some samples were solved again, to tell how good the answers are:
+
+{witnesses}
+
 How far each approximation is from the exact answer, as the mean of |dG(tau)| over tau:
 
 {approximations}
@@ -156,22 +163,25 @@ def data_card(folder: Path) -> str:
     header = ["file", "what", "MB", "trajectories", "dropped", "solves", *SPLITS, "U", "filling"]
     columns = ["file", "what", "MB", "loops", "converged", "lattices", "U", "filling"]
     thermal = [store for store in stores if store.attributes["schema"] == THERMAL]
+    witnesses = [store for store in stores if store.attributes["schema"] == WITNESS]
     made = [[f"`{store.path.name}`", *_origin(store)] for store in stores]
     body = CARD.format(
         total=sum(file.stat().st_size for file in files) / 1e6,
         n_w=_the_same(store.grid.n_w for store in spectra),
         spectra=_table(header, [_solves(store) for store in spectra]),
         loops=_table(columns, [_loops(store) for store in loops]),
-        thermal=_thermal(thermal) if thermal else "",
+        thermal=_thermal(thermal, witnesses) if thermal else "",
         made=_table(["file", "command", "solver", "sites", "commit"], made),
         checksums=_table(["file", "SHA-256"], [[f"`{f.name}`", f"`{sha256(f)}`"] for f in files]),
     )
     return f"---\n{yaml.safe_dump(FRONT, sort_keys=False)}---\n\n{body}"
 
 
-def _opened(file: Path) -> SpectralStore | ReferenceStore | ThermalStore | ThermalLoopStore:
+def _opened(file: Path) -> AnyStore:
     kinds = {
         "thermal_reference": ThermalLoopStore,
+        "thermal_transition": ThermalLoopStore,
+        "witness": WitnessStore,
         "reference": ReferenceStore,
         "thermal": ThermalStore,
     }
@@ -179,15 +189,22 @@ def _opened(file: Path) -> SpectralStore | ReferenceStore | ThermalStore | Therm
     return kind.open(file)
 
 
-def _thermal(stores: list[ThermalStore]) -> str:
+def _thermal(stores: list[ThermalStore], witnesses: list[WitnessStore]) -> str:
     """The section of files at finite temperature."""
+    seen = ["file", "what", "MB", "samples", "of"]
     header = ["file", "what", "MB", "models", "dropped", "samples", *SPLITS, "U", "density", "beta"]
     columns = ["file", "approximation", "median", "worst", "missing", "ms"]
     return THERMAL_SECTION.format(
         n_iw=_the_same(store.odd.size for store in stores),
         samples=_table(header, [_models(store) for store in stores]),
+        witnesses=_table(seen, [_witnessed(store) for store in witnesses]),
         approximations=_table(columns, [row for store in stores for row in _approximated(store)]),
     )
+
+
+def _witnessed(store: WitnessStore) -> list[str]:
+    """A row of the table of witnesses."""
+    return [*_name(store), str(len(store)), f"`{store.attributes['source']}`"]
 
 
 def _models(store: ThermalStore) -> list[str]:
@@ -234,7 +251,7 @@ def _loops(store: ReferenceStore | ThermalLoopStore) -> list[str]:
     return [*_name(store), *map(str, counts), lattices, *_ranges(store)]
 
 
-def _name(store: SpectralStore | ReferenceStore | ThermalStore | ThermalLoopStore) -> list[str]:
+def _name(store: AnyStore) -> list[str]:
     size = store.path.stat().st_size / 1e6
     return [f"`{store.path.name}`", WHAT[store.path.stem], f"{size:.1f}"]
 
@@ -243,16 +260,16 @@ def _ranges(store: SpectralStore | ReferenceStore | ThermalLoopStore) -> list[st
     return [f"{store[key].min():.2f} to {store[key].max():.2f}" for key in ("U", "filling")]
 
 
-def _origin(store: SpectralStore | ReferenceStore | ThermalStore | ThermalLoopStore) -> list[str]:
+def _origin(store: AnyStore) -> list[str]:
     """Command, solver, bath sites and commit on record."""
     solver = flat_baths(yaml.safe_load(store.attributes["config"])["solver"])
     commit = yaml.safe_load(store.attributes["provenance"])["commit"]
     name = solver["_target_"].rpartition(".")[2].removesuffix("Solver").lower()
     sites = solver["n_bath"]
-    if isinstance(store, ThermalLoopStore):
+    if isinstance(store, ThermalLoopStore | WitnessStore):
         sites = solver["fit"]["n_bath"] or FITTED_LEVELS[1]
     if isinstance(store, ThermalStore):
-        fitted = solver["fit"]["n_bath"] or FITTED_LEVELS[1]
+        fitted = solver["fit"]["n_bath"] or FITTED_LEVELS[store.n_orb]
         sites = store["bath_energies"].shape[1] if store.is_discrete else fitted
     return [f"`{store.attributes['command']}`", name, str(sites), commit[:12]]
 
