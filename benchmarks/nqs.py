@@ -1,8 +1,8 @@
 """Energies of neural ground states of impurity chains beside exact ones and DMRG.
 
-OMP_NUM_THREADS=1 python benchmarks/nqs.py CASE [...] [--seeds 3] [--ansatz nets|rwkv]
+OMP_NUM_THREADS=1 python benchmarks/nqs.py CASE [...] [--seeds 0 1 2] [--ansatz nets|rwkv]
                                                       [--steps N] [--samples N] [--power P]
-OMP_NUM_THREADS=1 python benchmarks/nqs.py write      # docs/nqs.md, docs/figures/nqs_variance.png
+python benchmarks/nqs_report.py                       # docs/nqs.md, docs/figures/nqs_variance.png
 
 A case is ``kind:sites:U``, U in units of Gamma = 0.1 D: ``one:10:20`` (one orbital, half filled,
 sites count the impurity), ``doped:10:10`` (its level U / 4 above half filling), ``two:8:10`` (two
@@ -125,9 +125,17 @@ def run(kind: str, n_sites: int, ratio: float, ansatz: str, seed: int, **trainin
     return dict(zip(COLUMNS, values, strict=True))
 
 
+def case(text: str) -> tuple[str, int, float]:
+    """Kind, sites and U / Gamma, as argparse wants it."""
+    kind, sites, ratio = text.split(":")
+    if kind not in LEVELS:
+        raise ValueError
+    return kind, int(sites), float(ratio)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("cases", nargs="+", metavar="CASE", help="kind:sites:U/Gamma, or write")
+    parser.add_argument("cases", nargs="+", metavar="CASE", type=case, help="kind:sites:U/Gamma")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--ansatz", choices=ANSATZE, default="nets")
     parser.add_argument("--steps", type=int)
@@ -137,10 +145,9 @@ def main() -> None:
     training = {
         k: v for k in ("steps", "n_samples", "power") if (v := getattr(given, k)) is not None
     }
-    for case in given.cases:
-        kind, sites, ratio = case.split(":")
+    for kind, sites, ratio in given.cases:
         for seed in given.seeds:
-            row = run(kind, int(sites), float(ratio), given.ansatz, seed, **training)
+            row = run(kind, sites, ratio, given.ansatz, seed, **training)
             new = not RESULTS.exists()
             with RESULTS.open("a", newline="") as file:
                 table = csv.DictWriter(file, COLUMNS, lineterminator="\n")
@@ -150,8 +157,8 @@ def main() -> None:
             error = (row["energy"] - row["reference"]) / abs(row["reference"])
             bar = row["error_bar"] / abs(row["reference"])
             print(
-                f"{case} {given.ansatz} seed {seed}: error {error:.1e} +- {bar:.0e}, variance "
-                f"{row['variance']:.1e}, {row['seconds']:.0f} s",
+                f"{kind}:{sites}:{ratio:g} {given.ansatz} seed {seed}: error {error:.1e} +- "
+                f"{bar:.0e}, variance {row['variance']:.1e}, {row['seconds']:.0f} s",
                 flush=True,
             )
 
