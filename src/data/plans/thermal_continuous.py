@@ -23,7 +23,6 @@ block share a split, so that neither a trajectory nor a U of the test is ever ne
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -48,7 +47,6 @@ from dmftnet.data.plans.thermal import (
 )
 from dmftnet.errors import (
     DmftnetError,
-    DmftnetWarning,
     InvalidProblemError,
     SettingError,
     SpaceTooLargeError,
@@ -292,7 +290,7 @@ class ThermalContinuousPlan(ThermalPlan):
 
         refuse(comparison.exact if driver is exact else driver, start)
         loop = DMFTLoop(
-            driver,
+            driver if driver is exact else _Driver(driver),
             lattice,
             mixing=LinearMixing(trajectory.mixing),
             tolerance=self.tolerance,
@@ -300,16 +298,33 @@ class ThermalContinuousPlan(ThermalPlan):
             on_iteration=look,
         )
         try:
-            with warnings.catch_warnings():
-                if driver is not exact:  # what it says of its answers: these are not kept
-                    warnings.simplefilter("ignore", DmftnetWarning)
-                loop.run_one(start)
+            loop.run_one(start)
             for iteration in left:
                 compare(iteration)
         except (Beyond, Failed, SettingError, SpaceTooLargeError):
             raise
         except (DmftnetError, np.linalg.LinAlgError) as error:
             raise Failed(checks.reason(error)) from error
+
+
+class _Driver(Solver):
+    """A solver of whose answers only the next problem is kept, and nothing that it warns of."""
+
+    def __init__(self, solver: ImpuritySolver):
+        self.solver = solver
+
+    @property
+    def name(self) -> str:
+        return self.solver.name
+
+    def solve(self, problem: ImpurityProblem) -> ImpuritySolution:
+        return self.solve_batch([problem])[0]
+
+    def solve_batch(self, problems: Sequence[ImpurityProblem]) -> Sequence[ImpuritySolution]:
+        found = self.solver.solve_batch(problems)
+        for solution in found:
+            solution.diagnostics["warning"] = ""
+        return found
 
 
 class _Exact(Solver):
