@@ -101,7 +101,7 @@ def orbitals_section(
     return Section(
         f"{store.n_orb} degenerate orbitals",
         f"{len(result.rows)} test samples of {store.path.name} ({store.n_orb} orbitals, Kanamori "
-        "interaction): error (1/beta) integral |G - G_exact| dtau against the labels, which have "
-        "three bath levels an orbital; the witness has four.",
+        "interaction): error (1/beta) integral |G - G_exact| dtau against the labels of the file; "
+        "the witness has more bath levels an orbital.",
         tables,
     )
