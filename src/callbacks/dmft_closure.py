@@ -25,7 +25,7 @@ from dmftnet.evaluation.closure import (
     spectra_panels,
 )
 from dmftnet.evaluation.exact_loops import Reference, load_references
-from dmftnet.models.solvers.network import NetworkSolver
+from dmftnet.models.solvers.network import NetworkSolver, working_grid
 from dmftnet.models.training.scoring import evaluating
 from dmftnet.report import figures
 
@@ -66,7 +66,7 @@ class DmftClosure(PeriodicCallback):
     def setup(self, trainer, pl_module, stage: str) -> None:
         """Read the references before the first step, so that a missing file fails early."""
         if self.references is None and stage == "fit":
-            grid, resolution = pl_module.frequency_grid, trainer.datamodule.resolution
+            grid, resolution = working_grid(pl_module.model), trainer.datamodule.resolution
             found = load_references(self.path, grid, resolution)
             self.references = [r for r in found if self._wanted(r)]
             if not self.references:

@@ -18,7 +18,7 @@ import numpy as np
 from dmftnet import checks
 from dmftnet.data.files_datamodule import FilesDataModule, joined
 from dmftnet.data.keys import Trajectories
-from dmftnet.data.labels import SpectralArrays, cached_labels, make_labels
+from dmftnet.data.labels import SMOOTHED, SpectralArrays, cached_labels, make_labels
 from dmftnet.data.store import REMEDY, SpectralStore
 from dmftnet.errors import DmftnetError, SettingError, StoreError
 from dmftnet.physics.grids.real_axis import FrequencyGrid
@@ -72,6 +72,8 @@ class SpectralDataModule(FilesDataModule):
     seed : int
     held_out_U : sequence of (low, high), in D
         Samples with U in one of these intervals are kept out of training, validation and test.
+    smoothed : {"spectrum", "self_energy"}
+        What carries the resolution; the latter for ``head=self_energy``, with labels of Sigma.
     cache : bool
         Keep the labels in ``.labels/`` next to the dataset.
 
@@ -97,6 +99,7 @@ class SpectralDataModule(FilesDataModule):
         particle_hole_augmentation: bool = True,
         seed: int = 0,
         held_out_U: Sequence[Sequence[float]] = (),
+        smoothed: str = "spectrum",
         cache: bool = True,
     ):
         super().__init__(path, batch_size, particle_hole_augmentation, seed, REMEDY)
@@ -108,6 +111,7 @@ class SpectralDataModule(FilesDataModule):
             )
         self.resolution = checks.resolution("dataset.resolution", resolution)
         self.held_out_U = _blocks(held_out_U)
+        self.smoothed = checks.choice("dataset.smoothed", smoothed, SMOOTHED)
         self.cache = checks.flag("dataset.cache", cache)
 
     @cached_property
@@ -121,14 +125,17 @@ class SpectralDataModule(FilesDataModule):
         make = cached_labels if self.cache else make_labels
         parts, first_id = [], 0
         for store in self.stores:
-            arrays = make(store, self.grid, self.angles, self.resolution)
+            arrays = make(store, self.grid, self.angles, self.resolution, self.smoothed)
             parts.append(replace(arrays, trajectory=arrays.trajectory + first_id))
             first_id += int(store.columns[Trajectories.ID].max()) + 1
         return tuple(parts)
 
     def arrays(self, split: str) -> SpectralArrays:
         """All samples of "train", "val", "test" or "blocks" as numpy arrays, never mirrored."""
-        chosen = [self._indices(store, split) for store in self.stores]
+        chosen = [
+            self._indices(store, arrays, split)
+            for store, arrays in zip(self.stores, self._all, strict=True)
+        ]
         if not sum(indices.size for indices in chosen):
             raise StoreError(
                 f"file {self._names} has no {split} sample; raise sampling.n_trajectories and run "
@@ -136,12 +143,13 @@ class SpectralDataModule(FilesDataModule):
             )
         return joined([part.take(i) for part, i in zip(self._all, chosen, strict=True)])
 
-    def _indices(self, store: SpectralStore, split: str) -> np.ndarray:
-        """(n,) int samples of one file in a split."""
+    def _indices(self, store: SpectralStore, arrays: SpectralArrays, split: str) -> np.ndarray:
+        """(n,) int samples of one file in a split; those without a label of Sigma are in none."""
         held_out = np.zeros(len(store), dtype=bool)
         for low, high in self.held_out_U:
             held_out |= (low <= store["U"]) & (store["U"] <= high)
+        usable = np.ones_like(held_out) if arrays.consistent is None else arrays.consistent > 0
         if split == BLOCKS:
-            return np.flatnonzero(held_out)
+            return np.flatnonzero(held_out & usable)
         indices = store.indices(split)
-        return indices[~held_out[indices]]
+        return indices[(usable & ~held_out)[indices]]

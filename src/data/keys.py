@@ -308,6 +308,14 @@ class Batch:
         "trajectory", "i8", ("B",), "", "id of the DMFT trajectory, unique over all files"
     )
     ITERATION = ArrayKey("iteration", "i8", ("B",), "", "of the DMFT loop, from 0")
+    SELF_ENERGY = ArrayKey(
+        "self_energy", "f4", ("B", "n_w"), "D",
+        "label: -Im Sigma / pi at the data's resolution, where Sigma carries it", optional=True,
+    )  # fmt: skip
+    CONSISTENT = ArrayKey(
+        "consistent", "f4", ("B",), "", "1: it obeys its sum rule and gives the exact filling; "
+        "0: not, and the sample is left out", optional=True,
+    )  # fmt: skip
     GUESSES = ArrayKey(
         "guesses", "f4", ("B", "n_row", "n_w"), "1/D, D",
         "cheap spectra, -Im Sigma / pi and eps_d + Re Sigma of one; of models that have any",

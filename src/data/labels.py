@@ -17,6 +17,14 @@ step 3 it would depend on what ``S`` has removed: early iterations of a doped lo
 bound states far below the resolution, and no function of the input could reproduce such labels
 better than to a KL of 1e-3 to 1e-2. At self-consistency both agree to a KL below 1e-4.
 
+With ``smoothed="self_energy"`` it is the self-energy that carries the resolution, for networks that
+put it out (`dmftnet.models.networks.self_energy_head`): ``-Im Sigma / pi`` of step 2 with the
+weight of all its poles (`dmftnet.physics.analysis.self_energy_density`) and its exact integral
+``U^2 n (1 - n)`` is smoothed, Re Sigma follows by Kramers-Kronig, and A of step 3 is what the
+rotations act on; on the real axis ``S A`` is kept, for scores. A sample whose sum rule is off by
+more than `WRONG_SUM`, or whose A does not have the exact filling within `WRONG_FILLING`, has a bath
+too coarse for its levels near the Fermi energy: no label, and `consistent` is 0.
+
 Since smoothing precedes rotation, the data at all angles, and on the real axis, are images of one
 curve under known linear maps, as the rotated head requires. ``S`` and the rotations are matrices,
 made once for all samples.
@@ -31,6 +39,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
@@ -41,14 +50,23 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from dmftnet.arrays import ArrayKey
 from dmftnet.data.keys import LABELS
 from dmftnet.data.store import SpectralStore
 from dmftnet.errors import StoreError
+from dmftnet.physics.analysis.observables import filling_from_spectrum
 from dmftnet.physics.analysis.resolution import at_resolution, scaled_to
 from dmftnet.physics.analysis.self_energy import dyson_spectrum
+from dmftnet.physics.analysis.self_energy_density import self_energy_density
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.grids.rotation import rotation_kernel, rotation_kernel_derivative
 from dmftnet.provenance import sha256, sha256_of_all
+
+SMOOTHED = ("spectrum", "self_energy")
+"""What carries the resolution."""
+
+WRONG_SUM, WRONG_FILLING = 0.05, 0.01
+"""Largest errors of the integral of -Im Sigma, relative, and of the filling, of a label of Sigma."""
 
 BARE = 1 / 3
 """Constant part of the resolution of `SpectralArrays.bare`, in smallest frequencies of the
@@ -86,13 +104,20 @@ class SpectralArrays:
     filling: np.ndarray
     trajectory: np.ndarray
     iteration: np.ndarray
+    self_energy: np.ndarray | None = None
+    consistent: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.params)
 
     def take(self, samples: np.ndarray) -> SpectralArrays:
         """The given samples, in the given order."""
-        return replace(self, **{f.name: getattr(self, f.name)[samples] for f in fields(self)})
+        return replace(self, **{name: values[samples] for name, values in self.known().items()})
+
+    def known(self) -> dict[str, np.ndarray]:
+        """The arrays by name, less those of the self-energy where it is no label."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {name: array for name, array in values.items() if array is not None}
 
     def particle_hole(self) -> SpectralArrays:
         """Mirrored samples: ``w -> -w, eps_d -> -U - eps_d, n -> 2 - n``; needs an even grid."""
@@ -106,6 +131,7 @@ class SpectralArrays:
             rotated=self.rotated[..., ::-1],
             derivative=self.derivative[..., ::-1],
             filling=2 - self.filling,
+            self_energy=None if self.self_energy is None else self.self_energy[..., ::-1],
         )
 
 
@@ -136,12 +162,19 @@ def _read_off(fine: FrequencyGrid, target: FrequencyGrid, smooth: np.ndarray) ->
     return scaled_to(target, fine.interpolate(smooth, target.omega), fine.integrate(smooth))
 
 
-def _inputs(store: SpectralStore, resolution: tuple[float, float]) -> np.ndarray:
-    """(n, n_fine) float64 hybridizations of all samples at the resolution."""
+def _inputs(
+    store: SpectralStore, resolution: tuple[float, float], smoothed: str
+) -> np.ndarray:
+    """(n, n_fine) float64 hybridizations of all samples at the resolution.
+
+    Where Sigma carries it, a file of a broader one is taken as it is: Dyson's equation has the
+    hybridization as given.
+    """
     raw = store["hybridization"].astype(np.float64)
     if store.resolution is None:
         return at_resolution(store.grid, raw, resolution)
-    if store.resolution != resolution:
+    broader = all(own >= asked for own, asked in zip(store.resolution, resolution, strict=True))
+    if store.resolution != resolution and not (smoothed == "self_energy" and broader):
         raise StoreError(
             f"file {store.path} was made at resolution {list(store.resolution)}, and "
             f"dataset.resolution = {list(resolution)} asks for another; use the file's"
@@ -157,15 +190,61 @@ def fine_spectra(store: SpectralStore, hybridizations: np.ndarray) -> np.ndarray
     hybridizations : (n, n_fine) float64, in D
         What enters Dyson's equation.
     """
-    store.grid.hilbert  # noqa: B018 - cached once, before the threads ask for it
 
     def one(sample: int) -> np.ndarray:
         solution = store.solution(sample)
         problem = solution.problem.replace(spectrum=hybridizations[sample])
         return dyson_spectrum(problem, solution.self_energy())[0]
 
+    return _normalised(store, one)
+
+
+def fine_self_energies(
+    store: SpectralStore, hybridizations: np.ndarray, resolution: tuple[float, float]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """``-Im Sigma / pi`` at a resolution, the spectra that follow, and which of them are labels.
+
+    Parameters
+    ----------
+    hybridizations : see `fine_spectra`
+
+    Returns
+    -------
+    densities, spectra : (n, n_fine) float64, in D and 1/D
+    consistent : (n,) bool
+    """
+    grid, U, n = store.grid, store["U"], store["filling"] / 2
+    raw = np.stack(
+        _each(
+            store,
+            lambda i: self_energy_density(grid, store.poles(i), *map(float, store["broadening"][i])),
+        )
+    )
+    exact, found = U**2 * n * (1 - n), grid.integrate(raw)
+    densities = scaled_to(grid, at_resolution(grid, raw, resolution), exact)
+
+    def one(sample: int) -> np.ndarray:
+        problem = store.problem(sample).replace(spectrum=hybridizations[sample])
+        density = densities[sample]
+        sigma = U[sample] * n[sample] + grid.greens_function(density)
+        return dyson_spectrum(problem, sigma[None])[0]
+
+    spectra = _normalised(store, one)
+    fillings = np.array([filling_from_spectrum(grid, A) for A in spectra])
+    consistent = np.abs(found - exact) <= WRONG_SUM * exact
+    return densities, spectra, consistent & (np.abs(fillings - 2 * n) <= WRONG_FILLING)
+
+
+def _each(store: SpectralStore, one: Callable[[int], np.ndarray]) -> list[np.ndarray]:
+    """A function of all samples, in threads."""
+    store.grid.hilbert  # noqa: B018 - cached once, before the threads ask for it
     with ThreadPoolExecutor(os.cpu_count()) as threads:
-        spectra = np.stack(list(threads.map(one, range(len(store)))))
+        return list(threads.map(one, range(len(store))))
+
+
+def _normalised(store: SpectralStore, one: Callable[[int], np.ndarray]) -> np.ndarray:
+    """(n, n_fine) curves of all samples over their norms."""
+    spectra = np.stack(_each(store, one))
     return spectra / store.grid.integrate(spectra)[:, None]
 
 
@@ -174,6 +253,7 @@ def make_labels(
     grid: FrequencyGrid,
     angles: tuple[float, ...],
     resolution: tuple[float, float],
+    smoothed: str = "spectrum",
 ) -> SpectralArrays:
     """Inputs and labels of the whole dataset.
 
@@ -185,16 +265,27 @@ def make_labels(
         In (0, pi/2).
     resolution : (eta, slope)
         See `network_spectrum`.
+    smoothed : {"spectrum", "self_energy"}
+        What carries it.
     """
     fine, (eta, slope) = store.grid, resolution
     resolution = (eta, slope)  # a list in a config
-    hybridizations = _inputs(store, resolution)
-    spectra = fine_spectra(store, hybridizations)
+    hybridizations = _inputs(store, resolution, smoothed)
+    f4 = np.float32
+    more: dict[str, np.ndarray] = {}
+    if smoothed == "self_energy":
+        densities, spectra, consistent = fine_self_energies(store, hybridizations, resolution)
+        more = {
+            "self_energy": fine.interpolate(densities, grid.omega).astype(f4),
+            "consistent": consistent.astype(f4),
+        }
+    else:
+        spectra = fine_spectra(store, hybridizations)
     smooth = at_resolution(fine, spectra, resolution)
     bare = at_resolution(fine, spectra, (BARE * float(np.abs(grid.omega).min()), resolution[1]))
-    rotated = [smooth @ rotation_kernel(fine, a, grid).T for a in angles]
-    derivative = [smooth @ rotation_kernel_derivative(fine, a, grid).T for a in angles]
-    f4 = np.float32
+    rotated_from = spectra if more else smooth
+    rotated = [rotated_from @ rotation_kernel(fine, a, grid).T for a in angles]
+    derivative = [rotated_from @ rotation_kernel_derivative(fine, a, grid).T for a in angles]
     return SpectralArrays(
         hybridization=_read_off(fine, grid, hybridizations).astype(f4),
         params=np.stack([store["U"], store["eps_d"]], axis=1).astype(f4),
@@ -205,6 +296,7 @@ def make_labels(
         filling=store["filling"].astype(f4),
         trajectory=store["trajectory"].astype(np.int64),
         iteration=store["iteration"].astype(np.int64),
+        **more,
     )
 
 
@@ -213,17 +305,19 @@ def cached_labels(
     grid: FrequencyGrid,
     angles: tuple[float, ...],
     resolution: tuple[float, float],
+    smoothed: str = "spectrum",
 ) -> SpectralArrays:
     """`make_labels`, or its earlier result from ``.labels/`` next to the dataset."""
-    inputs = [sources(), sha256(store.path), grid.omega.tolist(), angles, resolution]
+    inputs = [sources(), sha256(store.path), grid.omega.tolist(), angles, resolution, smoothed]
     key = hashlib.sha256(json.dumps(inputs).encode()).hexdigest()[:16]
     folder = Path(store.path).parent / ".labels"
     file = folder / f"{Path(store.path).stem}-{key}.safetensors"
-    found = _from_cache(file, len(store), grid.n_w, len(angles))
+    wanted = [key for key in LABELS if smoothed == "self_energy" or not key.optional]
+    found = _from_cache(file, wanted, {"B": len(store), "n_w": grid.n_w, "n_angle": len(angles)})
     if found is not None:
         return found
-    arrays = make_labels(store, grid, angles, resolution)
-    values = {f.name: np.ascontiguousarray(getattr(arrays, f.name)) for f in fields(arrays)}
+    arrays = make_labels(store, grid, angles, resolution, smoothed)
+    values = {name: np.ascontiguousarray(array) for name, array in arrays.known().items()}
     temporary = file.with_suffix(f".{os.getpid()}.part")
     try:
         folder.mkdir(exist_ok=True)
@@ -236,15 +330,16 @@ def cached_labels(
     return arrays
 
 
-def _from_cache(file: Path, n: int, n_w: int, n_angle: int) -> SpectralArrays | None:
+def _from_cache(
+    file: Path, wanted: Sequence[ArrayKey], sizes: dict[str, int]
+) -> SpectralArrays | None:
     """What the cache holds; None where it holds nothing, or what cannot be the labels."""
-    sizes = {"B": n, "n_w": n_w, "n_angle": n_angle}
     try:
         arrays = load_file(file)
     except Exception:  # of a damaged file safetensors raises almost anything
         return None
-    if arrays.keys() != set(LABELS):
+    if arrays.keys() != set(wanted):
         return None
-    if any(key.objection(arrays[key], sizes, strict=True) for key in LABELS):
+    if any(key.objection(arrays[key], sizes, strict=True) for key in wanted):
         return None
     return SpectralArrays(**arrays)

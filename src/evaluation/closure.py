@@ -21,6 +21,7 @@ from dmftnet.data.exact_loops import lattice_named
 from dmftnet.evaluation.exact_loops import Reference
 from dmftnet.physics.analysis.distances import kl_divergence
 from dmftnet.physics.analysis.phases import phase_of_solution
+from dmftnet.physics.analysis.resolution import at_resolution
 from dmftnet.physics.dmft.filling import solve_filling
 from dmftnet.physics.dmft.loop import DMFTLoop, DMFTResult
 from dmftnet.physics.dmft.starts import starting_hybridization
@@ -96,7 +97,8 @@ class Closure:
     summary : dict
         Numbers of the solver's last iteration (`dmftnet.physics.dmft.files.summarize`).
     kl : float
-        ``KL(A_exact || A)`` of the last iteration, converged or not.
+        ``KL(A_exact || A)`` of the last iteration, converged or not, at the reference's resolution:
+        a spectrum that has none is smoothed first.
     spectrum : (n_w,) float64, in 1/D
     self_energy : (n_w,) complex128, in D
     reason : str
@@ -269,10 +271,13 @@ def closure_of(
 ) -> Closure:
     """The end of a loop and its reference."""
     spectrum, sigma = result.solution.spectrum()[0], result.solution.self_energy()[0]
+    compared = spectrum
+    if result.solution.resolution is None:
+        compared = at_resolution(reference.grid, spectrum, reference.resolution)
     return Closure(
         reference=reference,
         summary=summarize(result, solver.name, lattice.name, seconds),
-        kl=float(kl_divergence(reference.grid, reference.spectrum, spectrum)),
+        kl=float(kl_divergence(reference.grid, reference.spectrum, compared)),
         spectrum=spectrum,
         self_energy=sigma,
         reason=result.reason,

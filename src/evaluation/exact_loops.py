@@ -38,6 +38,7 @@ class Reference:
     branch : {"metal", "insulator", "neither"}
     hybridization, spectrum : (n_w,) float64, in D and 1/D
         At the network's resolution.
+    resolution : (eta, slope), in D
     fine_grid : FrequencyGrid
         The exact solver's.
     self_energy : (n_fine,) complex128, in D
@@ -61,6 +62,7 @@ class Reference:
     spectrum: np.ndarray = field(repr=False)
     fine_grid: FrequencyGrid = field(repr=False)
     self_energy: np.ndarray = field(repr=False)
+    resolution: tuple[float, float]
 
     @property
     def half_filled(self) -> bool:
@@ -126,13 +128,15 @@ def load_references(
         if only_converged and not every.converged[i]:
             continue
         if every.kind[i] in kinds and (lattices is None or every.lattice[i] in lattices):
-            reference = _reference(store, every, i)
+            reference = _reference(store, every, i, tuple(resolution))
             if reference.branch != "neither" or not only_converged:
                 references.append(reference)
     return references
 
 
-def _reference(store: ReferenceStore, every: References, i: int) -> Reference:
+def _reference(
+    store: ReferenceStore, every: References, i: int, resolution: tuple[float, float]
+) -> Reference:
     lattice = lattice_named(every.lattice[i])
     names = ("U", "eps_d", "filling", "double_occupancy", "Z", "Z_error", "A0", "target")
     return Reference(
@@ -147,5 +151,6 @@ def _reference(store: ReferenceStore, every: References, i: int) -> Reference:
         spectrum=every.spectrum[i],
         fine_grid=store.grid,
         self_energy=np.complex128(store["self_energy"][i]),
+        resolution=resolution,
         **{name: float(getattr(every, name)[i]) for name in names},
     )

@@ -1,6 +1,7 @@
 """Deep ensembles: several trained networks as one model that predicts its own error.
 
-The spectrum is the mean over the members, ``A = (1/M) sum_m A_m``. Members that differ
+The spectrum is the mean over the members, ``A = (1/M) sum_m A_m``; where they put out a
+self-energy it is the mean of their shapes, and A follows. Members that differ
 only in their seed agree where the data determine them and disagree elsewhere, so that their spread
 
     ``spread = 1/2 [ (1/M) sum_m integral |A_m - A| dw ]^2``
@@ -63,7 +64,13 @@ class Ensemble(SpectralModel):
                 )
         half = first.omega[first.n_w // 2 :]
         grid = {"w_min": half[0], "w_max": half[-1], "n_w": first.n_w}
+        kinds = sorted({member.corrects for member in members})
+        if len(kinds) > 1:
+            raise DmftnetError(
+                f"ensemble: members put out {' and '.join(kinds)}; train all with one head"
+            )
         super().__init__(grid, members[0].angles.tolist())
+        self.corrects = kinds[0]
         self.frequency_grid = first  # to the last bit, whatever geomspace makes of its ends
         self.members = nn.ModuleList(members)
         self.guessing = _first_with_guesses(self.members)
@@ -82,13 +89,21 @@ class Ensemble(SpectralModel):
         known = self.known(hybridization, params, guesses)
         return self._each(hybridization, params, *known).mean(dim=0)
 
-    def member_spectra(self, hybridization, params, guesses=None) -> torch.Tensor:
-        """(B, n_w), (B, 2) -> (M, B, n_w) real-axis spectrum of each member, in 1/D."""
+    def finished(self, curve, hybridization, params) -> torch.Tensor:
+        return self.members[0].finished(curve, hybridization, params)
+
+    def member_curves(self, hybridization, params, guesses=None) -> torch.Tensor:
+        """(B, n_w), (B, 2) -> (M, B, n_w) what each member puts out, see `SpectralModel.curve`."""
         known = self.known(hybridization, params, guesses)
         return self.symmetric(self._each, hybridization, params, *known)
 
-    def real_axis(self, hybridization, params, guesses=None) -> torch.Tensor:
-        return self.member_spectra(hybridization, params, guesses).mean(dim=0)
+    def member_spectra(self, hybridization, params, guesses=None) -> torch.Tensor:
+        """(B, n_w), (B, 2) -> (M, B, n_w) real-axis spectrum of each member, in 1/D."""
+        curves = self.member_curves(hybridization, params, guesses)
+        return self.finished(curves, hybridization, params)
+
+    def curve(self, hybridization, params, guesses=None) -> torch.Tensor:
+        return self.member_curves(hybridization, params, guesses).mean(dim=0)
 
     def _each(self, hybridization, params, *guesses) -> torch.Tensor:
         """(M, B, n_w) predictions of the members."""

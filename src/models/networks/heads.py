@@ -1,7 +1,7 @@
 """Heads: from a network's raw output to spectra at finite angles and on the real axis.
 
 Training data live on complex-time contours, ``A(w, alpha)`` and ``dA/dalpha``; what is wanted is
-``A(w, 0)``. There are two ways:
+``A(w, 0)``. Two ways, and a third by the self-energy (`dmftnet.models.networks.self_energy_head`):
 
 * `DirectHead` (the seed paper's): the angle is an input of the network, trained at finite angles
   and evaluated at zero. ``dA/dalpha`` is the forward-mode derivative of the network. It inherits
@@ -63,6 +63,11 @@ class Head(SpectralModel):
             raise DmftnetError(
                 f"{type(self).__name__} feeds {self.n_params} parameters, but the network was "
                 f"built for {net.n_params}; set model.n_params={self.n_params}"
+            )
+        if net.corrects != self.corrects:
+            raise DmftnetError(
+                f"{type(self).__name__} needs a network of the {self.corrects}, not of the "
+                f"{net.corrects}; leave model.corrects to the head"
             )
         self.net = net
         omega = self.frequency_grid.omega

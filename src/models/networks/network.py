@@ -20,6 +20,9 @@ from dmftnet.physics.grids.real_axis import FrequencyGrid
 
 # U runs to 4 D, the shift from half filling to about 2 D and angles to about 0.3: inputs of order 1
 PARAMETER_SCALES = (0.5, 1.0, 5.0)
+# scores of the perturbative self-energy, the hybridization and the broad curve, likewise
+SELF_ENERGY_SCORES = (2.0, 0.0, -2.0)
+CORRECTS = ("spectrum", "self_energy")
 # scores of the corrected spectrum and of the broad background in the mixture that an untrained
 # log-residual network starts from; each guess has its own
 CORRECTED_SCORE, BROAD_SCORE = 2.0, -3.0
@@ -112,6 +115,8 @@ class SpectralNetwork(nn.Module, ABC):
         (`dmftnet.models.networks.heads`) reads this.
     guess_names : sequence of str
         Which guesses, in the order of their rows.
+    corrects : {"spectrum", "self_energy"}
+        What the output is of; the head says it.
     max_memory : float, in GiB
         Of weights, gradients and moments; a larger network is refused.
 
@@ -154,9 +159,11 @@ class SpectralNetwork(nn.Module, ABC):
         guesses: bool = True,
         log_residual: bool = True,
         guess_names: Sequence[str] = GUESS_NAMES,
+        corrects: str = "spectrum",
         max_memory: float = checks.MAX_MEMORY,
     ):
         super().__init__()
+        self.corrects = checks.choice("model.corrects", corrects, CORRECTS)
         checks.flag("model.guesses", guesses)
         checks.flag("model.log_residual", log_residual)
         self.grid, self.n_w = grid, checks.integer("grid.n_w", grid["n_w"])
@@ -168,6 +175,11 @@ class SpectralNetwork(nn.Module, ABC):
         chosen_guesses(guess_names)  # said also where none is used
         used = guesses or log_residual
         self.guesses = Guesses(grid, resolution, guess_names) if used else None
+        if corrects == "self_energy" and not log_residual:
+            raise SettingError(
+                "model.log_residual = false: head=self_energy corrects the perturbative "
+                "self-energy; set model.log_residual=true"
+            )
         if log_residual and self.guesses.corrected_name is None:
             raise SettingError(
                 f"model.guess_names = {checks.shown(list(guess_names))}: none has a self-energy to "
@@ -181,7 +193,10 @@ class SpectralNetwork(nn.Module, ABC):
 
         Of a log-residual network: the residual, the corrections of -Im Sigma and of the level, and
         the scores of the corrected spectrum, the guesses in their order and the broad background.
+        Of a self-energy: the residual, and the scores of the curves that it corrects.
         """
+        if self.corrects == "self_energy":
+            return (0.0, *SELF_ENERGY_SCORES)
         if not self.log_residual:
             return (0.0,)
         return (0.0, 0.0, 0.0, CORRECTED_SCORE, *self.guesses.scores, BROAD_SCORE)

@@ -62,11 +62,14 @@ class SpectralModel(nn.Module, ABC):
     weights : (n_w,) float32 buffer
         Quadrature weights in D.
     rotation, rotation_derivative : (n_angle, n_w, n_w) float32 buffers
+    corrects : {"spectrum", "self_energy"}
+        What `predict` gives, see there.
     angles_are_free : bool
         Whether one prediction serves all angles, so that drawing a few saves nothing.
     """
 
     angles_are_free = True
+    corrects = "spectrum"
 
     def __init__(self, grid: Mapping, angles: Sequence[float]):
         super().__init__()
@@ -82,11 +85,14 @@ class SpectralModel(nn.Module, ABC):
             "grid.max_memory",
             "take fewer points",
         )
-        kernels, derivatives = rotation_matrices(self.frequency_grid, angles)
+        kernels, derivatives = self.rotations(self.frequency_grid, angles)
         self._constant("weights", self.frequency_grid.weights)
         self._constant("angles", angles)
         self._constant("rotation", kernels)
         self._constant("rotation_derivative", derivatives)
+
+    rotations = staticmethod(rotation_matrices)
+    """How values at the grid's points are rotated."""
 
     def _constant(self, name: str, values) -> None:
         tensor = torch.tensor(np.asarray(values), dtype=torch.float32)
@@ -140,7 +146,17 @@ class SpectralModel(nn.Module, ABC):
         params: torch.Tensor,
         guesses: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """(B, n_w), (B, 2) -> (B, n_w) real-axis spectrum, normalised."""
+        """(B, n_w), (B, 2) -> (B, n_w) curve of integral one, on the real axis.
+
+        The spectrum, or where ``corrects`` is "self_energy" the shape of -Im Sigma; what the
+        mirror image and the members of an ensemble are averaged in.
+        """
+
+    def finished(
+        self, curve: torch.Tensor, hybridization: torch.Tensor, params: torch.Tensor
+    ) -> torch.Tensor:
+        """(..., B, n_w) spectra in 1/D of such curves: themselves, unless a head says otherwise."""
+        return curve
 
     @abstractmethod
     def latent(self, hybridization: torch.Tensor, params: torch.Tensor) -> torch.Tensor:
@@ -153,6 +169,16 @@ class SpectralModel(nn.Module, ABC):
         guesses: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """(B, n_w) hybridization spectrum, (B, 2) ``[U, eps_d]`` -> (B, n_w) spectrum in 1/D."""
+        curve = self.curve(hybridization, params, guesses)
+        return self.finished(curve, hybridization, params)
+
+    def curve(
+        self,
+        hybridization: torch.Tensor,
+        params: torch.Tensor,
+        guesses: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """(B, n_w) what `predict` gives, outside training averaged with the mirror image's."""
         known = self.known(hybridization, params, guesses)
         if self.training:
             return self.predict(hybridization, params, *known)

@@ -10,7 +10,9 @@ data (`dmftnet.models.solvers.applicability`). The diagnostics of every solution
 that line as a `DmftnetWarning`, a DMFT loop once at its end. For a reference, or after a warning,
 use ``ras``; ``guarded`` does so by itself.
 
-The data's resolution ``eta + slope |w|`` would act again in every iteration of a loop and wash
+A network that puts out the self-energy (`dmftnet.models.networks.self_energy_head`) gives
+`SelfEnergySolution`s: A by Dyson's equation with the hybridization as it is given, on its own grid.
+Of one that puts out spectra, the data's resolution ``eta + slope |w|`` would act again in every iteration of a loop and wash
 out the narrow resonance of a metal near the Mott transition; its constant part is removed from each
 answer (`dmftnet.physics.analysis.resolution.sharpened`).
 """
@@ -20,25 +22,31 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 
 from dmftnet import checks
 from dmftnet.data.labels import network_spectrum
 from dmftnet.errors import DmftnetError, DmftnetWarning
+from dmftnet.models.networks.dyson import Dyson
 from dmftnet.models.networks.ensemble import Ensemble, disagreement
 from dmftnet.models.networks.spectral_model import SpectralModel
 from dmftnet.models.solvers.applicability import Applicability, load_applicability
 from dmftnet.models.training.checkpoint import load_ensemble, load_model
 from dmftnet.models.training.record import MAX_SHARPENING
-from dmftnet.models.training.scoring import answers, predict_members
+from dmftnet.models.training.scoring import answers, predict_curves
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.problem import ImpurityProblem
 from dmftnet.physics.impurity.protocol import ImpuritySolution, Solver
-from dmftnet.physics.impurity.solutions import CurveSolution
+from dmftnet.physics.impurity.solutions import CurveSolution, SelfEnergySolution
 from dmftnet.places import WEIGHTS
+
+REFINED = 3
+"""Points of a loop's grid for each of the network's, where A follows from the self-energy."""
 
 SHARPENING = 3
 """Default number of steps: with fewer, even a perfect network loses the metal next to the Mott
@@ -62,9 +70,10 @@ class NetworkSolver(Solver):
     Attributes
     ----------
     grid : FrequencyGrid
-        The network's own grid, the natural working grid of a DMFT loop. Problems on another grid
-        are smoothed onto it with the training data's resolution, and the answer is interpolated
-        back and normalised.
+        The natural working grid of a DMFT loop: the network's own, or where it puts out the
+        self-energy one with `REFINED` times as many points. Problems on another grid than the
+        network's are smoothed onto that with the training data's resolution, and the answer is
+        interpolated back.
     applicability : Applicability
     identity : str
         Hash of everything that its answers depend on.
@@ -130,7 +139,8 @@ class NetworkSolver(Solver):
             )
         self.model = model
         self.label = label
-        self.grid: FrequencyGrid = model.frequency_grid
+        self.network_grid: FrequencyGrid = model.frequency_grid
+        self.grid = working_grid(model)
         self.resolution = tuple(resolution)
         self.applicability = applicability
         self.sharpening = sharpening
@@ -143,7 +153,7 @@ class NetworkSolver(Solver):
     @cached_property
     def identity(self) -> str:
         content = hashlib.sha256(f"{self.resolution} {self.sharpening}".encode())
-        content.update(self.grid.omega.tobytes())
+        content.update(self.network_grid.omega.tobytes())
         for name, values in sorted(self.model.state_dict().items()):
             content.update(name.encode() + values.cpu().numpy().tobytes())
         return content.hexdigest()
@@ -163,36 +173,82 @@ class NetworkSolver(Solver):
             self.require(problem)
         inputs = np.stack([self._to_network(problem) for problem in problems])
         params = np.array([[problem.U, problem.eps_d[0]] for problem in problems])
-        members = predict_members(self.model, inputs, params)  # on the model's own device
-        curves = answers(members, self.grid, self.resolution[0], self.sharpening)
+        curves, spectra = predict_curves(self.model, inputs, params)  # on the model's own device
         none = [None] * len(problems)
-        spread = disagreement(self.grid, members).tolist() if len(members) > 1 else none
+        several = len(spectra) > 1
+        spread = disagreement(self.network_grid, spectra).tolist() if several else none
         nearest = self.applicability.distance
         distance = none if nearest is None else nearest(inputs, params).tolist()
-        return [
-            self._solution(problem, curve, {"spread": s, "distance": d})
-            for problem, curve, s, d in zip(problems, curves, spread, distance, strict=True)
+        diagnostics = [
+            self._diagnostics(problem, {"spread": s, "distance": d})
+            for problem, s, d in zip(problems, spread, distance, strict=True)
         ]
+        if self.model.corrects == "self_energy":
+            shapes = curves.mean(axis=0)
+            parts = zip(problems, shapes, params, diagnostics, strict=True)
+            return [self._causal(*part) for part in parts]
+        answer = answers(spectra, self.network_grid, self.resolution[0], self.sharpening)
+        return [self._drawn(*part) for part in zip(problems, answer, diagnostics, strict=True)]
 
     def _to_network(self, problem: ImpurityProblem) -> np.ndarray:
-        if problem.grid == self.grid:
+        if problem.grid == self.network_grid:
             return problem.spectrum[0]
-        return network_spectrum(problem.grid, self.grid, self.resolution, problem.spectrum[0])
+        fine, own = problem.grid, self.network_grid
+        return network_spectrum(fine, own, self.resolution, problem.spectrum[0])
 
-    def _solution(
-        self, problem: ImpurityProblem, curve: np.ndarray, scores: dict[str, float | None]
+    def _drawn(
+        self, problem: ImpurityProblem, curve: np.ndarray, diagnostics: dict[str, Any]
     ) -> CurveSolution:
-        if problem.grid != self.grid:
-            curve = self.grid.interpolate(curve, problem.grid.omega)
+        """The answer of a network that puts out spectra."""
+        if problem.grid != self.network_grid:
+            curve = self.network_grid.interpolate(curve, problem.grid.omega)
         curve = curve / problem.grid.integrate(curve)
+        return CurveSolution(problem, curve[None, :], diagnostics, self.resolution)
+
+    def _causal(
+        self,
+        problem: ImpurityProblem,
+        shape: np.ndarray,
+        params: np.ndarray,
+        diagnostics: dict[str, Any],
+    ) -> SelfEnergySolution:
+        """That of one that puts out the shape of -Im Sigma."""
+        grid = problem.grid
+        if grid != self.network_grid:
+            shape = self.network_grid.interpolate(shape, grid.omega)
+        known = (torch.from_numpy(a) for a in (shape, np.array(problem.spectrum[0]), params))
+        with torch.no_grad():
+            found = dyson_on(grid)(*known)
+        density = found.self_energy.numpy()
+        hartree = problem.U * float(found.density)
+        sigma = hartree + grid.greens_function(density)
+        return SelfEnergySolution(problem, sigma[None], diagnostics)
+
+    def _diagnostics(
+        self, problem: ImpurityProblem, scores: dict[str, float | None]
+    ) -> dict[str, Any]:
         U, eps_d = problem.U, float(problem.eps_d[0])
         objection = self.applicability.objection(U, eps_d, scores)
         if objection:
             objection = f"network '{self.label}' beyond its limits at {objection}"
-        diagnostics = {
+        return {
             "checkpoint": self.label,
             "extrapolating": self.applicability.extrapolates(U, eps_d),
             **scores,
             "warning": objection,
         }
-        return CurveSolution(problem, curve[None, :], diagnostics, self.resolution)
+
+
+def working_grid(model: SpectralModel) -> FrequencyGrid:
+    """See `NetworkSolver.grid`."""
+    own = model.frequency_grid
+    if model.corrects == "spectrum":
+        return own
+    w_min = float(np.abs(own.omega).min())
+    return FrequencyGrid.geometric(w_min / REFINED, float(own.omega[-1]), REFINED * own.n_w)
+
+
+@lru_cache(maxsize=8)
+def dyson_on(grid: FrequencyGrid) -> Dyson:
+    """Dyson's equation on a grid, made once."""
+    return Dyson(grid)

@@ -75,9 +75,11 @@ def build_model(
             f"model {cls.__name__} with head {head_cls.__name__} is not a network with a "
             "head; choose one of conf/model and one of conf/head"
         )
-    arguments = {"n_params": head_cls.n_params, **arguments}
+    arguments = {"n_params": head_cls.n_params, "corrects": head_cls.corrects, **arguments}
     net = built(cls, grid=grid, resolution=resolution, **arguments)
     options = {key: value for key, value in head.items() if key != "_target_"}
+    if head_cls.corrects == "self_energy":
+        options["resolution"] = resolution
     return built(head_cls, net=net, grid=grid, angles=angles, **options)
 
 
@@ -96,6 +98,7 @@ def describe_data(datamodule, dataset: Mapping[str, Any]) -> dict[str, Any]:
         "grid": dict(dataset["grid"]),
         "angles": list(dataset["angles"]),
         "resolution": list(dataset["resolution"]),
+        "smoothed": datamodule.smoothed,
         "data": {
             "file": ", ".join(path.name for path in paths),
             "sha256": sha256_of_all(paths) if found else "not a file",

@@ -45,9 +45,12 @@ class DerivativeLoss(nn.Module):
         Angle at which the loss needs the model's expansion about zero; None if it does not.
     needs_slopes : bool
         Whether training needs dA/dalpha of the prediction, most of a step with the direct head.
+    needs_self_energy : bool
+        Whether the loss compares Sigma and filling too.
     """
 
     small_angle: float | None = None
+    needs_self_energy = False
     AMPLITUDE_FLOOR = 1e-4  # 1/D: below it a spectrum counts as empty
 
     def __init__(self, lam: float = 1.0, weight_power: float = 0.75, amplitude: bool = False):
@@ -148,3 +151,53 @@ class TaylorLoss(DerivativeLoss):
         error = (moved - A) / self.small_angle - dA
         taylor = (error.abs() @ self._quadrature(weights)).mean()
         return {**terms, "loss": terms["loss"] + self.mu * taylor, "taylor": taylor.detach()}
+
+
+class SelfEnergyLoss(DerivativeLoss):
+    """`DerivativeLoss` on amplitudes, and the errors of Sigma and of the filling.
+
+    -Im Sigma is compared as A is, by the root of ``-Im Sigma / (pi U^2 / 4)``, so that the low
+    energies of a metal count as well as a Mott pole.
+
+    Parameters
+    ----------
+    sigma, filling : float
+        Weights of the two, >= 0.
+    lam, weight_power
+        See `DerivativeLoss`.
+    """
+
+    needs_self_energy = True
+    SMALLEST_U = 0.02  # D
+
+    def __init__(
+        self,
+        sigma: float = 1.0,
+        filling: float = 2.5,
+        lam: float = 1.0,
+        weight_power: float = 0.75,
+    ):
+        super().__init__(lam, weight_power, amplitude=True)
+        self.sigma = checks.number("loss.sigma", sigma, at_least=0)
+        self.filling = checks.number("loss.filling", filling, at_least=0)
+
+    def forward(
+        self, prediction, target, weights, expansion=None, *, params, predicted, exact
+    ) -> dict[str, torch.Tensor]:
+        """See `DerivativeLoss.forward`; two more terms, ``sigma`` and ``filling``.
+
+        Parameters
+        ----------
+        params : (B, 2), in D
+        predicted, exact : pair of (B, n_w) and (B,)
+            ``-Im Sigma / pi``, in D, and the filling of both spins.
+        """
+        terms = super().forward(prediction, target, weights)
+        scale = 0.25 * params[:, :1].clamp_min(self.SMALLEST_U) ** 2
+        roots = [
+            (density / scale + self.AMPLITUDE_FLOOR).sqrt() for density, _ in (predicted, exact)
+        ]
+        sigma = ((roots[0] - roots[1]).abs() @ self._quadrature(weights)).mean()
+        filling = (predicted[1] - exact[1]).abs().mean()
+        loss = terms["loss"] + self.sigma * sigma + self.filling * filling
+        return {**terms, "loss": loss, "sigma": sigma.detach(), "filling": filling.detach()}

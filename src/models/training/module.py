@@ -45,7 +45,7 @@ class SpectralModule(lightning.LightningModule):
         A head with its network.
     loss : nn.Module
         ``loss(prediction, target, weights, expansion) -> {"loss": ..., name: term}``, with
-        ``small_angle`` and ``needs_slopes``, see `dmftnet.models.training.losses`.
+        ``small_angle``, ``needs_slopes`` and ``needs_self_energy``, see `dmftnet.models.training.losses`.
     optimizer : callable
         ``parameters -> torch.optim.Optimizer``, learning rate and weight decay bound.
     warmup_fraction : float
@@ -90,6 +90,11 @@ class SpectralModule(lightning.LightningModule):
         self.seed = checks.seed("seed", seed)
         self.max_memory = checks.number("module.max_memory", max_memory, above=0)
         self.kl: list[np.ndarray] = []
+        if loss.needs_self_energy and model.corrects != "self_energy":
+            raise DmftnetError(
+                f"loss {type(loss).__name__} compares self-energies, and {type(model).__name__} "
+                "puts out spectra; use head=self_energy, or loss=derivative"
+            )
         if loss.small_angle is not None and model.angles_are_free:
             raise DmftnetError(
                 f"loss {type(loss).__name__} needs the angle as an input, and "
@@ -185,6 +190,8 @@ class SpectralModule(lightning.LightningModule):
             (batch[Batch.HYBRIDIZATION], batch[Batch.PARAMS]),
             batch.get(Batch.GUESSES),
         )
+        if self.loss.needs_self_energy:
+            return self._causal_terms(batch, inputs, guesses)
         slopes = self.loss.needs_slopes or not self.training
         prediction = self.model.spectrum(*inputs, index, guesses, slopes)
         target = (batch[Batch.ROTATED], batch[Batch.DERIVATIVE])
@@ -194,6 +201,19 @@ class SpectralModule(lightning.LightningModule):
         if self.loss.small_angle is not None:
             expansion = self.model.expansion(*inputs, self.loss.small_angle, guesses)
         return self.loss(prediction, target, self.model.weights, expansion)
+
+    def _causal_terms(self, batch, inputs, guesses) -> dict[str, torch.Tensor]:
+        """Of a head that puts out Sigma: spectra, Sigma and filling from one answer."""
+        answer = self.model.answer(*inputs, guesses)
+        dtype = self.model.rotation.dtype
+        return self.loss(
+            self.model.rotated(answer.spectrum.to(dtype)),
+            (batch[Batch.ROTATED], batch[Batch.DERIVATIVE]),
+            self.model.weights,
+            params=batch[Batch.PARAMS],
+            predicted=(answer.self_energy.to(dtype), 2 * answer.density.to(dtype)),
+            exact=(batch[Batch.SELF_ENERGY], batch[Batch.FILLING]),
+        )
 
     def configure_optimizers(self):
         optimizer = self.make_optimizer(self.parameters())

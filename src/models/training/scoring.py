@@ -56,26 +56,42 @@ def predict_members(model: SpectralModel, hybridization, params) -> np.ndarray:
     ConvergenceError
         If one is not finite.
     """
+    return predict_curves(model, hybridization, params)[1]
+
+
+def predict_curves(
+    model: SpectralModel, hybridization, params
+) -> tuple[np.ndarray, np.ndarray]:
+    """What each member puts out (`SpectralModel.curve`), and its spectra, in one pass.
+
+    See `predict_members`; (M, n, n_w) float64, twice, in 1/D.
+    """
     hybridization = torch.as_tensor(np.asarray(hybridization), dtype=torch.float32)
     params = torch.as_tensor(np.asarray(params), dtype=torch.float32)
     device = model.weights.device
-    one_by_one = model.member_spectra if isinstance(model, Ensemble) else model.real_axis
+    several = isinstance(model, Ensemble)
+    one_by_one = model.member_curves if several else model.curve
+    parts: tuple[list[np.ndarray], list[np.ndarray]] = [], []
     with torch.inference_mode():
-        batches = [
-            one_by_one(h.to(device), p.to(device)).cpu().numpy()
-            for h, p in zip(hybridization.split(BATCH), params.split(BATCH), strict=True)
-        ]
-    members = np.concatenate(batches, axis=-2).astype(np.float64)
-    if not np.isfinite(members).all():
+        for h, p in zip(hybridization.split(BATCH), params.split(BATCH), strict=True):
+            h, p = h.to(device), p.to(device)
+            curve = one_by_one(h, p)
+            for part, values in zip(parts, (curve, model.finished(curve, h, p)), strict=True):
+                part.append(values.cpu().numpy())
+    curves, spectra = (np.concatenate(part, axis=-2).astype(np.float64) for part in parts)
+    if not np.isfinite(spectra).all():
         raise ConvergenceError(
             "the network's spectrum is not finite: its training diverged, or its file is damaged; "
             "train with a lower optimizer.lr, or copy the weights again"
         )
-    return members if isinstance(model, Ensemble) else members[None]
+    return (curves, spectra) if several else (curves[None], spectra[None])
 
 
 def predict_real_axis(model: SpectralModel, hybridization, params) -> np.ndarray:
-    """(n, n_w) float64 real-axis spectra of (n, n_w) hybridizations and (n, 2) ``[U, eps_d]``."""
+    """(n, n_w) float64 real-axis spectra of (n, n_w) hybridizations and (n, 2) ``[U, eps_d]``.
+
+    Of an ensemble the mean over its members.
+    """
     return predict_members(model, hybridization, params).mean(axis=0)
 
 

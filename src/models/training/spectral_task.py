@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
+from dmftnet.errors import SettingError
 from dmftnet.models.networks.spectral_model import SpectralModel
 from dmftnet.models.training.baselines import Baseline
 from dmftnet.models.training.checkpoint import build_model, describe_data, save_model
@@ -33,7 +34,13 @@ class SpectralTask:
 
     def build(self, plain: Mapping[str, Any], datamodule: Any) -> SpectralModel:
         data = (plain["dataset"][key] for key in ("grid", "angles", "resolution"))
-        return build_model(plain["model"], plain["head"], *data)
+        model = build_model(plain["model"], plain["head"], *data)
+        if not isinstance(model, Baseline) and model.corrects != datamodule.smoothed:
+            raise SettingError(
+                f"dataset.smoothed = {datamodule.smoothed}: {type(model).__name__} needs data whose "
+                f"{model.corrects} carries the resolution; set dataset.smoothed={model.corrects}"
+            )
+        return model
 
     def begin_with(self, model: SpectralModel, plain: Mapping[str, Any]) -> list[dict[str, Any]]:
         description = {

@@ -49,7 +49,7 @@ def improved_self_energy(
     -------
     (n_w,) complex128, retarded, ``Im Sigma <= 0``
     """
-    G, F, I = _broadened(poles, omega, eta, slope)
+    G, F, I = broadened_responses(poles, omega, eta, slope)
     return hartree + I - F**2 / G
 
 
@@ -57,11 +57,12 @@ def ratio_self_energy(
     poles: ResponsePoles, omega: np.ndarray, eta: float, slope: float
 ) -> np.ndarray:
     """``Sigma = F / G`` from Gaussian-broadened poles; (n_w,) complex128."""
-    G, F, _ = _broadened(poles, omega, eta, slope)
+    G, F, _ = broadened_responses(poles, omega, eta, slope)
     return F / G
 
 
-def _broadened(poles: ResponsePoles, omega: np.ndarray, eta: float, slope: float):
+def broadened_responses(poles: ResponsePoles, omega: np.ndarray, eta: float, slope: float):
+    """(3, n_w) complex128 G, F and I of Gaussian-broadened poles."""
     a_d, a_q = poles.amplitudes.T
     weights = np.stack([a_d**2, a_d * a_q, a_q**2])
     return weights @ gaussian_kernel(poles.energies, omega, eta, slope)
