@@ -89,6 +89,7 @@ class TrajectoryPlan:
     ) -> Columns:
         """Iterate one trajectory; see `dmftnet.data.keys` for the columns."""
         trajectory = self.sampler.trajectory(job)
+        lattice = self.lattice_of(trajectory, lattice)
         start = trajectory.starting_hybridization(lattice, grid)
         if self.resolution is not None:
             start = at_resolution(grid, start, self.resolution)
@@ -120,6 +121,10 @@ class TrajectoryPlan:
         except (DmftnetError, np.linalg.LinAlgError) as error:
             status, message = "failed", checks.reason(error)
         return trajectory_columns(trajectory, status, message, samples, grid.n_w)
+
+    def lattice_of(self, trajectory: Trajectory, lattice: Lattice) -> Lattice:
+        """The lattice of a trajectory: the run's."""
+        return lattice
 
     def describe(self, columns: Columns) -> tuple[int, str | None]:
         status = STATUS[int(columns[Trajectories.STATUS][0])]
