@@ -4,6 +4,7 @@ ROOM = "dmftnet.models.networks"
 HEADS = {
     "rotated": {"_target_": f"{ROOM}.heads.RotatedHead"},
     "direct": {"_target_": f"{ROOM}.heads.DirectHead"},
+    "self_energy": {"_target_": f"{ROOM}.self_energy_head.SelfEnergyHead"},
 }
 NETWORKS = {
     "crossattn": {"_target_": f"{ROOM}.crossattn.CrossAttention", "width": 16, "n_heads": 2},

@@ -276,7 +276,9 @@ def make_labels(
     if smoothed == "self_energy":
         densities, spectra, consistent = fine_self_energies(store, hybridizations, resolution)
         more = {
-            "self_energy": fine.interpolate(densities, grid.omega).astype(f4),
+            "self_energy": (grid.shared(fine.omega, fine.weights * densities) / grid.weights).astype(
+                f4
+            ),
             "consistent": consistent.astype(f4),
         }
     else:

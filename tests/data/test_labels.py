@@ -3,6 +3,7 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 from scipy.integrate import quad
 from toy_dataset import make_file
 from toy_solver import ToySolver
@@ -13,10 +14,13 @@ from dmftnet.data.plans.sampling import Trajectory, TrajectorySampler
 from dmftnet.data.plans.trajectories import TrajectoryPlan
 from dmftnet.data.store import SpectralStore
 from dmftnet.errors import StoreError
+from dmftnet.models.networks.dyson import Dyson
 from dmftnet.physics.analysis.distances import kl_divergence
 from dmftnet.physics.analysis.resolution import at_resolution
 from dmftnet.physics.grids.real_axis import FrequencyGrid
+from dmftnet.physics.bath.intervals import Intervals
 from dmftnet.physics.grids.rotation import rotation_kernel
+from dmftnet.physics.solvers.krylov.ras import RasSolver
 
 GRID = FrequencyGrid.geometric(3e-3, 6.0, 160)
 ANGLES = (0.1, 0.2)
@@ -40,6 +44,23 @@ def free(tmp_path_factory):
 @pytest.fixture(scope="module")
 def store(dataset):
     return SpectralStore.open(dataset)
+
+
+class _Few:
+    """A sampler of four correlated problems: metal, insulator, doped, nearly full."""
+
+    def trajectory(self, id):
+        U, shift = [(1.0, 0.0), (3.5, 0.0), (2.0, 0.6), (1.5, -1.3)][id]
+        start = "insulator" if U > 3 else "metal"
+        return Trajectory(id, U, shift - U / 2, start, 1.0, "train", 0)
+
+
+@pytest.fixture(scope="module")
+def correlated(tmp_path_factory):
+    path = tmp_path_factory.mktemp("correlated") / "few.h5"
+    solver = RasSolver(depths=("all", 5, 2), bath=Intervals(31))
+    make_file(path, TrajectoryPlan(_Few(), 4, 1), solver, n_w=800)
+    return SpectralStore.open(path)
 
 
 @pytest.fixture(scope="module")
@@ -108,8 +129,7 @@ def test_rotated_label_and_derivative_against_direct_integration(free):
 
 def test_labels_are_normalised_causal_and_finite(labels, store):
     assert len(labels) == len(store)
-    for field in dataclasses.fields(labels):
-        values = getattr(labels, field.name)
+    for values in labels.known().values():
         assert np.all(np.isfinite(values))
         assert values.dtype in (np.float32, np.int64)
     assert np.all(labels.spectrum >= 0) and np.all(labels.rotated >= 0)
@@ -149,9 +169,9 @@ def test_particle_hole_mirroring_is_an_involution(labels):
     np.testing.assert_allclose(mirrored.params[:, 1] + U / 2, -(eps_d + U / 2), atol=1e-6)
     np.testing.assert_allclose(mirrored.filling, 2 - labels.filling)
     assert np.array_equal(mirrored.rotated[:, 1, 0], labels.rotated[:, 1, -1])
-    for field in dataclasses.fields(labels):
-        back = getattr(mirrored.particle_hole(), field.name)
-        np.testing.assert_allclose(back, getattr(labels, field.name), atol=1e-6)
+    back = mirrored.particle_hole()
+    for name, values in labels.known().items():
+        np.testing.assert_allclose(getattr(back, name), values, atol=1e-6)
 
 
 def test_the_hybridization_keeps_its_weight(store, labels):
@@ -171,8 +191,8 @@ def test_the_cache_gives_the_same_and_knows_what_it_holds(dataset, tmp_path, mon
     assert other.rotated.shape[1] == 1
     monkeypatch.setattr("dmftnet.data.labels.make_labels", None)  # the file alone must do
     again = cached_labels(store, GRID, ANGLES, RESOLUTION)
-    for field in dataclasses.fields(first):
-        assert np.array_equal(getattr(again, field.name), getattr(first, field.name))
+    for name, values in first.known().items():
+        assert np.array_equal(getattr(again, name), values)
 
 
 def test_labels_are_made_anew_when_the_code_changes(store, tmp_path, monkeypatch):
@@ -210,3 +230,51 @@ def test_labels_need_no_place_for_a_cache(dataset, tmp_path):
     expected = make_labels(store, GRID, ANGLES, RESOLUTION)
     assert np.array_equal(found.rotated, expected.rotated)
     assert sorted(p.name for p in tmp_path.iterdir()) == [".labels", "toy.h5"]
+
+
+def test_labels_of_the_self_energy(correlated):
+    """The sum rule, and with Dyson's equation the label's own spectrum and the exact filling."""
+    arrays = make_labels(correlated, GRID, ANGLES, (0.006, 0.06), "self_energy")
+    n, U = correlated["filling"] / 2, correlated["U"]
+    np.testing.assert_allclose(GRID.integrate(arrays.self_energy), U**2 * n * (1 - n), rtol=5e-3)
+    assert np.all(arrays.consistent == 1)
+    params = torch.from_numpy(arrays.params)
+    found = Dyson(GRID)(
+        torch.from_numpy(arrays.self_energy), torch.from_numpy(arrays.hybridization), params
+    )
+    np.testing.assert_allclose(2 * found.density, arrays.filling, atol=0.01)
+    rotated = found.spectrum.numpy() @ rotation_kernel(GRID, ANGLES[1]).T
+    assert np.all(kl_divergence(GRID, arrays.rotated[:, 1].astype(float), rotated) < 1e-3)
+    assert arrays.particle_hole().self_energy[0, 0] == arrays.self_energy[0, -1]
+
+
+def test_a_self_energy_that_breaks_its_sum_rule_is_no_label(store):
+    """The toy solver is a mean field: its Sigma has no dynamic part."""
+    arrays = make_labels(store, GRID, ANGLES, RESOLUTION, "self_energy")
+    correlated = store["U"] ** 2 * store["filling"] * (2 - store["filling"]) > 0.1
+    assert correlated.any() and not arrays.consistent[correlated].any()
+
+
+def test_the_cache_tells_labels_of_sigma_from_others(correlated, tmp_path):
+    copied = dataclasses.replace(correlated, path=tmp_path / "few.h5")
+    shutil.copyfile(correlated.path, copied.path)
+    plain, first = (
+        cached_labels(copied, GRID, ANGLES, (0.006, 0.06), which)
+        for which in ("spectrum", "self_energy")
+    )
+    assert plain.self_energy is None
+    again = cached_labels(copied, GRID, ANGLES, (0.006, 0.06), "self_energy")
+    assert np.array_equal(again.self_energy, first.self_energy)
+    assert np.array_equal(again.consistent, first.consistent)
+
+
+def test_a_broader_file_serves_labels_of_sigma_alone(correlated):
+    broad = dataclasses.replace(
+        correlated, attributes={**correlated.attributes, "resolution": [0.01, 0.1]}
+    )
+    arrays = make_labels(broad, GRID, ANGLES, (0.006, 0.06), "self_energy")
+    np.testing.assert_allclose(
+        GRID.integrate(arrays.hybridization), correlated.grid.integrate(broad["hybridization"])
+    )
+    with pytest.raises(StoreError, match="asks for another"):
+        make_labels(broad, GRID, ANGLES, (0.006, 0.06))

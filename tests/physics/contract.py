@@ -37,7 +37,7 @@ def tiny_model(model, head, seed=3):
     """A network with random weights, on the grid of the problems."""
     torch.manual_seed(seed)
     node = {"_target_": f"dmftnet.models.networks.{model}", "width": 8, "n_heads": 2}
-    head = {"_target_": f"dmftnet.models.networks.heads.{head}"}
+    head = {"_target_": f"dmftnet.models.networks.{head}"}
     return build_model(node, head, NETWORK_GRID, ANGLES, RESOLUTION).eval()
 
 
@@ -48,7 +48,7 @@ def tiny_network(model, head):
 
 def tiny_ensemble(limit=1.0):
     """The solver of two of them, trusted up to a limit of their spread."""
-    members = [tiny_model("crossquery.CrossQuery", "RotatedHead", seed) for seed in (3, 4)]
+    members = [tiny_model("crossquery.CrossQuery", "heads.RotatedHead", seed) for seed in (3, 4)]
     rules = Applicability({}, {"spread": limit})
     return NetworkSolver.from_model(Ensemble(members).eval(), RESOLUTION, "two", rules)
 
@@ -71,9 +71,10 @@ GROUND = EXACT | {  # at T = 0 on the real axis, and some beyond
         bath=Intervals(3), t_max=40.0, dt=1.0, truncation=1e-12, ground_truncation=1e-16
     ),
     "ipt": IptSolver,
-    "network, film": lambda: tiny_network("film.Film", "RotatedHead"),
-    "network, rotated head": lambda: tiny_network("crossquery.CrossQuery", "RotatedHead"),
-    "network, direct head": lambda: tiny_network("crossattn.CrossAttention", "DirectHead"),
+    "network, film": lambda: tiny_network("film.Film", "heads.RotatedHead"),
+    "network, rotated head": lambda: tiny_network("crossquery.CrossQuery", "heads.RotatedHead"),
+    "network, direct head": lambda: tiny_network("crossattn.CrossAttention", "heads.DirectHead"),
+    "network, self-energy": lambda: tiny_network("film.Film", "self_energy_head.SelfEnergyHead"),
     "network, ensemble": tiny_ensemble,
     "guarded, network trusted": lambda: GuardedSolver(tiny_ensemble(), EXACT["ed"]()),
     "guarded, falling back": lambda: GuardedSolver(tiny_ensemble(-1.0), EXACT["ed"]()),

@@ -25,8 +25,8 @@ from dmftnet.physics.grids.real_axis import FrequencyGrid
 MAX_STEPS = 60
 """Of the search for n; a half of the bracket each at worst."""
 
-TOLERANCE = 1e-10
-"""Of n."""
+TOLERANCE = 1e-9
+"""Of n; what logarithms of nearly equal points leave is a few 1e-8."""
 
 STEP = 1e-4
 """Of n, for the slope of ``n(G[n])``."""

@@ -175,11 +175,6 @@ class SpectralNetwork(nn.Module, ABC):
         chosen_guesses(guess_names)  # said also where none is used
         used = guesses or log_residual
         self.guesses = Guesses(grid, resolution, guess_names) if used else None
-        if corrects == "self_energy" and not log_residual:
-            raise SettingError(
-                "model.log_residual = false: head=self_energy corrects the perturbative "
-                "self-energy; set model.log_residual=true"
-            )
         if log_residual and self.guesses.corrected_name is None:
             raise SettingError(
                 f"model.guess_names = {checks.shown(list(guess_names))}: none has a self-energy to "
@@ -195,10 +190,10 @@ class SpectralNetwork(nn.Module, ABC):
         the scores of the corrected spectrum, the guesses in their order and the broad background.
         Of a self-energy: the residual, and the scores of the curves that it corrects.
         """
-        if self.corrects == "self_energy":
-            return (0.0, *SELF_ENERGY_SCORES)
         if not self.log_residual:
             return (0.0,)
+        if self.corrects == "self_energy":
+            return (0.0, *SELF_ENERGY_SCORES)
         return (0.0, 0.0, 0.0, CORRECTED_SCORE, *self.guesses.scores, BROAD_SCORE)
 
     def check_sizes(self, dropout: float, depth: int, n_sequence: int, **sizes: int) -> None:

@@ -7,7 +7,8 @@ resolution can, and needs no sharpening. The network puts out
 ``s(w) = exp(raw) sum_k q_k(w) R_k(w)``, scaled to integral one,
 
 the shares q_k a softmax of further outputs at each frequency, of the perturbative -Im Sigma, the
-hybridization and a broad curve, each of integral one; `dmftnet.models.networks.dyson` makes Sigma,
+hybridization and a broad curve, each of integral one (or ``softplus(raw)^2`` of a network that
+corrects nothing); `dmftnet.models.networks.dyson` makes Sigma,
 the density and A of it. Training compares A(w, alpha) and dA/dalpha with complex-time data as the
 rotated head does, and may compare Sigma and the filling beside it
 (`dmftnet.models.training.losses.SelfEnergyLoss`). The data are those of ``dataset.smoothed =
@@ -52,6 +53,7 @@ class SelfEnergyHead(Head):
 
     n_params = 2
     corrects = "self_energy"
+    power = 2.0  # of a network that corrects nothing: empties gaps
 
     def __init__(
         self,
@@ -79,6 +81,8 @@ class SelfEnergyHead(Head):
         if guesses is None:
             guesses = self.guesses(hybridization, params)
         output = self.net(hybridization, params, guesses)
+        if not self.net.log_residual:
+            return self.normalise(torch.nn.functional.softplus(output[..., 0, :]) ** self.power)
         perturbative = guesses[..., -2, :]
         broad = self.broad.expand_as(perturbative)
         known = [self._of_norm_one(curve) for curve in (perturbative, hybridization)]

@@ -73,15 +73,7 @@ def self_energy_density(
     points = np.unique(np.concatenate([omega, *extra]))
     points = points[(points >= omega[0]) & (points <= omega[-1])]
     fine = FrequencyGrid(points)
-    weights = _shared(grid, points, fine.weights * density(points))
+    weights = grid.shared(points, fine.weights * density(points))
     for zero, residue in narrow:
-        weights += _shared(grid, np.array([zero]), np.array([max(residue, 0.0)]))
+        weights += grid.shared(np.array([zero]), np.array([max(residue, 0.0)]))
     return weights / grid.weights
-
-
-def _shared(grid: FrequencyGrid, points: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """(n_w,) weights at any points, given to their two neighbours; integral and mean are kept."""
-    cell = np.clip(np.searchsorted(grid.omega, points, side="right") - 1, 0, grid.n_w - 2)
-    share = (points - grid.omega[cell]) / (grid.omega[cell + 1] - grid.omega[cell])
-    result = np.bincount(cell, weights * (1 - share), grid.n_w)
-    return result + np.bincount(cell + 1, weights * share, grid.n_w)

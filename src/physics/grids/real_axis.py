@@ -164,6 +164,29 @@ class FrequencyGrid:
         inside = (at >= self.omega[0]) & (at <= self.omega[-1])
         return np.where(inside, values[..., cell] * (1 - t) + values[..., cell + 1] * t, 0.0)
 
+    def shared(self, points: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """Weights at points, each given to its two neighbours: sum and mean are kept.
+
+        A curve of another grid times its quadrature weights comes out with its integral, whatever
+        lies between the points of this one; what is outside goes to the ends.
+
+        Parameters
+        ----------
+        points : (n,) float64, in D
+        weights : (..., n) float64
+
+        Returns
+        -------
+        (..., n_w) float64; over `weights` it is a curve
+        """
+        at = np.clip(np.asarray(points, dtype=np.float64), self.omega[0], self.omega[-1])
+        cell = np.clip(np.searchsorted(self.omega, at, side="right") - 1, 0, self.n_w - 2)
+        share = (at - self.omega[cell]) / (self.omega[cell + 1] - self.omega[cell])
+        matrix = np.zeros((at.size, self.n_w))
+        rows = np.arange(at.size)
+        matrix[rows, cell], matrix[rows, cell + 1] = 1 - share, share
+        return np.asarray(weights) @ matrix
+
     def at_zero(self, values: np.ndarray) -> np.ndarray:
         """Values at zero frequency, ``(..., n_w) -> (...)``."""
         return self.interpolate(values, np.zeros(1))[..., 0]
