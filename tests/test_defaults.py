@@ -61,6 +61,14 @@ DELIBERATE = {
 }
 """Plain files whose value is not the default, and why."""
 
+DELIBERATE |= {
+    ("sampling/lattices", key): "widths of .6 to 1.8 D, and the resolution of head=self_energy"
+    for key in (
+        "resolution", "sampler.U_max", "sampler.U_dense", "sampler.start_fractions",
+        "sampler.mixing", "sampler.block", "sampler.highest_level",
+    )
+}  # fmt: skip
+
 DRIVEN = {f"sampler.{name}" for name in (
     "U_max", "U_dense", "dense_fraction", "half_filled_fraction", "start_fractions", "block",
     "lowest_level", "highest_level",

@@ -137,9 +137,13 @@ class SpectralDataModule(FilesDataModule):
             for store, arrays in zip(self.stores, self._all, strict=True)
         ]
         if not sum(indices.size for indices in chosen):
+            without = sum(
+                int((a.consistent == 0).sum()) for a in self._all if a.consistent is not None
+            )
+            lost = f" ({without} have no label of Sigma)" if without else ""
             raise StoreError(
-                f"file {self._names} has no {split} sample; raise sampling.n_trajectories and run "
-                "generate.py again, or hold out other U"
+                f"file {self._names} has no {split} sample{lost}; raise sampling.n_trajectories "
+                "and run generate.py again, or hold out other U"
             )
         return joined([part.take(i) for part, i in zip(self._all, chosen, strict=True)])
 

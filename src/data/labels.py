@@ -66,7 +66,7 @@ SMOOTHED = ("spectrum", "self_energy")
 """What carries the resolution."""
 
 WRONG_SUM, WRONG_FILLING = 0.05, 0.01
-"""Largest errors of the integral of -Im Sigma, relative, and of the filling, of a label of Sigma."""
+"""Largest errors of a label of Sigma: of the integral of -Im Sigma, relative, and of the filling."""
 
 BARE = 1 / 3
 """Constant part of the resolution of `SpectralArrays.bare`, in smallest frequencies of the
@@ -162,9 +162,7 @@ def _read_off(fine: FrequencyGrid, target: FrequencyGrid, smooth: np.ndarray) ->
     return scaled_to(target, fine.interpolate(smooth, target.omega), fine.integrate(smooth))
 
 
-def _inputs(
-    store: SpectralStore, resolution: tuple[float, float], smoothed: str
-) -> np.ndarray:
+def _inputs(store: SpectralStore, resolution: tuple[float, float], smoothed: str) -> np.ndarray:
     """(n, n_fine) float64 hybridizations of all samples at the resolution.
 
     Where Sigma carries it, a file of a broader one is taken as it is: Dyson's equation has the
@@ -217,7 +215,9 @@ def fine_self_energies(
     raw = np.stack(
         _each(
             store,
-            lambda i: self_energy_density(grid, store.poles(i), *map(float, store["broadening"][i])),
+            lambda i: self_energy_density(
+                grid, store.poles(i), *map(float, store["broadening"][i])
+            ),
         )
     )
     exact, found = U**2 * n * (1 - n), grid.integrate(raw)
@@ -276,9 +276,9 @@ def make_labels(
     if smoothed == "self_energy":
         densities, spectra, consistent = fine_self_energies(store, hybridizations, resolution)
         more = {
-            "self_energy": (grid.shared(fine.omega, fine.weights * densities) / grid.weights).astype(
-                f4
-            ),
+            "self_energy": (
+                grid.shared(fine.omega, fine.weights * densities) / grid.weights
+            ).astype(f4),
             "consistent": consistent.astype(f4),
         }
     else:

@@ -17,8 +17,8 @@ from dmftnet.errors import StoreError
 from dmftnet.models.networks.dyson import Dyson
 from dmftnet.physics.analysis.distances import kl_divergence
 from dmftnet.physics.analysis.resolution import at_resolution
-from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.bath.intervals import Intervals
+from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.grids.rotation import rotation_kernel
 from dmftnet.physics.solvers.krylov.ras import RasSolver
 

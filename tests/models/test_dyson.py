@@ -29,7 +29,9 @@ def shape_of(seed):
 
 
 @settings(max_examples=40, deadline=None)
-@given(seed=st.integers(0, 2**31), U=st.floats(0, 8), shift=st.floats(-3, 3), weight=st.floats(0.01, 1))
+@given(
+    seed=st.integers(0, 2**31), U=st.floats(0, 8), shift=st.floats(-3, 3), weight=st.floats(0.01, 1)
+)
 def test_norm_sum_rule_and_density_hold_whatever_the_shape(seed, U, shift, weight):
     params = torch.tensor([U, shift - U / 2], dtype=torch.float64)
     A, sigma, n = DYSON(shape_of(seed), bath(weight), params)

@@ -42,7 +42,9 @@ def test_the_pole_of_an_atom_keeps_its_weight_and_place(grid, eps_d):
     assert grid.integrate(density) == pytest.approx(U**2 * n * (1 - n), rel=1e-2)
 
 
-@pytest.mark.parametrize(("U", "eps_d", "centre"), [(1.0, -0.5, 0.0), (4.0, -2.0, 2.0), (3.0, -1.0, 1.4)])
+@pytest.mark.parametrize(
+    ("U", "eps_d", "centre"), [(1.0, -0.5, 0.0), (4.0, -2.0, 2.0), (3.0, -1.0, 1.4)]
+)
 def test_the_sum_rule_of_metals_and_insulators(U, eps_d, centre):
     fine = FrequencyGrid.geometric(1e-3, 8.0, 600)
     bath = 0.125 * (semicircle(fine, centre, 0.9, 1.0) + semicircle(fine, -centre, 0.9, 1.0))

@@ -5,7 +5,13 @@ from pathlib import Path
 import pytest
 import toy_files
 from shell import run_script
+from toy_dataset import make_file
 from toy_loops import make_samples
+
+from dmftnet.data.plans.sampling import TrajectorySampler
+from dmftnet.data.plans.trajectories import TrajectoryPlan
+from dmftnet.physics.bath.intervals import Intervals
+from dmftnet.physics.solvers.krylov.ras import RasSolver
 
 ROOT = Path(__file__).resolve().parents[2]
 EXPERIMENTS = sorted(path.stem for path in (ROOT / "conf" / "experiment").glob("*.yaml"))
@@ -15,6 +21,9 @@ THERMAL = {
     "correction_kanamori": ("dataset.inputs=[crude]",),
 }
 """Experiments on samples at finite temperature, and what fits them to toy data."""
+
+OF_SIGMA = ("self_energy",)
+"""Experiments on labels of the self-energy."""
 
 GRID = ("dataset.grid={w_min: 0.02, w_max: 6.0, n_w: 40}",)
 SMALL = (
@@ -38,12 +47,21 @@ def dataset(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
+def correlated(tmp_path_factory):
+    """Of a small exact solver: a mean field has no dynamic self-energy to learn."""
+    path = tmp_path_factory.mktemp("experiments") / "correlated.h5"
+    sampler = TrajectorySampler(seed=1, U_max=3.0, U_dense=(1.5, 2.5), block=4)
+    solver = RasSolver(depths=("all", 4, 1), bath=Intervals(21), n_lanczos=40)
+    return make_file(path, TrajectoryPlan(sampler, 8, 1), solver)
+
+
+@pytest.fixture(scope="module")
 def samples(tmp_path_factory):
     return make_samples(tmp_path_factory.mktemp("experiments") / "samples.h5")
 
 
 @pytest.fixture(scope="module")
-def step(dataset, samples, tmp_path_factory):
+def step(dataset, correlated, samples, tmp_path_factory):
     """Folder of an experiment's run; each is run once."""
     folders = {}
 
@@ -52,7 +70,7 @@ def step(dataset, samples, tmp_path_factory):
             return folders[name]
         folder = folders[name] = tmp_path_factory.mktemp(name)
         command = [f"+experiment={name}", *SMALL]
-        data = samples if name in THERMAL else dataset
+        data = samples if name in THERMAL else correlated if name in OF_SIGMA else dataset
         command += [*THERMAL.get(name, GRID), f"dataset.path={data}", f"hydra.run.dir={folder}"]
         if name in GOES_ON_FROM:
             command += [f"init_from={run(GOES_ON_FROM[name])}"]

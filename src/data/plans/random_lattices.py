@@ -1,8 +1,8 @@
 """DMFT trajectories on lattices drawn at random, each with its own density of states.
 
 Half of the densities are bands with a singularity of any kind at the Fermi level or elsewhere
-(`singular_density`): powers ``|e|^r`` from r = -0.7 to 2, logarithms, steps, edges that rise or fall
-as a root, gaps between bands. The others are those of random hoppings, on chains, planes and cubes
+(`singular_density`): powers ``|e|^r`` from r = -0.7 to 2, logarithms, steps, edges that rise or
+fall as a root, gaps between bands. The others are those of random hoppings, on chains, planes and cubes
 with one to three sites in a cell (`hopping_density`). Widths differ by a factor of three.
 
 The lattice of a trajectory is a function of (seed, id) alone, as everything else of it
@@ -64,9 +64,7 @@ def random_lattice(seed: int, id: int, half_filled: bool) -> DensityOfStates:
     return DensityOfStates(scale * energies, values, f"random {id}")
 
 
-def singular_density(
-    rng: np.random.Generator, symmetric: bool
-) -> tuple[np.ndarray, np.ndarray]:
+def singular_density(rng: np.random.Generator, symmetric: bool) -> tuple[np.ndarray, np.ndarray]:
     """Energies and values of a band over [-1, 1] with one singularity.
 
     Returns

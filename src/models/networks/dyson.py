@@ -1,12 +1,12 @@
 """From the shape of -Im Sigma to the answer: Dyson's equation with the density of its own G.
 
 ``Sigma(w) = U n + U^2 n (1 - n) integral s(e) / (w + i0 - e) de``, s >= 0 of integral one and n the
-density of one spin: causal, with the exact Hartree-Fock shift and sum rule, whatever s is. n is that
-of G itself, the root of ``n(G[n]) - n``, which falls with n: found by secants in a bracket. A
+density of one spin: causal, with the exact Hartree-Fock shift and sum rule, whatever s is. n is
+that of G itself, the root of ``n(G[n]) - n``, which falls with n: found by secants in a bracket. A
 derivative of the answer knows that of n (one step of Newton's method from the root).
 
-Everything is float64, on any grid; ``Re Sigma`` by Kramers-Kronig of the piecewise-linear curve, and
-A integrated over each cell (`dmftnet.physics.analysis.self_energy.inverse_spectrum`), so that bound
+Everything is float64, on any grid; ``Re Sigma`` by Kramers-Kronig of the piecewise-linear curve,
+and A integrated over each cell (`dmftnet.physics.analysis.self_energy.inverse_spectrum`), so that bound
 states keep their weight.
 """
 
@@ -35,8 +35,8 @@ STEP = 1e-4
 class CausalAnswer(NamedTuple):
     """What follows from a shape of -Im Sigma.
 
-    ``spectrum`` (..., n_w) in 1/D, of norm one; ``self_energy`` (..., n_w), ``-Im Sigma / pi`` in D;
-    ``density`` (...), of one spin. All float64.
+    ``spectrum`` (..., n_w) in 1/D, of norm one; ``self_energy`` (..., n_w), ``-Im Sigma / pi`` in
+    D; ``density`` (...), of one spin. All float64.
     """
 
     spectrum: torch.Tensor

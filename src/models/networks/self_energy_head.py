@@ -68,9 +68,7 @@ class SelfEnergyHead(Head):
         self._constant("smoothing", smoothing_kernel(points, *resolution).T)
 
     @staticmethod
-    def rotations(
-        grid: FrequencyGrid, angles: Sequence[float]
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def rotations(grid: FrequencyGrid, angles: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
         """Of a curve that is linear between the points: A may have bound states, and no spline."""
         kernels = [rotation_kernel(grid, angle, grid) for angle in angles]
         derivatives = [rotation_kernel_derivative(grid, angle, grid) for angle in angles]

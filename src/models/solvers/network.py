@@ -12,9 +12,9 @@ use ``ras``; ``guarded`` does so by itself.
 
 A network that puts out the self-energy (`dmftnet.models.networks.self_energy_head`) gives
 `SelfEnergySolution`s: A by Dyson's equation with the hybridization as it is given, on its own grid.
-Of one that puts out spectra, the data's resolution ``eta + slope |w|`` would act again in every iteration of a loop and wash
-out the narrow resonance of a metal near the Mott transition; its constant part is removed from each
-answer (`dmftnet.physics.analysis.resolution.sharpened`).
+Of one that puts out spectra, the data's resolution ``eta + slope |w|`` would act again in every
+iteration of a loop and wash out the narrow resonance of a metal near the Mott transition; its
+constant part is removed from each answer (`dmftnet.physics.analysis.resolution.sharpened`).
 """
 
 from __future__ import annotations

@@ -45,7 +45,8 @@ class SpectralModule(lightning.LightningModule):
         A head with its network.
     loss : nn.Module
         ``loss(prediction, target, weights, expansion) -> {"loss": ..., name: term}``, with
-        ``small_angle``, ``needs_slopes`` and ``needs_self_energy``, see `dmftnet.models.training.losses`.
+        ``small_angle``, ``needs_slopes`` and ``needs_self_energy``, see
+        `dmftnet.models.training.losses`.
     optimizer : callable
         ``parameters -> torch.optim.Optimizer``, learning rate and weight decay bound.
     warmup_fraction : float

@@ -59,9 +59,7 @@ def predict_members(model: SpectralModel, hybridization, params) -> np.ndarray:
     return predict_curves(model, hybridization, params)[1]
 
 
-def predict_curves(
-    model: SpectralModel, hybridization, params
-) -> tuple[np.ndarray, np.ndarray]:
+def predict_curves(model: SpectralModel, hybridization, params) -> tuple[np.ndarray, np.ndarray]:
     """What each member puts out (`SpectralModel.curve`), and its spectra, in one pass.
 
     See `predict_members`; (M, n, n_w) float64, twice, in 1/D.

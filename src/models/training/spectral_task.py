@@ -37,8 +37,8 @@ class SpectralTask:
         model = build_model(plain["model"], plain["head"], *data)
         if not isinstance(model, Baseline) and model.corrects != datamodule.smoothed:
             raise SettingError(
-                f"dataset.smoothed = {datamodule.smoothed}: {type(model).__name__} needs data whose "
-                f"{model.corrects} carries the resolution; set dataset.smoothed={model.corrects}"
+                f"dataset.smoothed = {datamodule.smoothed}: {type(model).__name__} needs data "
+                f"whose {model.corrects} carries the resolution; set dataset.smoothed={model.corrects}"
             )
         return model
 

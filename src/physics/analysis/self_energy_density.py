@@ -19,7 +19,8 @@ from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.poles import ResponsePoles
 
 WIDE, NARROW = 3.0, 1e-3
-"""Half widths of a pole, in cells, above which the grid resolves it, and below which it has none."""
+"""Half widths of a pole, in cells: above the first the grid resolves it, below the second it has
+none."""
 
 N_POINTS, REACH = 121, 4.0
 """Around a pole: points, geometric in the distance, and cells to either side."""
