@@ -147,6 +147,10 @@ def weights_card(folder: Path) -> str:
     return front_matter(record, members) + model_card(record, members, record["test"])
 
 
+OTHER_NETWORKS = ("self_energy",)
+"""Folders of weights/ with more networks."""
+
+
 def correction_card_of(folder: Path) -> str:
     """The card of shipped corrections, as ship.py wrote it."""
     record = read_correction(folder)

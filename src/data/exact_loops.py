@@ -26,6 +26,7 @@ from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.problem import ImpurityProblem
 from dmftnet.physics.lattices.bethe import Bethe
 from dmftnet.physics.lattices.density_of_states import DensityOfStates
+from dmftnet.physics.lattices.named import NAMED
 from dmftnet.physics.lattices.protocol import Lattice
 from dmftnet.places import how_to_get
 
@@ -41,6 +42,7 @@ LATTICES: dict[str, Callable[[], Any]] = {
     "bethe": Bethe,
     "square": DensityOfStates.square,
     "cubic": DensityOfStates.cubic,
+    **NAMED,
 }
 """Lattices that a file can name."""
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from dmftnet import checks
 from dmftnet.data.datamodule import BLOCKS, SpectralDataModule
+from dmftnet.data.labels import SMOOTHED
 from dmftnet.errors import StoreError
 from dmftnet.evaluation.calibration import Calibration, calibration
 from dmftnet.evaluation.closure import LoopSettings
@@ -281,7 +282,7 @@ def latent_of(assessment: Assessment, checkpoints: Sequence[Path], settings: Set
 def datamodule_of(record: Mapping[str, Any], dataset: Mapping[str, Any]) -> SpectralDataModule:
     """The dataset as a checkpoint sees it."""
     own = {key: record[key] for key in ("grid", "angles", "resolution")}
-    own["smoothed"] = record.get("smoothed", "spectrum")
+    own["smoothed"] = record.get("smoothed", SMOOTHED[0])
     own["held_out_U"] = (record.get("data") or {}).get("held_out_U", ())
     return SpectralDataModule(**{k: v for k, v in dataset.items() if k != "_target_"} | own)
 

@@ -98,9 +98,13 @@ def examine(
     eta: float,
     steps: int,
 ) -> Examination:
-    """Answers on a split after `steps` of sharpening; `eta` is the resolution's constant part."""
+    """Answers on a split after `steps` of sharpening; `eta` is the resolution's constant part.
+
+    Of a network that puts out Sigma at the data's resolution, for which nothing is sharpened.
+    """
     members = predict_members(model, arrays.hybridization, arrays.params)
-    grid, exact = model.frequency_grid, np.float64(arrays.bare)
+    grid = model.frequency_grid
+    exact = np.float64(arrays.bare if model.corrects == "spectrum" else arrays.spectrum)
     indicators = {"distance": distance(arrays.hybridization, arrays.params)}
     if len(members) > 1:
         indicators = {"spread": disagreement(grid, members), **indicators}
@@ -123,7 +127,7 @@ def choose_sharpening(
     references: str | Path,
     choice: SharpeningChoice,
 ) -> tuple[int, list[dict[str, Any]]]:
-    """Steps of sharpening by the rule of the module.
+    """Steps of sharpening by the rule of the module; none of a network that puts out Sigma.
 
     Parameters
     ----------
@@ -140,6 +144,8 @@ def choose_sharpening(
         What was tried, if anything: ``steps, score`` (geometric mean), ``right`` and ``loops``,
         ``loop_kl`` (geometric mean).
     """
+    if model.corrects == "self_energy":
+        return 0, []
     if choice.steps is not None:
         return choice.steps, []
     members = predict_members(model, arrays.hybridization, arrays.params)

@@ -24,6 +24,7 @@ from rich.markdown import Markdown
 from dmftnet import checks
 from dmftnet.config import entry_point, instantiate, run, to_plain
 from dmftnet.data.datamodule import SpectralDataModule
+from dmftnet.data.labels import SMOOTHED
 from dmftnet.data.thermal_datamodule import ThermalDataModule
 from dmftnet.errors import DmftnetError, SettingError, StoreError
 from dmftnet.evaluation.evidence import (
@@ -54,6 +55,7 @@ from dmftnet.provenance import provenance
 def training_data(config, checkpoints: list[str], records: list[dict]) -> SpectralDataModule:
     """The training data of all checkpoints, as they saw it."""
     own = {key: records[0][key] for key in ("grid", "angles", "resolution")}
+    own["smoothed"] = records[0].get("smoothed", SMOOTHED[0])
     data = instantiate(config, "dataset", SpectralDataModule, **own)
     for checkpoint, record in zip(checkpoints, records, strict=True):
         if "members" in record or not record["head"]:
@@ -151,6 +153,7 @@ def twin_scores(config, data, distance: TrainingDistance, steps: int) -> dict:
             "experiment=blocks that share theirs"
         )
     same = {"grid": records[0]["grid"], "angles": data.angles, "resolution": data.resolution}
+    same["smoothed"] = data.smoothed
     held_out = instantiate(config, "dataset", SpectralDataModule, **same, held_out_U=blocks[0])
     return interpolation(load_ensemble(checkpoints), held_out, distance, steps)
 

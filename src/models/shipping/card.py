@@ -14,8 +14,7 @@ TEMPLATE = """# Model card: learned impurity solver
 {what}
 
 ```
-dmftnet dmft solver=network problem.U=2.0     # what ships; another folder: solver.checkpoint=...
-dmftnet dmft solver=guarded problem.U=2.0     # exact solver beyond the limits of this one
+{use}
 ```
 
 Written by `ship.py`; every number below is in `model.yaml`.
@@ -26,26 +25,18 @@ One orbital, spin-symmetric, T = 0; energies in units of the half-bandwidth D.
 
 {ranges}
 
-The networks' spectra have the Gaussian resolution {eta:g} + {slope:g} |w| on {n_w} frequencies from
-{w_min:g} to {w_max:g} D. Its constant part would act anew in every iteration of a loop; the solver
-removes it (`solver.sharpening`, here {steps} steps), and all numbers below are for such answers.
+{resolution}
 Outside the valid range it warns and says by how much; `solver=guarded` passes the problem to the
 exact solver.
 
 ## Test scores
 
 KL(A_exact || A) on the real axis over trajectories held out from training ({n_test} solves),
-A_exact at the resolution {slope:g} |w| of the answers. It includes features that no network on
-this grid, at the data's resolution, could show; "network error" compares with the answer of a
-perfect network instead.
+{compared}
 
 {scores}
 
-{interpolation}## Sharpening
-
-{sharpening}
-
-## Calibration
+{interpolation}{sharpening}## Calibration
 
 Spread and distance predict the network error. Of all pairs of limits within which at least
 {share:.0%} of the validation solves have a network error KL <= {kl:g}, these accept most: {limits}.
@@ -69,6 +60,32 @@ That is a share, not a bound.
 
 MIT, like the code and the data.
 """
+
+OF_SPECTRA = {
+    "use": """\
+dmftnet dmft solver=network problem.U=2.0     # what ships; another folder: solver.checkpoint=...
+dmftnet dmft solver=guarded problem.U=2.0     # exact solver beyond the limits of this one""",
+    "resolution": """\
+The networks' spectra have the Gaussian resolution {eta:g} + {slope:g} |w| on {n_w} frequencies from
+{w_min:g} to {w_max:g} D. Its constant part would act anew in every iteration of a loop; the solver
+removes it (`solver.sharpening`, here {steps} steps), and all numbers below are for such answers.""",
+    "compared": """\
+A_exact at the resolution {slope:g} |w| of the answers. It includes features that no network on
+this grid, at the data's resolution, could show; "network error" compares with the answer of a
+perfect network instead.""",
+}
+OF_SELF_ENERGIES = {
+    "use": """\
+dmftnet dmft solver=network_self_energy problem.U=2.0 lattice=square
+dmftnet dmft solver=network solver.checkpoint=FOLDER problem.U=2.0   # another folder""",
+    "resolution": """\
+The networks put out -Im Sigma with the Gaussian resolution {eta:g} + {slope:g} |w| on {n_w}
+frequencies from {w_min:g} to {w_max:g} D; Sigma has its exact sum rule and Hartree-Fock shift, A
+follows by Dyson's equation on the problem's own grid. Nothing is sharpened.""",
+    "compared": """\
+both at the data's resolution.""",
+}
+"""What a card says of networks that put out the one or the other."""
 
 SCORES = {"kl_median": "median", "kl_90": "90 %", "kl_worst": "worst"}
 LABELS = {
@@ -103,6 +120,10 @@ def model_card(
     calibration = record["calibration"]
     kl = calibration["kl"]
     names = [name for name in LABELS if name in calibration["validation"]]
+    of_spectra = record.get("smoothed") != "self_energy"
+    values = {"steps": record["sharpening"], **record["grid"]}
+    values |= {"eta": record["resolution"][0], "slope": record["resolution"][1]}
+    words = OF_SPECTRA if of_spectra else OF_SELF_ENERGIES
     rows = [
         [LABELS[name].format(kl=kl), *(number(calibration[s].get(name)) for s in SPLIT_COLUMNS)]
         for name in names
@@ -110,16 +131,13 @@ def model_card(
     return TEMPLATE.format(
         what=_what(members),
         ranges=_ranges(record.get("ranges") or {}, record["filling"]),
-        eta=record["resolution"][0],
-        slope=record["resolution"][1],
-        **record["grid"],
+        **{name: text.format(**values) for name, text in words.items()},
         n_test=calibration["test"]["solves"],
         scores=table(
             ["", *SCORES.values()],
             [[row, *(number(values[key]) for key in SCORES)] for row, values in test.items()],
         ),
-        steps=record["sharpening"],
-        sharpening=_sharpening(record),
+        sharpening=_sharpening(record) if of_spectra else "",
         interpolation=_interpolation(record.get("interpolation")),
         share=calibration["share"],
         kl=kl,
@@ -203,10 +221,10 @@ def filling_range(filling: Sequence[float]) -> tuple[float, float]:
 
 
 def _sharpening(record: Mapping[str, Any]) -> str:
-    """Why so many steps."""
+    """The section that says why so many steps."""
     steps, tried = record["sharpening"], record["sharpening_tried"]
     if not tried:
-        return f"{steps} steps, as given to `ship.py`."
+        return f"## Sharpening\n\n{steps} steps, as given to `ship.py`.\n\n"
     rows = [
         [
             str(row["steps"]),
@@ -218,8 +236,9 @@ def _sharpening(record: Mapping[str, Any]) -> str:
     ]
     header = ["steps", "validation score", "loops in the exact phase", "KL of the loops"]
     return (
-        f"{steps} steps: lowest validation score among those whose reference loops find the exact "
-        "phase most often. Geometric means of KL.\n\n" + table(header, rows)
+        f"## Sharpening\n\n{steps} steps: lowest validation score among those whose reference "
+        "loops find the exact phase most often. Geometric means of KL.\n\n"
+        f"{table(header, rows)}\n\n"
     )
 
 

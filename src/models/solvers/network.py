@@ -45,6 +45,9 @@ from dmftnet.physics.impurity.protocol import ImpuritySolution, Solver
 from dmftnet.physics.impurity.solutions import CurveSolution, SelfEnergySolution
 from dmftnet.places import WEIGHTS
 
+SHIPPED = ("self_energy",)
+"""Folders of `dmftnet.places.WEIGHTS` with other networks than the default."""
+
 REFINED = 3
 """Points of a loop's grid for each of the network's, where A follows from the self-energy."""
 
@@ -60,7 +63,8 @@ class NetworkSolver(Solver):
     ----------
     checkpoint : path, or sequence of paths, optional
         A folder that ``ship.py`` wrote (with limits), or a run folder of ``train.py``; several make
-        an ensemble, whose spread has no limit unless given. By default the weights that ship.
+        an ensemble, whose spread has no limit unless given. By default the weights that ship;
+        also a name of `SHIPPED`.
     limits : mapping, optional
         ``spread`` and ``distance``, in place of those in the folder.
     sharpening : int, optional
@@ -88,6 +92,8 @@ class NetworkSolver(Solver):
         sharpening: int | None = None,
     ):
         checkpoint = WEIGHTS if checkpoint is None else checkpoint
+        if isinstance(checkpoint, str) and checkpoint in SHIPPED and not Path(checkpoint).exists():
+            checkpoint = WEIGHTS / checkpoint
         folders = checks.paths("solver.checkpoint", checkpoint, "a folder or a list of folders")
         if isinstance(checkpoint, str | Path):
             model, applicability = load_model(checkpoint), load_applicability(checkpoint, limits)
