@@ -22,6 +22,7 @@ from dmftnet.data.thermal_loops import ThermalLoopStore
 from dmftnet.models.correction.checkpoint import read_correction
 from dmftnet.models.shipping.card import front_matter, model_card
 from dmftnet.models.shipping.correction_card import correction_card
+from dmftnet.models.solvers.network import SHIPPED
 from dmftnet.models.training.checkpoint import read_record
 from dmftnet.moved import flat_baths
 from dmftnet.physics.solvers.krylov.ed import FITTED_LEVELS
@@ -33,6 +34,7 @@ AnyStore = SpectralStore | ReferenceStore | ThermalStore | ThermalLoopStore | Wi
 WHAT = {
     "bethe_small": "Bethe lattice, metal, insulator and doped; small enough for a demo",
     "bethe": "Bethe lattice, full size",
+    "lattices": "loops on random densities of states",
     "agnostic": "hybridizations of no lattice, a solve each",
     "gap_edge": "Bethe lattice, doped, at the edge of the Mott gap",
     "driven": "what networks met in their own loops at the edge of the Mott gap",
@@ -40,6 +42,7 @@ WHAT = {
     "mps": "Bethe lattice, by tensor networks on complex-time contours",
     "bethe_reference": "converged loops, by which settings were chosen",
     "bethe_reference_test": "converged loops, by which nothing was chosen",
+    "lattices_reference": "converged loops on lattices by name, by which nothing was chosen",
     "thermal_models": "random Anderson models at finite temperature, four bath levels",
     "thermal_continuous": "continuous baths at finite temperature: Bethe loops, random spectra",
     "thermal_fitted": "the same with baths of five levels that fit them",
@@ -145,10 +148,6 @@ def weights_card(folder: Path) -> str:
     record = read_record(folder)
     members = [read_record(folder / name) for name in record.get("members", [])] or [record]
     return front_matter(record, members) + model_card(record, members, record["test"])
-
-
-OTHER_NETWORKS = ("self_energy",)
-"""Folders of weights/ with more networks."""
 
 
 def correction_card_of(folder: Path) -> str:
@@ -289,6 +288,8 @@ def _table(header: list[str], rows: list[list[str]]) -> str:
 
 if __name__ == "__main__":
     cards = {"weights": weights_card, "data": data_card}
+    for name in SHIPPED:
+        cards[f"weights/{name}"] = weights_card
     for folder in sorted((ROOT / "weights").glob("correction*")):
         cards[f"weights/{folder.name}"] = correction_card_of
     for place, text in cards.items():

@@ -66,7 +66,7 @@ SMOOTHED = ("spectrum", "self_energy")
 """What carries the resolution."""
 
 WRONG_SUM, WRONG_FILLING = 0.05, 0.01
-"""Largest errors of a label of Sigma: of the integral of -Im Sigma, relative, and of the filling."""
+"""Largest errors of a label of Sigma: relative, of the integral of -Im Sigma; of the filling."""
 
 BARE = 1 / 3
 """Constant part of the resolution of `SpectralArrays.bare`, in smallest frequencies of the

@@ -172,10 +172,11 @@ def choose_sharpening(
 def cost(model: SpectralModel, arrays: SpectralArrays, resolution, steps: int) -> dict[str, float]:
     """Milliseconds of one solve and of one in a batch, fastest of several runs."""
     solver = NetworkSolver.from_model(model, resolution, sharpening=steps)
+    own, grid = model.frequency_grid, solver.grid
     problems = [
-        ImpurityProblem.on_grid(float(U), float(eps_d), solver.grid, np.float64(hybridization))
-        for (U, eps_d), hybridization in zip(
-            arrays.params[:BATCH], arrays.hybridization[:BATCH], strict=True
+        ImpurityProblem.on_grid(float(U), float(eps_d), grid, own.interpolate(curve, grid.omega))
+        for (U, eps_d), curve in zip(
+            arrays.params[:BATCH], np.float64(arrays.hybridization[:BATCH]), strict=True
         )
     ]
 

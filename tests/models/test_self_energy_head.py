@@ -8,11 +8,9 @@ import numpy as np
 import pytest
 import torch
 from synthetic import ANGLES
-from toy_dataset import make_file
+from toy_correlated import make_correlated
 
 from dmftnet.data.datamodule import SpectralDataModule
-from dmftnet.data.plans.sampling import TrajectorySampler
-from dmftnet.data.plans.trajectories import TrajectoryPlan
 from dmftnet.errors import DmftnetError, SettingError
 from dmftnet.models.networks.ensemble import Ensemble
 from dmftnet.models.solvers.network import REFINED, NetworkSolver
@@ -21,14 +19,12 @@ from dmftnet.models.training.losses import DerivativeLoss, SelfEnergyLoss
 from dmftnet.models.training.module import SpectralModule
 from dmftnet.models.training.scoring import kl_summary, real_axis_kl
 from dmftnet.models.training.spectral_task import SpectralTask
-from dmftnet.physics.bath.intervals import Intervals
 from dmftnet.physics.dmft.loop import DMFTLoop
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.problem import ImpurityProblem
 from dmftnet.physics.impurity.solutions import SelfEnergySolution
 from dmftnet.physics.lattices.bethe import Bethe, semicircle
 from dmftnet.physics.lattices.density_of_states import DensityOfStates
-from dmftnet.physics.solvers.krylov.ras import RasSolver
 
 GRID = {"w_min": 0.02, "w_max": 8.0, "n_w": 96}
 RESOLUTION = (0.03, 0.1)
@@ -48,10 +44,7 @@ def make_module(model, loss=None):
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     """Sixteen trajectories of a small exact solver."""
-    path = tmp_path_factory.mktemp("sigma") / "few.h5"
-    sampler = TrajectorySampler(seed=1, U_max=3.0, U_dense=(1.5, 2.5), block=4)
-    solver = RasSolver(depths=("all", 4, 1), bath=Intervals(21), n_lanczos=40)
-    make_file(path, TrajectoryPlan(sampler, 16, 2), solver, n_w=400)
+    path = make_correlated(tmp_path_factory.mktemp("sigma") / "few.h5", 16, 2)
     module = SpectralDataModule(
         path, GRID, ANGLES, RESOLUTION, batch_size=8, smoothed="self_energy", cache=False
     )

@@ -1,4 +1,4 @@
-"""Densities of states by name: moments in closed form, symmetry, the singularities they stand for."""
+"""Densities of states by name: moments in closed form, symmetry, singularities."""
 
 import numpy as np
 import pytest

@@ -5,13 +5,8 @@ from pathlib import Path
 import pytest
 import toy_files
 from shell import run_script
-from toy_dataset import make_file
+from toy_correlated import make_correlated
 from toy_loops import make_samples
-
-from dmftnet.data.plans.sampling import TrajectorySampler
-from dmftnet.data.plans.trajectories import TrajectoryPlan
-from dmftnet.physics.bath.intervals import Intervals
-from dmftnet.physics.solvers.krylov.ras import RasSolver
 
 ROOT = Path(__file__).resolve().parents[2]
 EXPERIMENTS = sorted(path.stem for path in (ROOT / "conf" / "experiment").glob("*.yaml"))
@@ -48,11 +43,7 @@ def dataset(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def correlated(tmp_path_factory):
-    """Of a small exact solver: a mean field has no dynamic self-energy to learn."""
-    path = tmp_path_factory.mktemp("experiments") / "correlated.h5"
-    sampler = TrajectorySampler(seed=1, U_max=3.0, U_dense=(1.5, 2.5), block=4)
-    solver = RasSolver(depths=("all", 4, 1), bath=Intervals(21), n_lanczos=40)
-    return make_file(path, TrajectoryPlan(sampler, 8, 1), solver)
+    return make_correlated(tmp_path_factory.mktemp("experiments") / "correlated.h5")
 
 
 @pytest.fixture(scope="module")

@@ -2,8 +2,8 @@
 
 Half of the densities are bands with a singularity of any kind at the Fermi level or elsewhere
 (`singular_density`): powers ``|e|^r`` from r = -0.7 to 2, logarithms, steps, edges that rise or
-fall as a root, gaps between bands. The others are those of random hoppings, on chains, planes and cubes
-with one to three sites in a cell (`hopping_density`). Widths differ by a factor of three.
+fall as a root, gaps between bands. The others are those of random hoppings, on chains, planes and
+cubes with one to three sites in a cell (`hopping_density`). Widths differ by a factor of three.
 
 The lattice of a trajectory is a function of (seed, id) alone, as everything else of it
 (`dmftnet.data.plans.sampling`).

@@ -6,8 +6,8 @@ that of G itself, the root of ``n(G[n]) - n``, which falls with n: found by seca
 derivative of the answer knows that of n (one step of Newton's method from the root).
 
 Everything is float64, on any grid; ``Re Sigma`` by Kramers-Kronig of the piecewise-linear curve,
-and A integrated over each cell (`dmftnet.physics.analysis.self_energy.inverse_spectrum`), so that bound
-states keep their weight.
+and A integrated over each cell (`dmftnet.physics.analysis.self_energy.inverse_spectrum`), so that
+bound states keep their weight.
 """
 
 from __future__ import annotations

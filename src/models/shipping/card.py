@@ -68,7 +68,8 @@ dmftnet dmft solver=guarded problem.U=2.0     # exact solver beyond the limits o
     "resolution": """\
 The networks' spectra have the Gaussian resolution {eta:g} + {slope:g} |w| on {n_w} frequencies from
 {w_min:g} to {w_max:g} D. Its constant part would act anew in every iteration of a loop; the solver
-removes it (`solver.sharpening`, here {steps} steps), and all numbers below are for such answers.""",
+removes it (`solver.sharpening`, here {steps} steps), and all numbers below are for such answers.\
+""",
     "compared": """\
 A_exact at the resolution {slope:g} |w| of the answers. It includes features that no network on
 this grid, at the data's resolution, could show; "network error" compares with the answer of a

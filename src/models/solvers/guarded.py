@@ -181,7 +181,7 @@ class GuardedSolver(Guard):
         self._collector = None
         if collect is not None:
             checks.path("solver.collect", collect, "the path of a file, or null")
-            self._collector = ProblemCollector(collect, network.grid, network.resolution)
+            self._collector = ProblemCollector(collect, network.network_grid, network.resolution)
 
     def left(self, problem: ImpurityProblem, solution: ImpuritySolution, reason: str) -> None:
         if self._collector is not None:

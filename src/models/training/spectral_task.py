@@ -38,7 +38,8 @@ class SpectralTask:
         if not isinstance(model, Baseline) and model.corrects != datamodule.smoothed:
             raise SettingError(
                 f"dataset.smoothed = {datamodule.smoothed}: {type(model).__name__} needs data "
-                f"whose {model.corrects} carries the resolution; set dataset.smoothed={model.corrects}"
+                f"whose {model.corrects} carries the resolution; set "
+                f"dataset.smoothed={model.corrects}"
             )
         return model
 
