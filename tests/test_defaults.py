@@ -15,7 +15,8 @@ from omegaconf import OmegaConf
 CONF = Path(__file__).resolve().parents[1] / "conf"
 VARIANTS = {
     "bath/few": "bath/intervals",
-    "dataset/[!bt]*": "dataset/bethe_small",
+    "dataset/[!blt]*": "dataset/bethe_small",
+    "dataset/lattices": "dataset/bethe_small",
     "dataset/thermal": "dataset/thermal_continuous",
     "dataset/thermal_bethe": "dataset/thermal_continuous",
     "dataset/thermal_driven": "dataset/thermal_continuous",
@@ -27,11 +28,13 @@ VARIANTS = {
     "dataset/bethe": "dataset/bethe_small",
     "dataset/bethe_agnostic*": "dataset/bethe_small",
     "dataset/bethe_reference_test": "dataset/bethe_reference",
+    "dataset/lattices_reference": "dataset/bethe_reference",
     "loss/amplitude": "loss/derivative",
     "model/correction_linear": "model/correction_polynomial",
     "sampling/agnostic": "sampling/bethe_small",
     "sampling/bethe": "sampling/bethe_small",
     "sampling/bethe_reference_test": "sampling/bethe_reference",
+    "sampling/lattices_reference": "sampling/bethe_reference",
     "sampling/driven_metal": "sampling/driven",
     "sampling/gap_edge": "sampling/bethe_small",
     "sampling/mps": "sampling/bethe_small",
@@ -43,6 +46,7 @@ VARIANTS = {
     "solver/correction_ipt": "solver/correction",
     "solver/correction_kanamori": "solver/correction",
     "solver/mps_small": "solver/mps",
+    "solver/network_self_energy": "solver/network",
     "solver/ras_fine": "solver/ras",
 }
 """Files that give a class other values than the plain file of that class does, whose they are."""
