@@ -17,6 +17,7 @@ VARIANTS = {
     "bath/few": "bath/intervals",
     "dataset/[!blt]*": "dataset/bethe_small",
     "dataset/lattices": "dataset/bethe_small",
+    "dataset/all_lattices": "dataset/bethe_small",
     "dataset/thermal": "dataset/thermal_continuous",
     "dataset/thermal_bethe": "dataset/thermal_continuous",
     "dataset/thermal_driven": "dataset/thermal_continuous",

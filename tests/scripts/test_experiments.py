@@ -10,14 +10,18 @@ from toy_loops import make_samples
 
 ROOT = Path(__file__).resolve().parents[2]
 EXPERIMENTS = sorted(path.stem for path in (ROOT / "conf" / "experiment").glob("*.yaml"))
-GOES_ON_FROM = {"laptop_tuned": "laptop", "laptop_driven": "laptop_tuned"}
+GOES_ON_FROM = {
+    "laptop_tuned": "laptop",
+    "laptop_driven": "laptop_tuned",
+    "self_energy_lattices": "self_energy",
+}
 THERMAL = {
     "correction": ("dataset.inputs=[crude]",),
     "correction_kanamori": ("dataset.inputs=[crude]",),
 }
 """Experiments on samples at finite temperature, and what fits them to toy data."""
 
-OF_SIGMA = ("self_energy",)
+OF_SIGMA = ("self_energy", "self_energy_lattices")
 """Experiments on labels of the self-energy."""
 
 GRID = ("dataset.grid={w_min: 0.02, w_max: 6.0, n_w: 40}",)
