@@ -35,6 +35,9 @@ ARCHITECTURES = {
 PAPERS = ("crossattn", "direct")
 """Architecture and head of the seed paper (arXiv:2511.14505)."""
 
+HEADS = {"direct": "alpha as input", "selfenergy": "Sigma put out"}
+"""What a name says of a head; nothing of the usual one."""
+
 ALL_DATA = ("bethe", "agnostic", "gap_edge", "driven", "driven_metal")
 """The files of ``conf/dataset/all.yaml``."""
 
@@ -49,7 +52,7 @@ class Traits:
     ----------
     architecture : str
         Module of the network, class of a baseline, or `ENSEMBLE`.
-    head : {"direct", "rotated"} or None
+    head : {"direct", "rotated", "selfenergy"} or None
         The angle is an input, or the real axis is put out and rotated exactly; None: a baseline.
     members : int
         Of an ensemble, 1 otherwise.
@@ -100,7 +103,7 @@ class Traits:
             else "features"
             if model.get("guesses")
             else "none",
-            loss="" if kind == "Derivative" else kind,
+            loss="" if kind in ("Derivative", "SelfEnergy") else kind,
             amplitude=bool(loss.get("amplitude")),
             lam=loss.get("lam"),
             fine_tuned=_is_fine_tuned(record),
@@ -128,7 +131,7 @@ class Traits:
         guesses = {"corrected": "", "features": "guesses as features", "none": "no guesses"}
         return [
             (architecture, False),
-            ("alpha as input" if self.head == "direct" else "", False),
+            (HEADS.get(self.head or "", ""), False),
             (self._data_in_words(), True),
             ("blocks of U held out" if self.held_out else "", False),
             (guesses[self.guesses], True),

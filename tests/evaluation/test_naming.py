@@ -54,6 +54,14 @@ def test_a_name_says_what_differs_and_no_more():
     ]
 
 
+def test_a_name_says_that_sigma_is_put_out():
+    head = {"_target_": f"{ROOM}.self_energy_head.SelfEnergyHead"}
+    loss = {"_target_": f"{LOSSES}.SelfEnergyLoss", "lam": 1.0}
+    sigma = record("film.Film", data=EVERYTHING, head=head, loss=loss)
+    sigma["head"] = head
+    assert names(sigma) == ["FiLM self-attention, Sigma put out"]
+
+
 def test_names_do_not_depend_on_the_order():
     records = [record(), record(lam=0), record(data=EVERYTHING), record(head="DirectHead")]
     found = {tuple(sorted(names(*some))) for some in permutations(records)}

@@ -1,0 +1,69 @@
+"""The networks in ``weights/self_energy``: their data, and closed loops beside exact ones."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from dmftnet.evaluation.closure import LoopSettings, close_loops
+from dmftnet.evaluation.exact_loops import load_references
+from dmftnet.models.networks.ensemble import Ensemble
+from dmftnet.models.solvers.network import NetworkSolver
+from dmftnet.provenance import sha256_of_all
+
+ROOT = Path(__file__).resolve().parents[2]
+DATA = ROOT / "data"
+
+
+@pytest.fixture(scope="module")
+def solver():
+    return NetworkSolver("self_energy")
+
+
+def loops(solver, file, chosen):
+    """Closures of the chosen references, by lattice, U, shift and start."""
+    references = load_references(DATA / file, solver.grid, solver.resolution, lattices=None)
+    picked = [
+        r for r in references if (r.lattice, r.U, round(r.shift, 6), r.start) in set(chosen)
+    ]
+    assert len(picked) == len(chosen)
+    return close_loops(solver, picked, LoopSettings(max_iterations=100))
+
+
+def test_they_were_trained_on_the_data_that_ship(solver):
+    record = yaml.safe_load((ROOT / "weights" / "self_energy" / "model.yaml").read_text())
+    files = [DATA / name for name in record["data"]["file"].split(", ")]
+    assert record["data"]["sha256"] == sha256_of_all(files)
+    assert record["smoothed"] == "self_energy" and isinstance(solver.model, Ensemble)
+    assert set(solver.limits) == {"spread", "distance"}
+
+
+def test_loops_on_the_bethe_lattice_end_where_the_exact_ones_do(solver):
+    """Both phases at U = 2.6; U = 4 must become an insulator, U = 1 from one a metal."""
+    chosen = [
+        ("bethe", 1.0, 0.0, "insulator"),
+        ("bethe", 2.0, 0.0, "metal"),
+        ("bethe", 2.6, 0.0, "metal"),
+        ("bethe", 2.6, 0.0, "insulator"),
+        ("bethe", 4.0, 0.0, "metal"),
+        ("bethe", 2.0, 0.6, "metal"),
+    ]
+    for closure in loops(solver, "bethe_reference.h5", chosen):
+        exact = closure.reference
+        assert closure.converged and closure.right_branch and closure.kl < 8e-3, closure.title
+        assert closure.Z_error < 0.1
+        found = closure.summary["double_occupancy"]
+        assert found == pytest.approx(exact.double_occupancy, rel=0.04)
+        assert closure.summary["filling"] == pytest.approx(exact.filling, abs=0.005)
+
+
+def test_loops_close_on_lattices_that_no_data_came_from(solver):
+    """Linear at the Fermi level, and two kinds of gapless singularity."""
+    chosen = [(name, 2.0, 0.0, "metal") for name in ("pseudogap", "diamond", "hypercubic")]
+    for closure in loops(solver, "lattices_reference.h5", chosen):
+        exact = closure.reference
+        assert closure.converged and closure.kl < 2e-2, closure.title
+        found = closure.summary["double_occupancy"]
+        assert found == pytest.approx(exact.double_occupancy, rel=0.06)
+        assert np.all(closure.self_energy.imag <= 0)
