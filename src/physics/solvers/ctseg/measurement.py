@@ -25,15 +25,17 @@ from dmftnet.physics.solvers.ctseg.configuration import (
     occupied_until,
     overlap,
 )
+from dmftnet.physics.solvers.ctseg.floor import reweighted
 from dmftnet.physics.solvers.ctseg.moves import KINDS, REFRESH, move, refresh
 
-SIGN, FILLING, DOUBLE, ORDER = range(4)
-"""Of the numbers: sign of the weight, occupation of one spin, double occupancy, segments a spin."""
+WEIGHT, FILLING, DOUBLE, ORDER, SIZE = range(5)
+"""Of the numbers: weight, occupation of one spin, double occupancy, segments a spin, and the
+weight's absolute value."""
 
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """What chains have measured, in blocks; each block's mean times its sign.
+    """What chains have measured, in blocks: means of each thing times the weight.
 
     Parameters
     ----------
@@ -41,9 +43,9 @@ class Samples:
         Odd integers ``2n + 1`` of the frequencies.
     curves : (n_blocks, 3, n_w) complex128
         G, F / U, I / U^2, in 1/D.
-    numbers : (n_blocks, 4) float64
-        See `SIGN`.
-    spread : (4,) float64
+    numbers : (n_blocks, 5) float64
+        See `WEIGHT`.
+    spread : (5,) float64
         Variance of the numbers between single measurements.
     per_block : int
         Measurements.
@@ -101,18 +103,20 @@ class Chain:
     beta, eps, U : float
         In 1/D and D.
     table : (n, 4) float64
-        See `dmftnet.physics.solvers.ctseg.configuration.bath_table`.
+        See `dmftnet.physics.solvers.ctseg.configuration.bath_table`; the floor included.
+    floor : float, in D^2
+        See `dmftnet.physics.solvers.ctseg.floor`.
     indices : (n_w,) int64
         Of the frequencies to measure at.
     moves : int
         Between two measurements: a sweep.
     """
 
-    def __init__(self, seed, beta, eps, U, table, indices, moves):
+    def __init__(self, seed, beta, eps, U, table, indices, moves, floor=0.0):
         self.rng = np.random.Generator(np.random.PCG64(seed))
         self.configuration = Configuration.empty()
         self.beta, self.eps, self.U = float(beta), float(eps), float(U)
-        self.table, self.moves = table, moves
+        self.table, self.moves, self.floor = table, moves, float(floor)
         self.indices = np.ascontiguousarray(indices, dtype=np.int64)
 
     def warm_up(self, n_sweeps: int) -> None:
@@ -136,13 +140,13 @@ class Chain:
 
     def _advance(self, n_sweeps: int, measuring: bool = True):
         curves = np.zeros((3, self.indices.size), dtype=np.complex128)
-        numbers, squares, drift = np.zeros(4), np.zeros(4), np.zeros(1)
+        numbers, squares, drift = np.zeros(5), np.zeros(5), np.zeros(1)
         counts, done = np.zeros((len(KINDS), 2), dtype=np.int64), np.zeros(3, dtype=np.int64)
         while done[0] < n_sweeps:
             scratch = np.empty((4, self.configuration.room))
             advance(
                 self.rng, self.configuration.arrays, self.beta, self.eps, self.U, self.table,
-                scratch, n_sweeps, self.moves, measuring, self.indices, done, curves, numbers,
+                self.floor, scratch, n_sweeps, self.moves, measuring, self.indices, done, curves, numbers,
                 squares, counts, drift,
             )  # fmt: skip
             if done[0] < n_sweeps:
@@ -152,7 +156,7 @@ class Chain:
 
 @compiled
 def advance(
-    rng, state, beta, eps, U, table, scratch, n_sweeps, moves, measuring, indices, done, curves,
+    rng, state, beta, eps, U, table, floor, scratch, n_sweeps, moves, measuring, indices, done, curves,
     numbers, squares, counts, drift,
 ):  # fmt: skip
     """Sweeps from where ``done`` stands, until they are done or there is no room.
@@ -173,30 +177,39 @@ def advance(
                 done[2] = 0
                 drift[0] = max(drift[0], refresh(state, beta, table))
         if measuring:
-            measure(state, beta, indices, curves, numbers, squares)
+            measure(state, beta, floor, indices, curves, numbers, squares)
         done[0] += 1
         done[1] = 0
 
 
 @compiled
-def measure(state, beta, indices, curves, numbers, squares):
+def measure(state, beta, floor, indices, curves, numbers, squares):
     """Add one measurement, averaged over both spins."""
     creators, annihilators, inverses, order, full, signs = state
-    sign, filled = signs[0], 0.0
+    matrices, ratios = inverses, (1.0, 1.0)
+    if floor > 0:
+        matrices = np.empty((2, max(order[0], order[1]), max(order[0], order[1])))
+        ratios = (
+            reweighted(creators[0, : order[0]], annihilators[0, : order[0]], inverses[0], floor,
+                       matrices[0]),
+            reweighted(creators[1, : order[1]], annihilators[1, : order[1]], inverses[1], floor,
+                       matrices[1]),
+        )  # fmt: skip
+    weight, filled = signs[0] * ratios[0] * ratios[1], 0.0
     for spin in range(2):
         other = 1 - spin
         filled += occupied_until(creators[spin], annihilators[spin], order[spin], full[spin], beta)
         if order[spin] > 0:
             there = creators[other], annihilators[other], order[other], full[other]
             measure_curves(
-                creators[spin, : order[spin]], annihilators[spin, : order[spin]], inverses[spin],
-                there, sign, beta, indices, curves,
+                creators[spin, : order[spin]], annihilators[spin, : order[spin]], matrices[spin],
+                there, signs[0] * ratios[other], beta, indices, curves,
             )  # fmt: skip
     both = overlap(creators, annihilators, order, full, beta) / beta
-    values = (1.0, 0.5 * filled / beta, both, 0.5 * (order[0] + order[1]))
-    for a in range(4):
-        numbers[a] += sign * values[a]
-        squares[a] += values[a] ** 2
+    values = (1.0, 0.5 * filled / beta, both, 0.5 * (order[0] + order[1]), np.sign(weight))
+    for a in range(5):
+        numbers[a] += weight * values[a]
+        squares[a] += (weight * values[a]) ** 2
 
 
 @compiled
@@ -215,8 +228,11 @@ def phases(times, beta, indices, out):
 
 
 @compiled
-def measure_curves(creators, annihilators, inverse, there, sign, beta, indices, curves):
-    """Add G, F / U and I / U^2 of one spin; ``there`` is the other one."""
+def measure_curves(creators, annihilators, inverse, there, weight, beta, indices, curves):
+    """Add G, F / U and I / U^2 of one spin; ``there`` is the other one.
+
+    ``inverse`` times ``weight`` is ``A^-1`` times the weight of the configuration.
+    """
     k, n_w = creators.size, indices.size
     late, early = np.empty((2, k, n_w)), np.empty((2, k, n_w))
     phases(annihilators, beta, indices, late)
@@ -229,12 +245,12 @@ def measure_curves(creators, annihilators, inverse, there, sign, beta, indices, 
     for j in range(k):
         with_other[:], alone[:] = 0.0, 0.0
         for i in range(k):
-            into, weight = with_other if meets[i] else alone, inverse[j, i]
+            into, element = with_other if meets[i] else alone, inverse[j, i]
             for w in range(n_w):
-                into[0, w] += weight * late[0, i, w]
-                into[1, w] += weight * late[1, i, w]
+                into[0, w] += element * late[0, i, w]
+                into[1, w] += element * late[1, i, w]
         at_creator = occupied(others, times, m, is_full, creators[j]) - 0.5
-        factor = -0.5 * sign / beta  # half of it from each spin
+        factor = -0.5 * weight / beta  # half of it from each spin
         for w in range(n_w):
             back = complex(early[0, j, w], -early[1, j, w]) * factor
             a = back * complex(with_other[0, w], with_other[1, w])

@@ -45,7 +45,8 @@ from dmftnet.physics.impurity.solutions import MatsubaraSolution
 from dmftnet.physics.solvers.arguments import settle
 from dmftnet.physics.solvers.ctseg.configuration import bath_table
 from dmftnet.physics.solvers.ctseg.estimates import Estimates, errors, estimates
-from dmftnet.physics.solvers.ctseg.measurement import SIGN, Chain, Samples
+from dmftnet.physics.solvers.ctseg.floor import FAINT, floor_of
+from dmftnet.physics.solvers.ctseg.measurement import WEIGHT, Chain, Samples
 
 DENSE = 4.0
 """D, below which all Matsubara frequencies are measured; above, the sampling points of the axis."""
@@ -71,11 +72,6 @@ DRIFT = 1e-6
 
 PER_ERROR = 1.1
 """Margin on the sweeps that an error is expected to need."""
-
-FAINT = 1e-3
-"""Of Delta(tau) over its largest: a segment of that length, with a hole beside it, is met with the
-square of it, and counts by its inverse in G. Z of insulators is then off by up to four standard
-errors (evaluate_thermal.py, the references as ctseg sees them)."""
 
 ANNOUNCED = 500_000
 """Sweeps in all that are announced: more than half a minute at beta = 50."""
@@ -214,7 +210,8 @@ class CtsegSolver(Solver):
                     return samples, found
 
     def _chains(self, problem: ImpurityProblem, axis: ImaginaryAxis) -> list[Chain]:
-        table = bath_table(problem.hybridization, axis)
+        floor = floor_of(problem)
+        table = bath_table(problem.hybridization, axis, floor)
         n_dense = min(MAX_DENSE, max(1, int(DENSE * axis.beta / (2 * np.pi))))
         indices = np.union1d(2 * np.arange(n_dense) + 1, axis.indices)
         eps = float(problem.eps_d[0])
@@ -224,7 +221,7 @@ class CtsegSolver(Solver):
         digest = hashlib.blake2b(content.tobytes(), digest_size=16).digest()
         seeds = np.random.SeedSequence([self.seed, *np.frombuffer(digest, dtype=np.uint32)])
         return [
-            Chain(seed, axis.beta, eps, problem.U, table, indices, moves)
+            Chain(seed, axis.beta, eps, problem.U, table, indices, moves, floor)
             for seed in seeds.spawn(self.n_chains)
         ]
 
@@ -245,7 +242,7 @@ class CtsegSolver(Solver):
     def _diagnostics(self, samples: Samples, found: Estimates, faintest: float) -> dict[str, Any]:
         tau = _times(found.axis)
         largest, per_block = _largest_error(found), samples.per_block
-        sign, slow = float(samples.numbers[:, SIGN].mean()), samples.autocorrelation
+        sign, slow = float(samples.numbers[:, WEIGHT].mean()), samples.autocorrelation
         said = []
         if per_block < LONG_BLOCK * slow:
             said.append(
