@@ -31,7 +31,7 @@ from dmftnet.physics.solvers.ctseg.determinants import adjugate
 FAINT = 1e-3
 """Of Delta(tau) over its largest: below, there is a floor."""
 
-ADDED = 0.2
+ADDED = 0.15
 """Segments a spin that the floor adds."""
 
 

@@ -49,7 +49,7 @@ class Samples:
         Variance of the numbers between single measurements.
     per_block : int
         Measurements.
-    counts : (6, 2) int64
+    counts : (7, 2) int64
         Attempts and acceptances of the moves, see `dmftnet.physics.solvers.ctseg.moves.KINDS`.
     drift : float
         Largest relative change of an inverse on being computed anew.
@@ -170,7 +170,7 @@ def advance(
         while done[1] < moves:
             if max(state[3][0], state[3][1]) == room:
                 return
-            move(rng, state, beta, eps, U, table, scratch, counts)
+            move(rng, state, beta, eps, U, table, scratch, counts, floor > 0)
             done[1] += 1
             done[2] += 1
             if done[2] == REFRESH:
