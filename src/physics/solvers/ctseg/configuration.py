@@ -96,9 +96,7 @@ class Configuration:
         )
 
 
-def bath_table(
-    hybridization: Hybridization, axis: ImaginaryAxis, floor: float = 0.0
-) -> np.ndarray:
+def bath_table(hybridization: Hybridization, axis: ImaginaryAxis, floor: float = 0.0) -> np.ndarray:
     """(n, 4) coefficients of a cubic spline of ``-Delta(beta - l)``, l from 0 to beta, in D^2.
 
     The floor is added to it.

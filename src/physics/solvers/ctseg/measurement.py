@@ -49,6 +49,8 @@ class Samples:
         Variance of the numbers between single measurements.
     per_block : int
         Measurements.
+    floor : float, in D^2
+        See `dmftnet.physics.solvers.ctseg.floor`.
     counts : (7, 2) int64
         Attempts and acceptances of the moves, see `dmftnet.physics.solvers.ctseg.moves.KINDS`.
     drift : float
@@ -60,6 +62,7 @@ class Samples:
     numbers: np.ndarray
     spread: np.ndarray
     per_block: int
+    floor: float
     counts: np.ndarray
     drift: float
 
@@ -89,6 +92,7 @@ class Samples:
             np.concatenate([part.numbers for part in parts]),
             np.mean([part.spread for part in parts], axis=0),
             parts[0].per_block,
+            parts[0].floor,
             np.sum([part.counts for part in parts], axis=0),
             max(part.drift for part in parts),
         )
@@ -134,6 +138,7 @@ class Chain:
             np.array(numbers) / per_block,
             np.mean(squares, axis=0) / per_block - mean**2,
             per_block,
+            self.floor,
             sum(counts),
             max(drift),
         )
@@ -146,8 +151,8 @@ class Chain:
             scratch = np.empty((4, self.configuration.room))
             advance(
                 self.rng, self.configuration.arrays, self.beta, self.eps, self.U, self.table,
-                self.floor, scratch, n_sweeps, self.moves, measuring, self.indices, done, curves, numbers,
-                squares, counts, drift,
+                self.floor, scratch, n_sweeps, self.moves, measuring, self.indices, done, curves,
+                numbers, squares, counts, drift,
             )  # fmt: skip
             if done[0] < n_sweeps:
                 self.configuration.enlarge()
@@ -156,8 +161,8 @@ class Chain:
 
 @compiled
 def advance(
-    rng, state, beta, eps, U, table, floor, scratch, n_sweeps, moves, measuring, indices, done, curves,
-    numbers, squares, counts, drift,
+    rng, state, beta, eps, U, table, floor, scratch, n_sweeps, moves, measuring, indices, done,
+    curves, numbers, squares, counts, drift,
 ):  # fmt: skip
     """Sweeps from where ``done`` stands, until they are done or there is no room.
 

@@ -42,7 +42,9 @@ from dmftnet.physics.solvers.ctseg.determinants import (
     turn,
 )
 
-INSERT_SEGMENT, INSERT_HOLE, REMOVE_SEGMENT, REMOVE_HOLE, SHIFT_END, SHIFT_START, SHIFT_BOTH = range(7)
+INSERT_SEGMENT, INSERT_HOLE, REMOVE_SEGMENT, REMOVE_HOLE, SHIFT_END, SHIFT_START, SHIFT_BOTH = (
+    range(7)
+)
 KINDS = (
     "insert segment",
     "insert hole",
@@ -202,7 +204,7 @@ def remove(rng, state, spin, hole, beta, eps, U):
 @compiled
 def shift(rng, state, spin, at_end, beta, eps, U, table, scratch):
     """Attempt to move an annihilator (``at_end``) or a creator between its neighbours."""
-    all_creators, all_annihilators, inverses, order, _, _ = state
+    all_creators, all_annihilators, _, order, _, _ = state
     creators, annihilators = all_creators[spin], all_annihilators[spin]
     k = order[spin]
     if k == 0:
@@ -304,9 +306,7 @@ def shift_both(rng, state, spin, at_end, beta, U, table, scratch):
         mine, mine_fixed = creators[spin], annihilators[spin]
         its, its_fixed = annihilators[other], creators[other]
     old, old_other = mine[one], its[two]
-    before = min(
-        since_last(mine_fixed, k, old, beta), since_last(its_fixed, m, old_other, beta)
-    )
+    before = min(since_last(mine_fixed, k, old, beta), since_last(its_fixed, m, old_other, beta))
     after = min(until_next(mine_fixed, k, old, beta), until_next(its_fixed, m, old_other, beta))
     step = rng.random() * (before + after) - before
     new, new_other = wrapped(old + step, beta), wrapped(old_other + step, beta)

@@ -14,8 +14,8 @@ Range
 Cost
     Bethe lattice, U = 2, beta = 50: errors of G(tau) below 2e-4 in seconds; benchmarks/ctseg.py
     prints the table.
-    In an insulator the low frequencies of Sigma hang on rare events, and their errors come out too
-    small; the solver says so.
+    Where the bath has a gap chains sample one with a floor under Delta(tau) and weigh that out
+    again (`floor`); TODO
 Otherwise
     Errors below 1e-5, several orbitals, or T = 0: ``ed``.
 
@@ -45,8 +45,13 @@ from dmftnet.physics.impurity.solutions import MatsubaraSolution
 from dmftnet.physics.solvers.arguments import settle
 from dmftnet.physics.solvers.ctseg.configuration import bath_table
 from dmftnet.physics.solvers.ctseg.estimates import Estimates, errors, estimates
-from dmftnet.physics.solvers.ctseg.floor import FAINT, floor_of
-from dmftnet.physics.solvers.ctseg.measurement import WEIGHT, Chain, Samples
+from dmftnet.physics.solvers.ctseg.floor import (
+    atomic_greens,
+    atomic_occupation,
+    floor_of,
+    times,
+)
+from dmftnet.physics.solvers.ctseg.measurement import ORDER, SIZE, WEIGHT, Chain, Samples
 
 DENSE = 4.0
 """D, below which all Matsubara frequencies are measured; above, the sampling points of the axis."""
@@ -72,6 +77,9 @@ DRIFT = 1e-6
 
 PER_ERROR = 1.1
 """Margin on the sweeps that an error is expected to need."""
+
+LEAST_WEIGHT = 0.1
+"""Mean of the weights that undo the floor, below which a few configurations may hold all of it."""
 
 ANNOUNCED = 500_000
 """Sweeps in all that are announced: more than half a minute at beta = 50."""
@@ -187,7 +195,7 @@ class CtsegSolver(Solver):
             axis=axis,
             values=found.greens[:1],
             double_occupancy=float(found.double_occupancy[0]),
-            diagnostics=self._diagnostics(samples, found, _faintest(problem)),
+            diagnostics=self._diagnostics(samples, found),
         )
 
     def sample(self, problem: ImpurityProblem) -> tuple[Samples, Estimates]:
@@ -239,20 +247,22 @@ class CtsegSolver(Solver):
         wanted = int(np.ceil(PER_ERROR * rounds * (error / self.until_error) ** 2))
         return max(rounds, min(wanted, self.max_sweeps // self.n_sweeps))
 
-    def _diagnostics(self, samples: Samples, found: Estimates, faintest: float) -> dict[str, Any]:
-        tau = _times(found.axis)
+    def _diagnostics(self, samples: Samples, found: Estimates) -> dict[str, Any]:
+        tau = times(found.axis)
         largest, per_block = _largest_error(found), samples.per_block
-        sign, slow = float(samples.numbers[:, WEIGHT].mean()), samples.autocorrelation
+        numbers, slow = samples.numbers.mean(axis=0), samples.autocorrelation
+        sign, weight = float(numbers[WEIGHT] / numbers[SIZE]), float(numbers[SIZE])
         said = []
         if per_block < LONG_BLOCK * slow:
             said.append(
                 f"blocks of {per_block} sweeps at an autocorrelation time of {slow:.3g}: errors "
                 "may be too small; raise solver.n_sweeps, or lower solver.n_blocks"
             )
-        if faintest < FAINT:
+        if weight < LEAST_WEIGHT:
             said.append(
-                f"Delta(tau) falls to {faintest:.1g} of its largest: events that decide on Sigma "
-                "at low frequencies are rare, its errors may be too small; compare with solver=ed"
+                f"mean weight {weight:.2g} below {LEAST_WEIGHT:g}: the floor under Delta(tau) is "
+                "too high for this impurity, errors may be too small; raise solver.n_sweeps and "
+                "compare with solver=ed"
             )
         if self.until_error is not None and largest > self.until_error:
             said.append(
@@ -269,8 +279,10 @@ class CtsegSolver(Solver):
         return {
             "sweeps": per_block * len(samples.numbers),
             "blocks": len(samples.numbers),
-            "order": float(samples.numbers[:, -1].mean()),
+            "order": float(numbers[ORDER] / numbers[WEIGHT]),
             "sign": sign,
+            "floor": samples.floor,
+            "mean_weight": weight,
             "autocorrelation": slow,
             "drift": samples.drift,
             **{f"accepted, {kind}": share for kind, share in samples.acceptance.items()},
@@ -286,37 +298,19 @@ class CtsegSolver(Solver):
         }
 
 
-def _times(axis: ImaginaryAxis) -> np.ndarray:
-    return np.concatenate([[0.0], axis.tau, [axis.beta]])
-
-
-def _faintest(problem: ImpurityProblem) -> float:
-    """Smallest of Delta(tau) over its largest."""
-    axis = problem.axis
-    coefficients = axis.to_coefficients(problem.hybridization.at(1j * axis.omega_n)[0])
-    values = np.abs(axis.at_tau(coefficients, _times(axis)))
-    return float(values.min() / values.max())
-
-
 def _largest_error(found: Estimates) -> float:
-    return float(errors(found.greens_tau(_times(found.axis))).max())
+    return float(errors(found.greens_tau(times(found.axis))).max())
 
 
 def _atom(problem: ImpurityProblem, axis: ImaginaryAxis) -> MatsubaraSolution:
     """``G = (1 - n) / (iw - eps) + n / (iw - eps - U)`` with n of the other spin, exactly."""
-    eps, U = problem.eps_d[0], problem.U
-    exponents = -axis.beta * np.array([0.0, eps, 2 * eps + U])
-    weights = np.exp(exponents - exponents.max()) * np.array([1.0, 2.0, 1.0])
-    _, one, two = weights / weights.sum()
-    n, z = 0.5 * one + two, 1j * axis.omega_n
-    values = (1 - n) / (z - eps) + n / (z - eps - U)
-    tau = _times(axis)
+    tau = times(axis)
     nothing = np.zeros(axis.omega_n.size, dtype=np.complex128)
     return MatsubaraSolution(
         problem=problem,
         axis=axis,
-        values=values[None, :],
-        double_occupancy=float(two),
+        values=atomic_greens(problem)[None, :],
+        double_occupancy=atomic_occupation(problem)[1],
         diagnostics={
             "sweeps": 0,
             "filling_error": 0.0,
