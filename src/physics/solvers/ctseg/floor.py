@@ -40,7 +40,7 @@ def floor_of(problem: ImpurityProblem) -> float:
     axis = problem.axis
     delta = problem.hybridization.at(1j * axis.omega_n)[0]
     tau = times(axis)
-    values = np.abs(axis.at_tau(axis.to_coefficients(delta), tau))
+    values = -axis.at_tau(axis.to_coefficients(delta), tau)
     if values.min() >= FAINT * values.max():
         return 0.0
     hubbard = 1 / (1 / atomic_greens(problem) - delta)
