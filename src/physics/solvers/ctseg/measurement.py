@@ -8,6 +8,9 @@ With ``q = U (n_-s - 1/2) d``, sums over creators s_j and annihilators e_i of ea
 ``U (n_-s(s_j) - 1/2)``. All are taken at the frequencies themselves; no bin in tau exists, so
 nothing is lost near 0 and beta. n and ``<n_up n_dn>`` are lengths of segments and of overlaps.
 
+Each measurement has a weight: the configuration's sign, 1 for a bath with a positive spectrum; with
+a floor under Delta(tau) times what takes it out again (`floor`).
+
 References: H. Hafermann, K. R. Patton, P. Werner, PRB 85, 205106 (2012) (F in the segment picture);
 J. Kaufmann et al., PRB 100, 075119 (2019) (I).
 """

@@ -4,10 +4,13 @@
 insertion      of a segment into an empty stretch, or of a hole into a segment
 removal        of a segment or of a hole; of a spin without operators: full to empty or back
 shift          of one end of a segment, between its neighbours
+shift both     with a floor: of one end, and of one of the other kind and spin, by the same time
 =============  ===================================================================================
 
-Each attempt draws one of six kinds and a spin, all alike. Exchanging the spins changes no weight;
-measurements average over both, which is that exchange, always accepted.
+Each attempt draws one of the kinds and a spin, all alike. Exchanging the spins changes no weight;
+measurements average over both, which is that exchange, always accepted. A local moment that turns
+over for a while is a hole of one spin with a segment of the other; `shift_both` makes it longer at
+no cost of U, where single shifts take many short steps.
 
 Acceptance, insertion of a segment at a time drawn from [0, beta) with a length drawn from
 (0, l_max), l_max up to the next creator:
