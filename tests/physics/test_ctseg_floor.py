@@ -108,14 +108,14 @@ def test_mean_weight_is_a_ratio_of_partition_functions():
 
 @pytest.mark.parametrize("problem", [HALF, DOPED], ids=["half filled", "doped"])
 def test_errors_are_honest_in_a_gap(problem):
-    """16 seeds: chi-squared of G(tau), and the scatter of Sigma(i w_0) and of the double occupancy.
+    """10 seeds: chi-squared of G(tau), and the scatter of Sigma(i w_0) and of the double occupancy.
 
-    Without a floor G, Sigma and double occupancy are off by many of their errors."""
+    Half filled and without a floor, the first has a probability of 1e-18."""
     eps = float(problem.eps_d[0])
     witness, tau = Thermal(eps, U, LEVELS, COUPLINGS, BETA), np.linspace(0, BETA, 12)[1:-1]
     exact, w = witness.greens_tau(tau), 1j * problem.axis.omega_n[:1]
     sigma, levels, pulls = witness.self_energy(w)[0].imag, [], []
-    for seed in range(16):
+    for seed in range(10):
         samples, found = CtsegSolver(**SMALL, seed=seed).sample(problem)
         assert samples.floor > 0
         levels.append(hotelling(found.greens_tau(tau), exact, rank=3))
@@ -128,14 +128,14 @@ def test_errors_are_honest_in_a_gap(problem):
             ]
         )
     fisher = -2 * np.log(levels).sum()
-    assert ONE_IN_A_MILLION < chi2.sf(fisher, 32) < 1 - ONE_IN_A_MILLION
+    assert ONE_IN_A_MILLION < chi2.sf(fisher, 20) < 1 - ONE_IN_A_MILLION
     squares = (np.array(pulls) ** 2).sum(axis=0)
-    assert chi2.ppf(ONE_IN_A_MILLION, 16) < squares.min()
-    assert squares.max() < chi2.isf(ONE_IN_A_MILLION, 16)
+    assert chi2.ppf(ONE_IN_A_MILLION, 10) < squares.min()
+    assert squares.max() < chi2.isf(ONE_IN_A_MILLION, 10)
 
 
 def test_floor_and_mean_weight_are_told():
-    """A floor where the bath has a gap alone; half of the weight and no warning of rare events."""
+    """A floor only where the bath has a gap; it leaves a good part of the weight, and no warning."""
     said = CtsegSolver(**SMALL | {"n_sweeps": 6400}).solve(HALF).diagnostics
     assert said["floor"] == floor_of(HALF) > 0 and said["sign"] == 1
     assert 0.3 < said["mean_weight"] < 0.95 and said["warning"] == ""
