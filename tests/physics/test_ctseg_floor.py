@@ -135,7 +135,7 @@ def test_errors_are_honest_in_a_gap(problem):
 
 
 def test_floor_and_mean_weight_are_told():
-    """A floor only where the bath has a gap; it leaves a good part of the weight, and no warning."""
+    """A floor only where the bath has a gap; it leaves most of the weight, and no warning."""
     said = CtsegSolver(**SMALL | {"n_sweeps": 6400}).solve(HALF).diagnostics
     assert said["floor"] == floor_of(HALF) > 0 and said["sign"] == 1
     assert 0.3 < said["mean_weight"] < 0.95 and said["warning"] == ""
