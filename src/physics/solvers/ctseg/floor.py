@@ -17,6 +17,8 @@ Adding a level at zero energy to the bath multiplies the partition function by 1
 in c the level adds ``c beta integral |G(tau)|`` segments to each spin; c is such that these are
 `ADDED` of Hubbard's first approximation. Where Delta(tau) stays above `FAINT` of its largest there
 is no floor, and nothing is computed.
+
+Cost of a measurement: three products of (k, k) matrices a spin, k segments.
 """
 
 from __future__ import annotations
@@ -32,7 +34,8 @@ FAINT = 1e-3
 """Of Delta(tau) over its largest: below, there is a floor."""
 
 ADDED = 0.15
-"""Segments a spin that the floor adds."""
+"""Segments a spin that the floor adds: the mean weight is then about .65. With .05 rare events
+remain (U = 2.5, beta = 50), with .6 the mean weight is .04 and errors grow again."""
 
 
 def floor_of(problem: ImpurityProblem) -> float:

@@ -111,12 +111,12 @@ class Chain:
         In 1/D and D.
     table : (n, 4) float64
         See `dmftnet.physics.solvers.ctseg.configuration.bath_table`; the floor included.
-    floor : float, in D^2
-        See `dmftnet.physics.solvers.ctseg.floor`.
     indices : (n_w,) int64
         Of the frequencies to measure at.
     moves : int
         Between two measurements: a sweep.
+    floor : float, in D^2
+        See `dmftnet.physics.solvers.ctseg.floor`.
     """
 
     def __init__(self, seed, beta, eps, U, table, indices, moves, floor=0.0):
