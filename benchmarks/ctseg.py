@@ -39,7 +39,7 @@ GAP = PoleHybridization([-1.675, -0.718, 0.718, 1.675], [[0.309], [0.169], [0.16
 # bath, beta, U, eps_d, sweeps of each of four chains
 PROBLEMS = [
     (BATH, 20.0, 2.0, -0.7, 3200), (BATH, 20.0, 4.0, -2.2, 3200), (BATH, 20.0, 4.0, -2.2, 12_800),
-    (BATH, 50.0, 2.0, -0.5, 3200), (GAP, 20.0, 3.0, -1.3, 6400), (GAP, 50.0, 3.0, -1.3, 6400),
+    (BATH, 50.0, 2.0, -0.5, 3200), (GAP, 50.0, 3.0, -1.3, 6400),
 ]  # fmt: skip
 COSTS = [
     (10.0, 2.0, -1.0), (20.0, 2.0, -1.0), (50.0, 1.0, -0.5), (50.0, 2.0, -1.0), (50.0, 2.0, -0.5),
@@ -131,7 +131,7 @@ def loops(console: Console) -> None:
             f"{beta:g}", f"{U:g}", f"{eps:g}", f"{s['iterations']}", f"{s['filling']:.5f}",
             f"{s['double_occupancy']:.5f} +- {3 * said['double_occupancy_error']:.5f}", double,
             f"{s['Z_matsubara']:.4f} +- {3 * Z_error:.4f}", Z,
-            f"{s['A0_thermal']:.4f} +- {3 * middle:.4f}", A0, f"{s['seconds']:.0f}",
+            f"{s['A_beta_half']:.4f} +- {3 * middle:.4f}", A0, f"{s['seconds']:.0f}",
         )  # fmt: skip
         console.print(f"beta = {beta:g}, U = {U:g}, eps_d = {eps:g}: {result.reason}")
     console.print(table)
