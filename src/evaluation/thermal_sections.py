@@ -189,7 +189,7 @@ def witness_section(name: str, found: Sequence[Witness]) -> Section:
         f"The references as {name} sees them",
         f"One solve by {name}, with a continuous bath and standard errors, on each converged "
         "hybridization of the reference loops. Warned: the solver says that errors may be larger "
-        "than it tells, as in insulators, whose low frequencies hang on rare events.",
+        "than it tells, as where blocks are too short.",
         [Table(columns, rows)] if rows else (),
     )
 

@@ -6,8 +6,9 @@ so that it holds for almost any seed, and fails where an error of the code shows
 
 import numpy as np
 import pytest
+from physics.statistics import hotelling
 from physics.thermal import Thermal, log_weight, time_line
-from scipy.stats import chi2, f, norm
+from scipy.stats import chi2, norm
 
 import dmftnet.physics.solvers.ctseg.configuration as configuration
 from dmftnet.errors import ConvergenceError, SettingError
@@ -25,7 +26,7 @@ from dmftnet.physics.solvers.ctseg.configuration import (
     occupied_until,
     overlap,
 )
-from dmftnet.physics.solvers.ctseg.estimates import covariance, errors
+from dmftnet.physics.solvers.ctseg.estimates import errors
 from dmftnet.physics.solvers.ctseg.measurement import Chain
 from dmftnet.physics.solvers.ctseg.solver import CtsegSolver
 
@@ -48,9 +49,9 @@ def delta(tau):
     return thermal_tau(np.array(LEVELS), np.array(COUPLINGS) ** 2, np.array([tau]), BETA)[0]
 
 
-def chain(seed=1, moves=1, eps=EPS, U=U):
-    table = bath_table(BATH, AXIS)
-    return Chain(np.random.SeedSequence(seed), BETA, eps, U, table, np.array([1]), moves)
+def chain(seed=1, moves=1, eps=EPS, U=U, floor=0.0):
+    table = bath_table(BATH, AXIS, floor)
+    return Chain(np.random.SeedSequence(seed), BETA, eps, U, table, np.array([1]), moves, floor)
 
 
 def spins_of(state):
@@ -111,11 +112,12 @@ def test_bath_between_its_points():
     np.testing.assert_allclose(back, exact, rtol=0, atol=1e-7)
 
 
-def test_every_configuration_is_what_the_expansion_says():
+@pytest.mark.parametrize("floor", [0.0, 0.02])
+def test_every_configuration_is_what_the_expansion_says(floor):
     """After each of 4,000 moves: sorted times, inverse, lengths and overlap, and a weight that is
 
-    positive by its definition. Every kind of move is accepted on the way."""
-    walker, seen = chain(seed=5), set()
+    positive by its definition. Every kind of move is accepted on the way, the last with a floor."""
+    walker, seen = chain(seed=5, floor=floor), set()
     accepted = 0
     for _ in range(4000):
         counts = walker._advance(1)[3]
@@ -134,8 +136,9 @@ def test_every_configuration_is_what_the_expansion_says():
             seen.add((k, bool(k and annihilators[0] < creators[0])))
         both = overlap(state.creators, state.annihilators, state.order, state.full, beta)
         assert both == pytest.approx((lines[0] * lines[1]) @ np.diff(points), abs=1e-10)
-        assert state.sign[0] == log_weight(spins, beta, EPS, U, delta)[0] == 1
-    assert np.all(accepted > 10)
+        assert state.sign[0] == 1
+        assert log_weight(spins, beta, EPS, U, lambda tau: delta(tau) - floor)[0] == 1
+    assert np.all(accepted[:6] > 10) and (accepted[6] > 10) == (floor > 0)
     assert {(0, False), (1, False), (1, True), (2, False), (2, True), (3, True)} <= seen
 
 
@@ -185,6 +188,7 @@ def test_against_brute_force(witness):
     ends = solution.greens_tau(np.array([0.0, BETA]))[0]
     assert ends.sum() == pytest.approx(-1, abs=1e-9)
     assert said["sign"] == 1 and said["drift"] < 1e-9 and said["warning"] == ""
+    assert said["floor"] == 0 and said["mean_weight"] == 1
 
 
 def test_errors_are_honest(witness):
@@ -207,15 +211,6 @@ def test_errors_are_honest(witness):
     squares = (np.array(scaled) ** 2).mean(axis=0)  # 1 on average, 24 degrees of freedom
     assert chi2.ppf(1e-4, 24) / 24 < squares.min() and squares.max() < chi2.ppf(1 - 1e-4, 24) / 24
     assert np.abs(np.mean(scaled, axis=0)).max() < 5 / np.sqrt(24)
-
-
-def hotelling(replicas, exact, rank):
-    """Probability of a chi-squared as large, over the leading directions of the covariance."""
-    C, blocks = covariance(replicas), len(replicas) - 1
-    values, vectors = np.linalg.eigh(C)
-    along = (replicas[0] - exact) @ vectors[:, -rank:]
-    T2 = (along**2 / values[-rank:]).sum()
-    return f.sf(T2 * (blocks - rank) / (rank * (blocks - 1)), rank, blocks - rank)
 
 
 def test_without_interaction():
@@ -333,15 +328,6 @@ def test_until_error():
     missed = CtsegSolver(**few, until_error=wanted, max_sweeps=6400).solve(PROBLEM).diagnostics
     assert missed["sweeps"] == 2 * first["sweeps"]
     assert f"above solver.until_error = {wanted:g}; raise solver.max_sweeps" in missed["warning"]
-
-
-def test_a_gap_in_the_bath_is_told():
-    """Its rare events decide on Z, and a short run has not met them."""
-    gapped = PoleHybridization(np.array([-1.0, 1.0]), np.array([[0.3], [0.3]]))
-    said = CtsegSolver(**SMALL | {"n_sweeps": 3200}).solve(
-        ImpurityProblem(np.array([-1.5]), Interaction(3.0), gapped, 30.0)
-    )
-    assert "errors may be too small; compare with solver=ed" in said.diagnostics["warning"]
 
 
 def test_blocks_too_short_are_told():

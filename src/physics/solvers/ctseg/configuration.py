@@ -96,8 +96,10 @@ class Configuration:
         )
 
 
-def bath_table(hybridization: Hybridization, axis: ImaginaryAxis) -> np.ndarray:
+def bath_table(hybridization: Hybridization, axis: ImaginaryAxis, floor: float = 0.0) -> np.ndarray:
     """(n, 4) coefficients of a cubic spline of ``-Delta(beta - l)``, l from 0 to beta, in D^2.
+
+    The floor is added to it.
 
     Exact at its points for bath levels; else through the intermediate representation.
     """
@@ -116,7 +118,7 @@ def bath_table(hybridization: Hybridization, axis: ImaginaryAxis) -> np.ndarray:
     else:
         coefficients = axis.to_coefficients(hybridization.at(1j * axis.omega_n)[0])
         values = axis.at_tau(coefficients, axis.beta - length)
-    return np.ascontiguousarray(CubicSpline(length, -values).c.T)
+    return np.ascontiguousarray(CubicSpline(length, floor - values).c.T)
 
 
 @compiled

@@ -14,6 +14,9 @@ import numpy as np
 
 from dmftnet.physics.solvers.compiled import compiled
 
+TINY_PIVOT = 1e-40
+"""Of the largest element of a matrix: far below rounding, and far from the end of the exponents."""
+
 
 @compiled
 def grown_ratio(inverse, k, column, row, corner, by_column):
@@ -171,3 +174,59 @@ def refreshed(inverse, matrix, k):
             size = max(size, abs(exact[j, i]))
             inverse[j, i] = exact[j, i]
     return change / size
+
+
+@compiled
+def adjugate(matrix, k, columns):
+    """``det A``; ``adj A = det A A^-1`` goes to columns, also where A is singular.
+
+    By an LU decomposition with row exchanges, in which a pivot that is rounding is set to
+    `TINY_PIVOT` of the largest element: both are those of a matrix that differs from A by rounding.
+
+    Parameters
+    ----------
+    matrix : (k, k) float64
+        Its decomposition on return.
+    columns : (>= k, >= k) float64
+        Changed.
+    """
+    largest = 0.0
+    for i in range(k):
+        for j in range(k):
+            largest = max(largest, abs(matrix[i, j]))
+            columns[i, j] = 1.0 if i == j else 0.0
+    least, determinant = TINY_PIVOT * largest, 1.0
+    if k > 0 and largest == 0:
+        columns[:k, :k] = 1.0 if k == 1 else 0.0
+        return 0.0
+    for c in range(k):
+        best = c
+        for i in range(c + 1, k):
+            if abs(matrix[i, c]) > abs(matrix[best, c]):
+                best = i
+        if best != c:
+            determinant = -determinant
+            for j in range(k):
+                matrix[c, j], matrix[best, j] = matrix[best, j], matrix[c, j]
+                columns[c, j], columns[best, j] = columns[best, j], columns[c, j]
+        if abs(matrix[c, c]) < least:
+            matrix[c, c] = least
+        pivot = matrix[c, c]
+        determinant *= pivot
+        for i in range(c + 1, k):
+            share = matrix[i, c] / pivot
+            if share != 0:
+                for j in range(c + 1, k):
+                    matrix[i, j] -= share * matrix[c, j]
+                for j in range(k):
+                    columns[i, j] -= share * columns[c, j]
+    for c in range(k - 1, -1, -1):
+        for j in range(k):
+            total = columns[c, j]
+            for i in range(c + 1, k):
+                total -= matrix[c, i] * columns[i, j]
+            columns[c, j] = total / matrix[c, c]
+    for i in range(k):
+        for j in range(k):
+            columns[i, j] *= determinant
+    return determinant

@@ -40,7 +40,7 @@ import numpy as np
 from dmftnet.errors import ConvergenceError
 from dmftnet.physics.grids.matsubara import ImaginaryAxis
 from dmftnet.physics.impurity.problem import ImpurityProblem
-from dmftnet.physics.solvers.ctseg.measurement import DOUBLE, FILLING, SIGN, Samples
+from dmftnet.physics.solvers.ctseg.measurement import DOUBLE, FILLING, WEIGHT, Samples
 
 MATCHED = 4
 """Lowest frequencies at which G as measured serves as a control variate; more gain nothing."""
@@ -110,8 +110,8 @@ def estimates(problem: ImpurityProblem, axis: ImaginaryAxis, samples: Samples) -
             f"solver 'ctseg': a block of {samples.per_block} sweeps met no segment, the "
             "hybridization is too weak for them; raise solver.n_sweeps, or use solver=ed"
         )
-    curves = curves / numbers[:, SIGN, None, None]
-    density, double = (numbers[:, i] / numbers[:, SIGN] for i in (FILLING, DOUBLE))
+    curves = curves / numbers[:, WEIGHT, None, None]
+    density, double = (numbers[:, i] / numbers[:, WEIGHT] for i in (FILLING, DOUBLE))
     if problem.is_particle_hole_symmetric():
         curves = np.stack([1j * curves[:, 0].imag, curves[:, 1].real, 1j * curves[:, 2].imag], 1)
         density = np.full_like(density, 0.5)

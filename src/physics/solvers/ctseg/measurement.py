@@ -8,6 +8,9 @@ With ``q = U (n_-s - 1/2) d``, sums over creators s_j and annihilators e_i of ea
 ``U (n_-s(s_j) - 1/2)``. All are taken at the frequencies themselves; no bin in tau exists, so
 nothing is lost near 0 and beta. n and ``<n_up n_dn>`` are lengths of segments and of overlaps.
 
+Each measurement has a weight: the configuration's sign, 1 for a bath with a positive spectrum; with
+a floor under Delta(tau) times what takes it out again (`floor`).
+
 References: H. Hafermann, K. R. Patton, P. Werner, PRB 85, 205106 (2012) (F in the segment picture);
 J. Kaufmann et al., PRB 100, 075119 (2019) (I).
 """
@@ -25,15 +28,17 @@ from dmftnet.physics.solvers.ctseg.configuration import (
     occupied_until,
     overlap,
 )
+from dmftnet.physics.solvers.ctseg.floor import reweighted
 from dmftnet.physics.solvers.ctseg.moves import KINDS, REFRESH, move, refresh
 
-SIGN, FILLING, DOUBLE, ORDER = range(4)
-"""Of the numbers: sign of the weight, occupation of one spin, double occupancy, segments a spin."""
+WEIGHT, FILLING, DOUBLE, ORDER, SIZE = range(5)
+"""Of the numbers: weight, occupation of one spin, double occupancy, segments a spin, and the
+weight's absolute value."""
 
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """What chains have measured, in blocks; each block's mean times its sign.
+    """What chains have measured, in blocks: means of each thing times the weight.
 
     Parameters
     ----------
@@ -41,13 +46,15 @@ class Samples:
         Odd integers ``2n + 1`` of the frequencies.
     curves : (n_blocks, 3, n_w) complex128
         G, F / U, I / U^2, in 1/D.
-    numbers : (n_blocks, 4) float64
-        See `SIGN`.
-    spread : (4,) float64
+    numbers : (n_blocks, 5) float64
+        See `WEIGHT`.
+    spread : (5,) float64
         Variance of the numbers between single measurements.
     per_block : int
         Measurements.
-    counts : (6, 2) int64
+    floor : float, in D^2
+        See `dmftnet.physics.solvers.ctseg.floor`.
+    counts : (7, 2) int64
         Attempts and acceptances of the moves, see `dmftnet.physics.solvers.ctseg.moves.KINDS`.
     drift : float
         Largest relative change of an inverse on being computed anew.
@@ -58,6 +65,7 @@ class Samples:
     numbers: np.ndarray
     spread: np.ndarray
     per_block: int
+    floor: float
     counts: np.ndarray
     drift: float
 
@@ -87,6 +95,7 @@ class Samples:
             np.concatenate([part.numbers for part in parts]),
             np.mean([part.spread for part in parts], axis=0),
             parts[0].per_block,
+            parts[0].floor,
             np.sum([part.counts for part in parts], axis=0),
             max(part.drift for part in parts),
         )
@@ -101,18 +110,20 @@ class Chain:
     beta, eps, U : float
         In 1/D and D.
     table : (n, 4) float64
-        See `dmftnet.physics.solvers.ctseg.configuration.bath_table`.
+        See `dmftnet.physics.solvers.ctseg.configuration.bath_table`; the floor included.
     indices : (n_w,) int64
         Of the frequencies to measure at.
     moves : int
         Between two measurements: a sweep.
+    floor : float, in D^2
+        See `dmftnet.physics.solvers.ctseg.floor`.
     """
 
-    def __init__(self, seed, beta, eps, U, table, indices, moves):
+    def __init__(self, seed, beta, eps, U, table, indices, moves, floor=0.0):
         self.rng = np.random.Generator(np.random.PCG64(seed))
         self.configuration = Configuration.empty()
         self.beta, self.eps, self.U = float(beta), float(eps), float(U)
-        self.table, self.moves = table, moves
+        self.table, self.moves, self.floor = table, moves, float(floor)
         self.indices = np.ascontiguousarray(indices, dtype=np.int64)
 
     def warm_up(self, n_sweeps: int) -> None:
@@ -130,20 +141,21 @@ class Chain:
             np.array(numbers) / per_block,
             np.mean(squares, axis=0) / per_block - mean**2,
             per_block,
+            self.floor,
             sum(counts),
             max(drift),
         )
 
     def _advance(self, n_sweeps: int, measuring: bool = True):
         curves = np.zeros((3, self.indices.size), dtype=np.complex128)
-        numbers, squares, drift = np.zeros(4), np.zeros(4), np.zeros(1)
+        numbers, squares, drift = np.zeros(5), np.zeros(5), np.zeros(1)
         counts, done = np.zeros((len(KINDS), 2), dtype=np.int64), np.zeros(3, dtype=np.int64)
         while done[0] < n_sweeps:
             scratch = np.empty((4, self.configuration.room))
             advance(
                 self.rng, self.configuration.arrays, self.beta, self.eps, self.U, self.table,
-                scratch, n_sweeps, self.moves, measuring, self.indices, done, curves, numbers,
-                squares, counts, drift,
+                self.floor, scratch, n_sweeps, self.moves, measuring, self.indices, done, curves,
+                numbers, squares, counts, drift,
             )  # fmt: skip
             if done[0] < n_sweeps:
                 self.configuration.enlarge()
@@ -152,8 +164,8 @@ class Chain:
 
 @compiled
 def advance(
-    rng, state, beta, eps, U, table, scratch, n_sweeps, moves, measuring, indices, done, curves,
-    numbers, squares, counts, drift,
+    rng, state, beta, eps, U, table, floor, scratch, n_sweeps, moves, measuring, indices, done,
+    curves, numbers, squares, counts, drift,
 ):  # fmt: skip
     """Sweeps from where ``done`` stands, until they are done or there is no room.
 
@@ -166,37 +178,46 @@ def advance(
         while done[1] < moves:
             if max(state[3][0], state[3][1]) == room:
                 return
-            move(rng, state, beta, eps, U, table, scratch, counts)
+            move(rng, state, beta, eps, U, table, scratch, counts, floor > 0)
             done[1] += 1
             done[2] += 1
             if done[2] == REFRESH:
                 done[2] = 0
                 drift[0] = max(drift[0], refresh(state, beta, table))
         if measuring:
-            measure(state, beta, indices, curves, numbers, squares)
+            measure(state, beta, floor, indices, curves, numbers, squares)
         done[0] += 1
         done[1] = 0
 
 
 @compiled
-def measure(state, beta, indices, curves, numbers, squares):
+def measure(state, beta, floor, indices, curves, numbers, squares):
     """Add one measurement, averaged over both spins."""
     creators, annihilators, inverses, order, full, signs = state
-    sign, filled = signs[0], 0.0
+    matrices, ratios = inverses, (1.0, 1.0)
+    if floor > 0:
+        matrices = np.empty((2, max(order[0], order[1]), max(order[0], order[1])))
+        ratios = (
+            reweighted(creators[0, : order[0]], annihilators[0, : order[0]], inverses[0], floor,
+                       matrices[0]),
+            reweighted(creators[1, : order[1]], annihilators[1, : order[1]], inverses[1], floor,
+                       matrices[1]),
+        )  # fmt: skip
+    weight, filled = signs[0] * ratios[0] * ratios[1], 0.0
     for spin in range(2):
         other = 1 - spin
         filled += occupied_until(creators[spin], annihilators[spin], order[spin], full[spin], beta)
         if order[spin] > 0:
             there = creators[other], annihilators[other], order[other], full[other]
             measure_curves(
-                creators[spin, : order[spin]], annihilators[spin, : order[spin]], inverses[spin],
-                there, sign, beta, indices, curves,
+                creators[spin, : order[spin]], annihilators[spin, : order[spin]], matrices[spin],
+                there, signs[0] * ratios[other], beta, indices, curves,
             )  # fmt: skip
     both = overlap(creators, annihilators, order, full, beta) / beta
-    values = (1.0, 0.5 * filled / beta, both, 0.5 * (order[0] + order[1]))
-    for a in range(4):
-        numbers[a] += sign * values[a]
-        squares[a] += values[a] ** 2
+    values = (1.0, 0.5 * filled / beta, both, 0.5 * (order[0] + order[1]), np.sign(weight))
+    for a in range(5):
+        numbers[a] += weight * values[a]
+        squares[a] += (weight * values[a]) ** 2
 
 
 @compiled
@@ -215,8 +236,11 @@ def phases(times, beta, indices, out):
 
 
 @compiled
-def measure_curves(creators, annihilators, inverse, there, sign, beta, indices, curves):
-    """Add G, F / U and I / U^2 of one spin; ``there`` is the other one."""
+def measure_curves(creators, annihilators, inverse, there, weight, beta, indices, curves):
+    """Add G, F / U and I / U^2 of one spin; ``there`` is the other one.
+
+    ``inverse`` times ``weight`` is ``A^-1`` times the weight of the configuration.
+    """
     k, n_w = creators.size, indices.size
     late, early = np.empty((2, k, n_w)), np.empty((2, k, n_w))
     phases(annihilators, beta, indices, late)
@@ -229,12 +253,12 @@ def measure_curves(creators, annihilators, inverse, there, sign, beta, indices, 
     for j in range(k):
         with_other[:], alone[:] = 0.0, 0.0
         for i in range(k):
-            into, weight = with_other if meets[i] else alone, inverse[j, i]
+            into, element = with_other if meets[i] else alone, inverse[j, i]
             for w in range(n_w):
-                into[0, w] += weight * late[0, i, w]
-                into[1, w] += weight * late[1, i, w]
+                into[0, w] += element * late[0, i, w]
+                into[1, w] += element * late[1, i, w]
         at_creator = occupied(others, times, m, is_full, creators[j]) - 0.5
-        factor = -0.5 * sign / beta  # half of it from each spin
+        factor = -0.5 * weight / beta  # half of it from each spin
         for w in range(n_w):
             back = complex(early[0, j, w], -early[1, j, w]) * factor
             a = back * complex(with_other[0, w], with_other[1, w])

@@ -4,10 +4,13 @@
 insertion      of a segment into an empty stretch, or of a hole into a segment
 removal        of a segment or of a hole; of a spin without operators: full to empty or back
 shift          of one end of a segment, between its neighbours
+shift both     with a floor: of one end, and of one of the other kind and spin, by the same time
 =============  ===================================================================================
 
-Each attempt draws one of six kinds and a spin, all alike. Exchanging the spins changes no weight;
-measurements average over both, which is that exchange, always accepted.
+Each attempt draws one of the kinds and a spin, all alike. Exchanging the spins changes no weight;
+measurements average over both, which is that exchange, always accepted. A local moment that turns
+over for a while is a hole of one spin with a segment of the other; `shift_both` makes it longer at
+no cost of U, where single shifts take many short steps.
 
 Acceptance, insertion of a segment at a time drawn from [0, beta) with a length drawn from
 (0, l_max), l_max up to the next creator:
@@ -42,7 +45,9 @@ from dmftnet.physics.solvers.ctseg.determinants import (
     turn,
 )
 
-INSERT_SEGMENT, INSERT_HOLE, REMOVE_SEGMENT, REMOVE_HOLE, SHIFT_END, SHIFT_START = range(6)
+INSERT_SEGMENT, INSERT_HOLE, REMOVE_SEGMENT, REMOVE_HOLE, SHIFT_END, SHIFT_START, SHIFT_BOTH = (
+    range(7)
+)
 KINDS = (
     "insert segment",
     "insert hole",
@@ -50,6 +55,7 @@ KINDS = (
     "remove hole",
     "shift end",
     "shift start",
+    "shift both",
 )
 REFRESH = 500
 """Moves after which the inverses are computed anew."""
@@ -79,6 +85,13 @@ def since_last(times, k, tau, beta):
         return beta
     place = count_below(times, k, tau)
     return tau - times[place - 1] if place > 0 else tau + beta - times[k - 1]
+
+
+@compiled
+def count_equal(times, k, tau):
+    """Number of the first k sorted times that are tau."""
+    place = count_below(times, k, tau)
+    return 1 if place < k and times[place] == tau else 0
 
 
 @compiled
@@ -194,7 +207,7 @@ def remove(rng, state, spin, hole, beta, eps, U):
 @compiled
 def shift(rng, state, spin, at_end, beta, eps, U, table, scratch):
     """Attempt to move an annihilator (``at_end``) or a creator between its neighbours."""
-    all_creators, all_annihilators, inverses, order, _, _ = state
+    all_creators, all_annihilators, _, order, _, _ = state
     creators, annihilators = all_creators[spin], all_annihilators[spin]
     k = order[spin]
     if k == 0:
@@ -217,14 +230,32 @@ def shift(rng, state, spin, at_end, beta, eps, U, table, scratch):
     if length == 0 or new == anchor:
         return False
     line = scratch[0]
+    ratio = moved_ratio(state, spin, at_end, chosen, new, beta, table, line)
+    turned, sign = reordered(moved, fixed, k, chosen, new, at_end)
+    energy = energy_of(state, spin, changed_from, abs(length - before), beta, eps, U)
+    weight = np.exp(-energy if length > before else energy)
+    if not accepted(rng, state, ratio * sign * weight):
+        return False
+    put(state, spin, at_end, chosen, new, line, ratio, turned)
+    return True
+
+
+@compiled
+def moved_ratio(state, spin, at_end, chosen, new, beta, table, line):
+    """``det A' / det A`` with an annihilator (``at_end``) or a creator elsewhere; line: its row."""
+    creators, annihilators, inverses, order, _, _ = state
+    k = order[spin]
     for i in range(k):
-        step = new - creators[i] if at_end else annihilators[i] - new
+        step = new - creators[spin, i] if at_end else annihilators[spin, i] - new
         line[i] = bath(step, beta, table)
     if at_end:
-        ratio = row_ratio(inverses[spin], k, chosen, line)
-    else:
-        ratio = column_ratio(inverses[spin], k, chosen, line)
-    # the only change of the sorted order is a turn by one place, across beta
+        return row_ratio(inverses[spin], k, chosen, line)
+    return column_ratio(inverses[spin], k, chosen, line)
+
+
+@compiled
+def reordered(moved, fixed, k, chosen, new, at_end):
+    """Places by which the sorted order turns, across beta, and the sign that comes with it."""
     turned = 0
     if k > 1:
         if chosen == k - 1 and new < moved[0]:
@@ -236,12 +267,17 @@ def shift(rng, state, spin, at_end, beta, eps, U, table, scratch):
         first = moved[1]
     elif turned == 0 and chosen > 0:
         first = moved[0]
+    cross = 1 if (moved[0] < fixed[0]) == at_end else 0
     crossing = 1 if (first < fixed[0]) == at_end else 0
-    sign = parity((cross + crossing) * k + (k - 1) * turned)
-    energy = energy_of(state, spin, changed_from, abs(length - before), beta, eps, U)
-    weight = np.exp(-energy if length > before else energy)
-    if not accepted(rng, state, ratio * sign * weight):
-        return False
+    return turned, parity((cross + crossing) * k + (k - 1) * turned)
+
+
+@compiled
+def put(state, spin, at_end, chosen, new, line, ratio, turned):
+    """Move an operator to where `moved_ratio` and `reordered` have it."""
+    creators, annihilators, inverses, order, _, _ = state
+    k = order[spin]
+    moved = annihilators[spin] if at_end else creators[spin]
     if at_end:
         replace_row(inverses[spin], k, chosen, line, ratio)
     else:
@@ -251,11 +287,59 @@ def shift(rng, state, spin, at_end, beta, eps, U, table, scratch):
         turn(moved, k, turned)
         for i in range(k):
             turn(inverses[spin, i, :k] if at_end else inverses[spin, :k, i], k, turned)
+
+
+@compiled
+def shift_both(rng, state, spin, at_end, beta, U, table, scratch):
+    """Attempt to move an annihilator (``at_end``) or a creator, and one of the other kind and spin.
+
+    By the same time, between the neighbours of both. A spin that turns over has a pair of such
+    operators at each end: this makes it longer or shorter at no cost of U.
+    """
+    creators, annihilators, _, order, full, _ = state
+    other = 1 - spin
+    k, m = order[spin], order[other]
+    if k == 0 or m == 0:
+        return False
+    one, two = min(int(rng.random() * k), k - 1), min(int(rng.random() * m), m - 1)
+    if at_end:
+        mine, mine_fixed = annihilators[spin], creators[spin]
+        its, its_fixed = creators[other], annihilators[other]
+    else:
+        mine, mine_fixed = creators[spin], annihilators[spin]
+        its, its_fixed = annihilators[other], creators[other]
+    old, old_other = mine[one], its[two]
+    before = min(since_last(mine_fixed, k, old, beta), since_last(its_fixed, m, old_other, beta))
+    after = min(until_next(mine_fixed, k, old, beta), until_next(its_fixed, m, old_other, beta))
+    step = rng.random() * (before + after) - before
+    new, new_other = wrapped(old + step, beta), wrapped(old_other + step, beta)
+    if step == 0 or count_equal(mine_fixed, k, new) or count_equal(its_fixed, m, new_other):
+        return False
+    line, line_other = scratch[0], scratch[1]
+    ratio = moved_ratio(state, spin, at_end, one, new, beta, table, line)
+    ratio_other = moved_ratio(state, other, not at_end, two, new_other, beta, table, line_other)
+    turned, sign = reordered(mine, mine_fixed, k, one, new, at_end)
+    turned_other, sign_other = reordered(its, its_fixed, m, two, new_other, not at_end)
+    # of the stretches that change: the overlap with what the other spin was, and with each other
+    length = abs(step)
+    start, start_other = (old, old_other) if step > 0 else (new, new_other)
+    meets = occupied_during(creators[other], annihilators[other], m, full[other], start, length,
+                            beta)  # fmt: skip
+    meets -= occupied_during(creators[spin], annihilators[spin], k, full[spin], start_other, length,
+                             beta)  # fmt: skip
+    apart = wrapped(start_other - start, beta)
+    common = max(0.0, length - apart) + max(0.0, length - (beta - apart))
+    both = (meets if (step > 0) == at_end else -meets) - common
+    total = ratio * ratio_other * sign * sign_other
+    if not accepted(rng, state, total * np.exp(-U * both)):
+        return False
+    put(state, spin, at_end, one, new, line, ratio, turned)
+    put(state, other, not at_end, two, new_other, line_other, ratio_other, turned_other)
     return True
 
 
 @compiled
-def move(rng, state, beta, eps, U, table, scratch, counts):
+def move(rng, state, beta, eps, U, table, scratch, counts, both):
     """One attempt.
 
     Parameters
@@ -268,15 +352,21 @@ def move(rng, state, beta, eps, U, table, scratch, counts):
     table : (n, 4) float64
         See `dmftnet.physics.solvers.ctseg.configuration.bath_table`.
     scratch : (4, room) float64
-    counts : (6, 2) int64
+    counts : (7, 2) int64
         Attempts and acceptances of each kind, counted on.
+    both : bool
+        Whether operators of both spins are shifted together, too.
     """
-    draw = int(rng.random() * 12)
-    spin, kind = draw % 2, min(draw // 2, 5)
+    last = SHIFT_BOTH if both else SHIFT_START
+    draw = int(rng.random() * (2 * last + 2))
+    spin, kind = draw % 2, min(draw // 2, last)
     if kind == INSERT_SEGMENT or kind == INSERT_HOLE:
         done = insert(rng, state, spin, kind == INSERT_HOLE, beta, eps, U, table, scratch)
     elif kind == REMOVE_SEGMENT or kind == REMOVE_HOLE:
         done = remove(rng, state, spin, kind == REMOVE_HOLE, beta, eps, U)
+    elif kind == SHIFT_BOTH:
+        at_end = rng.random() < 0.5
+        done = shift_both(rng, state, spin, at_end, beta, U, table, scratch)
     else:
         done = shift(rng, state, spin, kind == SHIFT_END, beta, eps, U, table, scratch)
     counts[kind, 0] += 1
