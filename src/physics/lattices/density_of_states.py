@@ -19,7 +19,7 @@ from scipy.special import ellipkm1
 from dmftnet import checks
 from dmftnet.errors import InvalidProblemError
 from dmftnet.physics.grids.curve_file import read_curve
-from dmftnet.physics.grids.real_axis import FrequencyGrid, cauchy_matrix
+from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.hybridization import Hybridization, positive_part
 from dmftnet.physics.impurity.problem import ImpurityProblem
 from dmftnet.physics.impurity.protocol import ImpuritySolution
@@ -76,7 +76,7 @@ class DensityOfStates(LocalLattice):
     def square(cls, n_points: int = 800) -> DensityOfStates:
         """Square lattice, nearest neighbours: ``(2/pi^2) K(sqrt(1 - e^2))``, logarithmic at 0."""
         n_points = _points(n_points)
-        energies = np.geomspace(1e-6, 1.0, n_points // 2)
+        energies = np.geomspace(1e-5, 1.0, n_points // 2)
         energies = np.unique(np.concatenate([energies, np.linspace(0.02, 1.0, n_points // 4)]))
         return cls(_mirror(energies, -1), _mirror(square_density(energies), 1), "square")
 
@@ -143,12 +143,31 @@ class DensityOfStates(LocalLattice):
         delta[near] = flat[near] - 1 / G[near]
         return G.reshape(np.shape(z)), delta.reshape(np.shape(z))
 
+    @cached_property
+    def _kinks(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
+        """Nodes where the slope changes or the curve jumps: energies, changes, jumps; their sum."""
+        slope = np.diff(self.values) / np.diff(self.energies)
+        change = np.diff(slope, prepend=0.0, append=0.0)
+        jump = np.zeros_like(self.values)
+        jump[0], jump[-1] = self.values[0], -self.values[-1]
+        kept = (change != 0) | (jump != 0)
+        return self.energies[kept], change[kept], jump[kept], float(jump.sum())
+
     def _hilbert(self, z: np.ndarray) -> np.ndarray:
-        """Exact transform of the piecewise-linear curve; (n,) complex128."""
+        """Exact transform of the piecewise-linear curve; (n,) complex128.
+
+        ``sum_j [J_j + c_j (z - e_j)] ln(z - e_j) + sum_j J_j``, c_j the changes of slope and J_j the
+        jumps: one logarithm a node.
+        """
+        energies, change, jump, constant = self._kinks
         out = np.empty_like(z)
         for start in range(0, z.size, 512):  # bounds the memory of the (z, node) table
             block = slice(start, start + 512)
-            out[block] = cauchy_matrix(self.energies, z[block]) @ self.values
+            x, y = z.real[block, None] - energies, z.imag[block, None]
+            modulus, angle = 0.5 * np.log(x * x + y * y), np.arctan2(y, x)
+            real, imag = jump + change * x, change * y
+            out.real[block] = (real * modulus - imag * angle).sum(axis=1) + constant
+            out.imag[block] = (real * angle + imag * modulus).sum(axis=1)
         return out
 
     def local_greens(self, grid: FrequencyGrid, eps_d: np.ndarray, sigma: np.ndarray) -> np.ndarray:
