@@ -10,18 +10,14 @@ from toy_loops import make_samples
 
 ROOT = Path(__file__).resolve().parents[2]
 EXPERIMENTS = sorted(path.stem for path in (ROOT / "conf" / "experiment").glob("*.yaml"))
-GOES_ON_FROM = {
-    "laptop_tuned": "laptop",
-    "laptop_driven": "laptop_tuned",
-    "self_energy_lattices": "self_energy",
-}
+GOES_ON_FROM = {"laptop_tuned": "laptop", "laptop_driven": "laptop_tuned"}
 THERMAL = {
     "correction": ("dataset.inputs=[crude]",),
     "correction_kanamori": ("dataset.inputs=[crude]",),
 }
 """Experiments on samples at finite temperature, and what fits them to toy data."""
 
-OF_SIGMA = ("self_energy", "self_energy_lattices")
+OF_SIGMA = ("self_energy",)
 """Experiments on labels of the self-energy."""
 
 GRID = ("dataset.grid={w_min: 0.02, w_max: 6.0, n_w: 40}",)
