@@ -61,7 +61,7 @@ class Samples(Dataset):
     """Dict samples as tensors."""
 
     def __init__(self, arrays):
-        self.tensors = {k: torch.from_numpy(v) for k, v in vars(arrays).items()}
+        self.tensors = {k: torch.from_numpy(v) for k, v in arrays.known().items()}
 
     def __len__(self):
         return len(self.tensors["params"])
@@ -88,6 +88,8 @@ class EpochSampler(Sampler):
 
 class SyntheticDataModule(lightning.LightningDataModule):
     """Stands in for `SpectralDataModule` with the same arguments."""
+
+    smoothed = "spectrum"
 
     def __init__(
         self,

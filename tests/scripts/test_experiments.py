@@ -20,7 +20,7 @@ THERMAL = {
 OF_SIGMA = ("self_energy",)
 """Experiments on labels of the self-energy."""
 
-GRID = ("dataset.grid={w_min: 0.02, w_max: 6.0, n_w: 40}",)
+GRID = ("dataset.grid={w_min: 0.02, w_max: 6.0, n_w: 48}",)
 SMALL = (
     "dataset.batch_size=4",
     "trainer.accelerator=cpu",
