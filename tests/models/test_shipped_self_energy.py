@@ -62,11 +62,17 @@ def test_loops_on_the_bethe_lattice_end_where_the_exact_ones_do(solver):
 
 
 def test_loops_close_on_lattices_that_no_data_came_from(solver):
-    """Linear at the Fermi level, a cut-off logarithm, a Gaussian."""
-    chosen = [(name, 2.0, 0.0, "metal") for name in ("pseudogap", "stacked_planes", "hypercubic")]
-    for closure in loops(solver, "lattices_reference.h5", chosen):
-        exact = closure.reference
-        assert closure.converged and closure.kl < 2e-2, closure.title
-        found = closure.summary["double_occupancy"]
-        assert found == pytest.approx(exact.double_occupancy, rel=0.06)
+    """A cut-off logarithm and a Gaussian; one linear at the Fermi level must converge at all."""
+    names = ("stacked_planes", "hypercubic", "pseudogap")
+    for closure in loops(
+        solver, "lattices_reference.h5", [(name, 2.0, 0.0, "metal") for name in names]
+    ):
+        exact, summary = closure.reference, closure.summary
+        assert closure.converged and closure.right_branch, closure.title
         assert np.all(closure.self_energy.imag <= 0)
+        if exact.lattice == "pseudogap":
+            assert summary["A0"] < 0.1
+            assert summary["double_occupancy"] == pytest.approx(exact.double_occupancy, rel=0.15)
+        else:
+            assert closure.kl < 1e-2
+            assert summary["double_occupancy"] == pytest.approx(exact.double_occupancy, rel=0.03)

@@ -156,8 +156,8 @@ class DensityOfStates(LocalLattice):
     def _hilbert(self, z: np.ndarray) -> np.ndarray:
         """Exact transform of the piecewise-linear curve; (n,) complex128.
 
-        ``sum_j [J_j + c_j (z - e_j)] ln(z - e_j) + sum_j J_j``, c_j the changes of slope and J_j the
-        jumps: one logarithm a node.
+        ``sum_j [J_j + c_j (z - e_j)] ln(z - e_j) + sum_j J_j``, c_j the changes of slope and J_j
+        the jumps: one logarithm a node.
         """
         energies, change, jump, constant = self._kinks
         out = np.empty_like(z)
