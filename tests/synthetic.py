@@ -89,8 +89,6 @@ class EpochSampler(Sampler):
 class SyntheticDataModule(lightning.LightningDataModule):
     """Stands in for `SpectralDataModule` with the same arguments."""
 
-    smoothed = "spectrum"
-
     def __init__(
         self,
         grid=GRID,
@@ -99,12 +97,13 @@ class SyntheticDataModule(lightning.LightningDataModule):
         batch_size=8,
         seed=0,
         held_out_U=(),
+        smoothed="spectrum",
         n=32,
     ):
         super().__init__()
         self.grid, self.angles, self.resolution = dict(grid), tuple(angles), tuple(resolution)
         self.batch_size, self.seed, self.n = batch_size, seed, n
-        self.held_out_U = tuple(held_out_U)
+        self.held_out_U, self.smoothed = tuple(held_out_U), smoothed
 
     def setup(self, stage=None):
         sizes = {"train": self.n, "val": 8, "test": 8}

@@ -229,6 +229,7 @@ def assess_baselines(record: Mapping[str, Any], settings: Settings) -> list[Asse
         )
         model.fit(data.arrays("train"), data.arrays("val"))
         shared = {key: record[key] for key in ("grid", "angles", "resolution")}
+        shared["smoothed"] = record.get("smoothed", SMOOTHED[0])
         own = {**shared, "model": {"_target_": target}, "data": {"sha256": data.data_hash}}
         found.append(assess(model.eval(), own, name, name, settings, baseline=True))
     return found

@@ -111,7 +111,7 @@ def dataset(tmp_path_factory):
             "no checkpoint at 'nowhere'",
         ),
         (("solver=guarded_correction", "solver.collect=a.h5"), "override 'solver.collect'"),
-        (("lattice=nope",), "lattice/nope is unknown; available: bethe, cubic"),
+        (("lattice=nope",), "lattice/nope is unknown; available: bethe, checkerboard"),
         (("lattice.half_bandwidth=20",), "the band reaches beyond the grid"),
     ],
 )

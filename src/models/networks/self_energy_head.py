@@ -8,11 +8,10 @@ resolution can, and needs no sharpening. The network puts out
 
 the shares q_k a softmax of further outputs at each frequency, of the perturbative -Im Sigma, the
 hybridization and a broad curve, each of integral one (or ``softplus(raw)^2`` of a network that
-corrects nothing); `dmftnet.models.networks.dyson` makes Sigma,
-the density and A of it. Training compares A(w, alpha) and dA/dalpha with complex-time data as the
-rotated head does, and may compare Sigma and the filling beside it
-(`dmftnet.models.training.losses.SelfEnergyLoss`). The data are those of ``dataset.smoothed =
-self_energy``.
+corrects nothing); `dmftnet.models.networks.dyson` makes Sigma, the density and A of it. Training
+compares A(w, alpha) and dA/dalpha with complex-time data as the rotated head does, and may compare
+Sigma and the filling beside it (`dmftnet.models.training.losses.SelfEnergyLoss`). The data are
+those of ``dataset.smoothed = self_energy``.
 
 In use the shape is averaged with that of the particle-hole mirror image, and over an ensemble; the
 solver takes Dyson's equation on the problem's own, finer grid (`dmftnet.models.solvers.network`).
@@ -48,7 +47,7 @@ class SelfEnergyHead(Head):
         Built with ``corrects="self_energy"``.
     grid, angles : see `SpectralModel`
     resolution : (eta, slope), in D
-        Of the data; `predict` gives spectra with it, for scores.
+        Of the data; spectra have it where they are scored (`finished`).
     """
 
     n_params = 2
