@@ -63,7 +63,7 @@ from dmftnet.physics.grids.rotation import rotation_kernel, rotation_kernel_deri
 from dmftnet.provenance import sha256, sha256_of_all
 
 SMOOTHED = ("spectrum", "self_energy")
-"""What carries the resolution."""
+"""What carries the resolution, and what a network of such data puts out."""
 
 WRONG_SUM, WRONG_FILLING = 0.05, 0.01
 """Largest errors of a label of Sigma: relative, of the integral of -Im Sigma; of the filling."""

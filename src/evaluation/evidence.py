@@ -27,6 +27,7 @@ import numpy as np
 from dmftnet import checks
 from dmftnet.data.datamodule import BLOCKS, SpectralDataModule
 from dmftnet.data.labels import SpectralArrays
+from dmftnet.errors import SettingError
 from dmftnet.evaluation.closure import LoopSettings, close_loops
 from dmftnet.evaluation.exact_loops import load_references
 from dmftnet.models.networks.ensemble import disagreement
@@ -145,6 +146,11 @@ def choose_sharpening(
         ``loop_kl`` (geometric mean).
     """
     if model.corrects == "self_energy":
+        if choice.steps:
+            raise SettingError(
+                f"sharpening.steps = {choice.steps}: the networks put out the self-energy, of "
+                "which nothing is sharpened; leave it null"
+            )
         return 0, []
     if choice.steps is not None:
         return choice.steps, []

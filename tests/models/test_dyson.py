@@ -41,6 +41,26 @@ def test_norm_sum_rule_and_density_hold_whatever_the_shape(seed, U, shift, weigh
     assert sigma @ DYSON.weights == pytest.approx(float(U**2 * n * (1 - n)), abs=1e-9 * (1 + U**2))
 
 
+@pytest.mark.parametrize("grad", [True, False])
+def test_the_density_is_found_in_a_gap(grad):
+    """Where the level hardly moves between two bands n(G[n]) is all but a step."""
+    rng = np.random.default_rng(0)
+    grid = FrequencyGrid.geometric(1.5e-3, 8.0, 384)
+    dyson, w, shapes, baths, params = Dyson(grid), grid.omega, [], [], []
+    for _ in range(200):
+        gap, centre, U = rng.uniform(0.05, 1.5), rng.uniform(-0.5, 0.5), rng.uniform(1, 8)
+        bands = (np.abs(w - centre) > gap) & (np.abs(w - centre) < gap + 1.2)
+        baths.append(0.25 * (bands + 1e-12) / grid.integrate(bands))
+        pole = centre + rng.uniform(-0.9, 0.9) * gap
+        shapes.append(np.exp(-0.5 * ((w - pole) / (0.003 + 0.03 * abs(pole))) ** 2))
+        shapes[-1] += 10.0 ** rng.uniform(-9, -2) * np.exp(-(w**2) / 8)
+        params.append([U, rng.uniform(-0.6, 0.6) * U - U / 2])
+    with torch.set_grad_enabled(grad):
+        A, _, n = dyson(*(torch.from_numpy(np.array(a)) for a in (shapes, baths, params)))
+    # with gradients a last step divides rounding by a slope from differences
+    np.testing.assert_allclose(A @ dyson.occupied, n, atol=1e-4 if grad else 1e-7)
+
+
 def test_a_batch_is_its_problems():
     shapes = torch.stack([shape_of(i) for i in range(5)])
     baths = torch.stack([bath(0.1 + 0.1 * i, 0.2 * i) for i in range(5)])

@@ -188,6 +188,8 @@ def test_it_comes_back_from_disk(data, tmp_path):
     plain = {"model": NET, "head": HEAD, "dataset": dataset, "loss": {}, "optimizer": {}, "seed": 0}
     SpectralTask().save(tmp_path, model, {}, data, plain)
     again = load_model(tmp_path)
+    with pytest.raises(SettingError, match="nothing is sharpened"):
+        NetworkSolver(tmp_path, sharpening=2)
     assert again.record["smoothed"] == "self_energy" and again.corrects == "self_energy"
     arrays = data.arrays("test")
     np.testing.assert_allclose(real_axis_kl(again, arrays), real_axis_kl(model.eval(), arrays))

@@ -22,8 +22,8 @@ from dmftnet.models.networks.constants import Constants
 from dmftnet.physics.analysis.self_energy import inverse_weights
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 
-MAX_STEPS = 60
-"""Of the search for n; a half of the bracket each at worst."""
+MAX_STEPS = 120
+"""Of the search for n: two halve the bracket or the error."""
 
 TOLERANCE = 1e-9
 """Of n; what logarithms of nearly equal points leave is a few 1e-8."""
@@ -100,22 +100,27 @@ class Dyson(Constants):
 
     @torch.no_grad()
     def _consistent(self, density, U: torch.Tensor) -> torch.Tensor:
-        """The root of ``density(n) - n`` between 0 and 1, elementwise."""
+        """The root of ``density(n) - n`` between 0 and 1, elementwise.
+
+        Secants in a bracket; its middle where a step leaves it, or the last did not halve the
+        error.
+        """
         low, high = torch.zeros_like(U), torch.ones_like(U)
         n = torch.full_like(U, 0.5)
         error = density(n) - n
-        slope = torch.full_like(U, -2.0)
+        slope, slow = torch.full_like(U, -2.0), torch.zeros_like(U, dtype=torch.bool)
         for _ in range(MAX_STEPS):
             low, high = torch.where(error > 0, n, low), torch.where(error > 0, high, n)
             following = n - error / slope
             outside = (following <= low) | (following >= high)
-            following = torch.where(outside, 0.5 * (low + high), following)
+            following = torch.where(outside | slow, 0.5 * (low + high), following)
             following = torch.where(error.abs() <= TOLERANCE, n, following)
             moved = following - n
-            if not (moved.abs() > TOLERANCE).any():
+            if not moved.any():
                 break
             new = density(following) - following
             secant = (new - error) / torch.where(moved == 0, torch.ones_like(moved), moved)
             slope = torch.where(secant < -1e-3, secant, slope)
+            slow = new.abs() > 0.5 * error.abs()
             n, error = following, new
         return n

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from dmftnet import checks
+from dmftnet.data.labels import SMOOTHED
 from dmftnet.errors import DmftnetError, SettingError
 from dmftnet.models.networks.guesses.composed import GUESS_NAMES, Guesses, chosen_guesses
 from dmftnet.physics.grids.real_axis import FrequencyGrid
@@ -22,7 +23,6 @@ from dmftnet.physics.grids.real_axis import FrequencyGrid
 PARAMETER_SCALES = (0.5, 1.0, 5.0)
 # scores of the perturbative self-energy, the hybridization and the broad curve, likewise
 SELF_ENERGY_SCORES = (2.0, 0.0, -2.0)
-CORRECTS = ("spectrum", "self_energy")
 # scores of the corrected spectrum and of the broad background in the mixture that an untrained
 # log-residual network starts from; each guess has its own
 CORRECTED_SCORE, BROAD_SCORE = 2.0, -3.0
@@ -163,7 +163,7 @@ class SpectralNetwork(nn.Module, ABC):
         max_memory: float = checks.MAX_MEMORY,
     ):
         super().__init__()
-        self.corrects = checks.choice("model.corrects", corrects, CORRECTS)
+        self.corrects = checks.choice("model.corrects", corrects, SMOOTHED)
         checks.flag("model.guesses", guesses)
         checks.flag("model.log_residual", log_residual)
         self.grid, self.n_w = grid, checks.integer("grid.n_w", grid["n_w"])

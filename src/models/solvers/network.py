@@ -31,7 +31,7 @@ import torch
 
 from dmftnet import checks
 from dmftnet.data.labels import network_spectrum
-from dmftnet.errors import DmftnetError, DmftnetWarning
+from dmftnet.errors import DmftnetError, DmftnetWarning, SettingError
 from dmftnet.models.networks.dyson import Dyson
 from dmftnet.models.networks.ensemble import Ensemble, disagreement
 from dmftnet.models.networks.spectral_model import SpectralModel
@@ -102,6 +102,11 @@ class NetworkSolver(Solver):
             model = load_ensemble(folders)
             applicability = Applicability(model.record.get("ranges") or {}, limits or {})
             label = ", ".join(folder.name for folder in folders)
+        if sharpening and model.corrects == "self_energy":
+            raise SettingError(
+                f"solver.sharpening = {checks.shown(sharpening)}: '{label}' puts out the "
+                "self-energy, of which nothing is sharpened; leave it null"
+            )
         if sharpening is None:
             sharpening = model.record.get("sharpening", SHARPENING)
         self._setup(model, label, model.record["resolution"], applicability, sharpening)
