@@ -187,6 +187,8 @@ RULES = {
     "sampling.block": integer("2", "-1", "1000000000", good=("0", "3")),
     "highest_level": number("-1e300", good=("0.3",)),
     "lowest_level": number("1e300", good=("-1.5",), null=True),
+    "largest_shift": number("0", "-0.5", good=("0.5",), null=True),
+    "doped_symmetric": number("-0.1", "1.5", good=("0", "0.5")),
     "sampling.problems": FILES,
     "sampling.resolve": Rule("flag", (), ("true", "false")),
     "sampling.series": Rule(

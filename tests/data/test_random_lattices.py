@@ -17,26 +17,31 @@ from dmftnet.data.store import SpectralStore
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 
 
-@pytest.mark.parametrize("half_filled", [True, False])
-def test_a_lattice_follows_from_seed_and_id(half_filled):
+@pytest.mark.parametrize("share", [0.6, 0.0])
+def test_a_lattice_follows_from_seed_and_id(share):
     for id in range(6):
-        lattice = random_lattice(3, id, half_filled)
+        lattice = random_lattice(3, id, share)
         random_lattice.cache_clear()
-        again = random_lattice(3, id, half_filled)
+        again = random_lattice(3, id, share)
         assert np.array_equal(lattice.values, again.values)
         # a step or a root at the ends: the mean is subtracted, the width stays
         width = np.ptp(lattice.energies) / 2
         assert 0.9 * SPREAD[0] < width < 1.1 * SPREAD[1]
         assert np.trapezoid(lattice.values, lattice.energies) == pytest.approx(1)
     assert not np.array_equal(
-        random_lattice(3, 1, half_filled).values, random_lattice(4, 1, half_filled).values
+        random_lattice(3, 1, share).values, random_lattice(4, 1, share).values
     )
 
 
-def test_half_filled_trajectories_have_symmetric_lattices_often():
-    symmetric = [random_lattice(0, id, True).particle_hole_symmetric for id in range(30)]
+def test_trajectories_have_symmetric_lattices_as_often_as_said():
+    symmetric = [random_lattice(0, id, 0.6).particle_hole_symmetric for id in range(30)]
     assert 8 <= sum(symmetric) <= 28
-    assert not any(random_lattice(0, id, False).particle_hole_symmetric for id in range(10))
+    assert not any(random_lattice(0, id, 0.0).particle_hole_symmetric for id in range(10))
+    sampler = TrajectorySampler(seed=2, half_filled_fraction=0.0, largest_shift=0.5, block=4)
+    for share in (0.0, 1.0):
+        plan = RandomLatticePlan(sampler, 4, doped_symmetric=share)
+        lattice = plan.lattice_of(sampler.trajectory(1), None)
+        assert lattice.particle_hole_symmetric == (share == 1)
 
 
 @pytest.mark.parametrize("drawn", [singular_density, hopping_density])

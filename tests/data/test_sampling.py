@@ -65,6 +65,13 @@ def test_levels_can_be_kept_near_the_edge_of_the_gap():
     assert abs(np.mean([t.eps_d == b for t, b in zip(drawn, below, strict=True)]) - 0.5) < 0.05
 
 
+def test_levels_can_be_kept_near_half_filling():
+    sampler = TrajectorySampler(3, half_filled_fraction=0.0, largest_shift=0.4)
+    shifts = np.array([t.eps_d + t.U / 2 for t in map(sampler.trajectory, range(200))])
+    assert np.abs(shifts).max() <= 0.4
+    assert abs(np.mean(np.abs(shifts) < 0.2) - 0.5) < 0.05 and abs(shifts.mean()) < 0.02
+
+
 def test_splits_are_balanced_in_every_block(trajectories):
     for block in range(0, 160, 8):
         roles = [t.split for t in trajectories[block : block + 8]]

@@ -13,10 +13,12 @@ from __future__ import annotations
 
 from functools import lru_cache
 from itertools import product
+from typing import Any
 
 import numpy as np
 
-from dmftnet.data.plans.sampling import Trajectory
+from dmftnet import checks
+from dmftnet.data.plans.sampling import Trajectory, TrajectorySampler
 from dmftnet.data.plans.trajectories import TrajectoryPlan
 from dmftnet.physics.lattices.density_of_states import DensityOfStates
 from dmftnet.physics.lattices.protocol import Lattice
@@ -37,25 +39,46 @@ N_BINS = {1: 400, 2: 240, 3: 120}
 """Of the histogram of their energies."""
 
 SYMMETRIC = 0.6
-"""Share of symmetric lattices in half-filled trajectories: the others are not half filled."""
+"""Share of symmetric lattices in trajectories that stay half filled on those."""
 
 SPREAD = 0.6, 1.8
 """Half bandwidth, in D."""
 
 
 class RandomLatticePlan(TrajectoryPlan):
-    """`TrajectoryPlan` with a lattice of its own in each trajectory; the run's is not used."""
+    """`TrajectoryPlan` with a lattice of its own in each trajectory; the run's is not used.
+
+    Parameters
+    ----------
+    doped_symmetric : float
+        Share of symmetric lattices in trajectories that are not half filled.
+    """
+
+    def __init__(
+        self,
+        sampler: TrajectorySampler,
+        n_trajectories: int,
+        n_iterations: int = 6,
+        *,
+        doped_symmetric: float = 0.0,
+        **options: Any,
+    ):
+        super().__init__(sampler, n_trajectories, n_iterations, **options)
+        self.doped_symmetric = checks.number(
+            "sampling.doped_symmetric", doped_symmetric, at_least=0, at_most=1
+        )
 
     def lattice_of(self, trajectory: Trajectory, lattice: Lattice) -> Lattice:
         """The lattice of a trajectory."""
-        return random_lattice(trajectory.seed, trajectory.id, trajectory.half_filled)
+        share = SYMMETRIC if trajectory.half_filled else self.doped_symmetric
+        return random_lattice(trajectory.seed, trajectory.id, share)
 
 
 @lru_cache(maxsize=4)
-def random_lattice(seed: int, id: int, half_filled: bool) -> DensityOfStates:
-    """Lattice number `id`; symmetric only where a trajectory may be half filled."""
+def random_lattice(seed: int, id: int, share: float) -> DensityOfStates:
+    """Lattice number `id`, symmetric with probability `share`."""
     rng = np.random.default_rng([seed, id, STREAM])
-    symmetric = half_filled and rng.random() < SYMMETRIC
+    symmetric = share > 0 and rng.random() < share
     drawn = singular_density if rng.random() < 0.5 else hopping_density
     energies, values = drawn(rng, symmetric)
     if symmetric:  # to the last bit

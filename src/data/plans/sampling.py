@@ -124,6 +124,9 @@ class TrajectorySampler:
     lowest_level : float, in D, optional
         Doped levels start from this (or its mirror image) in place of half filling. The lower
         Hubbard band lies around eps_d, so that -1.1 is the edge of the Mott gap whatever U.
+    largest_shift : float, in D, optional
+        Doped levels lie evenly within this distance of half filling, whatever `lowest_level` and
+        `highest_level` say.
 
     Raises
     ------
@@ -144,6 +147,7 @@ class TrajectorySampler:
         highest_level: float = 0.5,
         lowest_level: float | None = None,
         U_min: float = 0.0,
+        largest_shift: float | None = None,
     ):
         number = checks.number
         self.seed = checks.seed("sampling.seed", seed)
@@ -156,6 +160,11 @@ class TrajectorySampler:
             checks.numbers("sampling.start_fractions", start_fractions, at_least_size=1)
         )
         self.mixing = checks.numbers("sampling.mixing", mixing, size=2)
+        self.largest_shift = (
+            None
+            if largest_shift is None
+            else number("sampling.largest_shift", largest_shift, above=0)
+        )
         self.block = checks.integer("sampling.block", block, at_most=MAX_BLOCK)
         self.highest_level = number("sampling.highest_level", highest_level)
         self.lowest_level = (
@@ -225,12 +234,14 @@ class TrajectorySampler:
 
         The band is nearly empty at an eps_d of about 0.5 D whatever U: the lower Hubbard band stays
         around the level. The square root favours large shifts, because for U in the insulator small
-        ones end inside the gap.
+        ones end inside the gap. With `largest_shift` it is even.
         """
         doped = (u - self.half_filled_fraction) / max(1 - self.half_filled_fraction, 1e-12)
         if doped < 0:
             return 0.0
         signed = 2 * doped - 1
+        if self.largest_shift is not None:
+            return self.largest_shift * signed
         highest = self.highest_level + U / 2
         share = (max(self.lowest_level + U / 2, 0.0) / highest) ** 2
         return np.sign(signed) * highest * np.sqrt(share + (1 - share) * abs(signed))
