@@ -58,13 +58,13 @@ def test_densities_are_causal_and_even_where_asked(drawn, symmetric):
 
 def test_every_trajectory_runs_on_its_own_lattice(tmp_path):
     sampler = TrajectorySampler(seed=2, start_fractions=(1.0,), block=4)
-    path = make_file(tmp_path / "few.h5", RandomLatticePlan(sampler, 4, 2), ToySolver())
+    plan = RandomLatticePlan(sampler, 4, 2)
+    path = make_file(tmp_path / "few.h5", plan, ToySolver())
     store = SpectralStore.open(path)
     first = {int(t): i for i, t in reversed(list(enumerate(store["trajectory"])))}
     assert len(first) >= 3  # the toy solver may drop a trajectory
     for id, row in first.items():
-        trajectory = sampler.trajectory(id)
-        lattice = random_lattice(2, id, trajectory.half_filled)
+        lattice = plan.lattice_of(sampler.trajectory(id), None)
         weight = store.grid.integrate(lattice.bare_hybridization(store.grid))
         assert store.grid.integrate(store["hybridization"][row]) == pytest.approx(weight, rel=1e-4)
 
@@ -73,5 +73,5 @@ def test_the_grid_of_a_file_holds_every_lattice():
     """The widest bare hybridization at the largest level ends inside the grid of generate.py."""
     grid = FrequencyGrid.geometric(1e-3, 8.0, 400)
     for id in range(8):
-        h = random_lattice(0, id, False).bare_hybridization(grid)
+        h = random_lattice(0, id, 0.0).bare_hybridization(grid)
         assert max(h[0], h[-1]) < 1e-12 * h.max()
