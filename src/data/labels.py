@@ -21,9 +21,10 @@ With ``smoothed="self_energy"`` it is the self-energy that carries the resolutio
 put it out (`dmftnet.models.networks.self_energy_head`): ``-Im Sigma / pi`` of step 2 with the
 weight of all its poles (`dmftnet.physics.analysis.self_energy_density`) and its exact integral
 ``U^2 n (1 - n)`` is smoothed, Re Sigma follows by Kramers-Kronig, and A of step 3 is what the
-rotations act on; on the real axis ``S A`` is kept, for scores. A sample whose sum rule is off by
-more than `WRONG_SUM`, or whose A does not have the exact filling within `WRONG_FILLING`, has a bath
-too coarse for its levels near the Fermi energy: no label, and `consistent` is 0.
+rotations act on; on the real axis ``S A`` is kept, for scores. All is in units of the sample's own
+bath (`dmftnet.data.own_units`). A sample whose sum rule is off by more than `WRONG_SUM`, or whose A
+does not have the exact filling within `WRONG_FILLING`, has a bath too coarse for its levels near
+the Fermi energy, and one may reach beyond the grid: no label, and `consistent` is 0.
 
 Since smoothing precedes rotation, the data at all angles, and on the real axis, are images of one
 curve under known linear maps, as the rotated head requires. ``S`` and the rotations are matrices,
@@ -52,6 +53,7 @@ from safetensors.numpy import load_file, save_file
 
 from dmftnet.arrays import ArrayKey
 from dmftnet.data.keys import LABELS
+from dmftnet.data.own_units import OwnUnits
 from dmftnet.data.store import SpectralStore
 from dmftnet.errors import StoreError
 from dmftnet.physics.analysis.observables import filling_from_spectrum
@@ -61,6 +63,8 @@ from dmftnet.physics.analysis.self_energy_density import self_energy_density
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.grids.rotation import rotation_kernel, rotation_kernel_derivative
 from dmftnet.provenance import sha256, sha256_of_all
+
+Samples = SpectralStore | OwnUnits
 
 SMOOTHED = ("spectrum", "self_energy")
 """What carries the resolution, and what a network of such data puts out."""
@@ -78,7 +82,7 @@ def source_files() -> list[Path]:
     here = Path(__file__).resolve()
     physics = here.parents[1] / "physics"
     own = (path for path in physics.rglob("*.py") if path.parts[len(physics.parts)] != "solvers")
-    return [here, here.with_name("store.py"), *sorted(own)]
+    return [here, *map(here.with_name, ("store.py", "own_units.py")), *sorted(own)]
 
 
 @cache
@@ -162,7 +166,7 @@ def _read_off(fine: FrequencyGrid, target: FrequencyGrid, smooth: np.ndarray) ->
     return scaled_to(target, fine.interpolate(smooth, target.omega), fine.integrate(smooth))
 
 
-def _inputs(store: SpectralStore, resolution: tuple[float, float], smoothed: str) -> np.ndarray:
+def _inputs(store: Samples, resolution: tuple[float, float], smoothed: str) -> np.ndarray:
     """(n, n_fine) float64 hybridizations of all samples at the resolution.
 
     Where Sigma carries it, a file of a broader one is taken as it is: Dyson's equation has the
@@ -180,7 +184,7 @@ def _inputs(store: SpectralStore, resolution: tuple[float, float], smoothed: str
     return raw
 
 
-def fine_spectra(store: SpectralStore, hybridizations: np.ndarray) -> np.ndarray:
+def fine_spectra(store: Samples, hybridizations: np.ndarray) -> np.ndarray:
     """(n, n_fine) float64 real-axis spectra of norm 1: steps 2 and 3 of the module.
 
     Parameters
@@ -198,7 +202,7 @@ def fine_spectra(store: SpectralStore, hybridizations: np.ndarray) -> np.ndarray
 
 
 def fine_self_energies(
-    store: SpectralStore, hybridizations: np.ndarray, resolution: tuple[float, float]
+    store: Samples, hybridizations: np.ndarray, resolution: tuple[float, float]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """``-Im Sigma / pi`` at a resolution, the spectra that follow, and which of them are labels.
 
@@ -235,14 +239,14 @@ def fine_self_energies(
     return densities, spectra, consistent & (np.abs(fillings - 2 * n) <= WRONG_FILLING)
 
 
-def _each(store: SpectralStore, one: Callable[[int], np.ndarray]) -> list[np.ndarray]:
+def _each(store: Samples, one: Callable[[int], np.ndarray]) -> list[np.ndarray]:
     """A function of all samples, in threads."""
     store.grid.hilbert  # noqa: B018 - cached once, before the threads ask for it
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         return list(threads.map(one, range(len(store))))
 
 
-def _normalised(store: SpectralStore, one: Callable[[int], np.ndarray]) -> np.ndarray:
+def _normalised(store: Samples, one: Callable[[int], np.ndarray]) -> np.ndarray:
     """(n, n_fine) curves of all samples over their norms."""
     spectra = np.stack(_each(store, one))
     return spectra / store.grid.integrate(spectra)[:, None]
@@ -270,18 +274,21 @@ def make_labels(
     """
     fine, (eta, slope) = store.grid, resolution
     resolution = (eta, slope)  # a list in a config
-    hybridizations = _inputs(store, resolution, smoothed)
     f4 = np.float32
     more: dict[str, np.ndarray] = {}
+    samples: Samples = store
     if smoothed == "self_energy":
-        densities, spectra, consistent = fine_self_energies(store, hybridizations, resolution)
+        samples = own = OwnUnits(store)
+        hybridizations = _inputs(own, resolution, smoothed)
+        densities, spectra, consistent = fine_self_energies(own, hybridizations, resolution)
         more = {
             "self_energy": (
                 grid.shared(fine.omega, fine.weights * densities) / grid.weights
             ).astype(f4),
-            "consistent": consistent.astype(f4),
+            "consistent": (consistent & own.inside(float(grid.omega[-1]))).astype(f4),
         }
     else:
+        hybridizations = _inputs(store, resolution, smoothed)
         spectra = fine_spectra(store, hybridizations)
     smooth = at_resolution(fine, spectra, resolution)
     bare = at_resolution(fine, spectra, (BARE * float(np.abs(grid.omega).min()), resolution[1]))
@@ -290,7 +297,7 @@ def make_labels(
     derivative = [rotated_from @ rotation_kernel_derivative(fine, a, grid).T for a in angles]
     return SpectralArrays(
         hybridization=_read_off(fine, grid, hybridizations).astype(f4),
-        params=np.stack([store["U"], store["eps_d"]], axis=1).astype(f4),
+        params=np.stack([samples["U"], samples["eps_d"]], axis=1).astype(f4),
         spectrum=_read_off(fine, grid, smooth).astype(f4),
         bare=_read_off(fine, grid, bare).astype(f4),
         rotated=np.stack(rotated, axis=1).astype(f4),

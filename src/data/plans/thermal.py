@@ -35,7 +35,7 @@ from dmftnet.data.plans.thermal_answers import (
     weight_beyond,
 )
 from dmftnet.data.thermal import OF_SEVERAL, SCHEMA, VERSION
-from dmftnet.errors import DmftnetError, InvalidProblemError, SettingError, SpaceTooLargeError
+from dmftnet.errors import DmftnetError, SettingError, SpaceTooLargeError
 from dmftnet.physics.analysis.self_energy import dynamic_strength
 from dmftnet.physics.grids.matsubara import UNIVERSAL_SIZE, ImaginaryAxis
 from dmftnet.physics.impurity.interaction import Interaction
@@ -327,16 +327,3 @@ class ThermalPlan:
         remarks = zip(columns[Remarks.MODEL], columns[Remarks.TEXT], strict=True)
         said = "; ".join(f"model {number}: {text}" for number, text in remarks)
         return int(columns[Models.N_SAMPLES].sum()), said or None
-
-
-def unit_of(weight: float) -> float:
-    """``D = 2 sqrt(m0)``, of the semicircle its half-bandwidth.
-
-    Raises
-    ------
-    InvalidProblemError
-        If there is no bath.
-    """
-    if not weight > 0:
-        raise InvalidProblemError(f"the hybridization has weight {weight:g}; D needs it > 0")
-    return 2 * float(np.sqrt(weight))

@@ -43,7 +43,6 @@ from dmftnet.data.plans.thermal import (
     UniversalAxes,
     problem_in_D,
     refuse,
-    unit_of,
 )
 from dmftnet.errors import (
     DmftnetError,
@@ -61,6 +60,7 @@ from dmftnet.physics.impurity.pole_hybridization import PoleHybridization
 from dmftnet.physics.impurity.problem import ImpurityProblem
 from dmftnet.physics.impurity.protocol import ImpuritySolution, ImpuritySolver, Solver
 from dmftnet.physics.impurity.spectral_hybridization import SpectralHybridization
+from dmftnet.physics.impurity.units import unit_of
 from dmftnet.physics.lattices.protocol import Lattice
 
 SPECTRA = ("random", "quasiparticle", "agnostic")

@@ -56,7 +56,7 @@ NETWORKS = FolderKind(
     read_record,
     write_description,
     "dmftnet.models.networks.ensemble.Ensemble",
-    ("head", "grid", "angles", "resolution", "smoothed", "data", "ranges"),
+    ("head", "grid", "angles", "resolution", "smoothed", "units", "data", "ranges"),
 )
 CORRECTIONS = FolderKind(
     read_correction,

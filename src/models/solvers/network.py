@@ -12,6 +12,8 @@ use ``ras``; ``guarded`` does so by itself.
 
 A network that puts out the self-energy (`dmftnet.models.networks.self_energy_head`) gives
 `SelfEnergySolution`s: A by Dyson's equation with the hybridization as it is given, on its own grid.
+It sees every problem in units of its bath (`dmftnet.data.own_units`), so that the lattices' widths
+mean nothing to it; its range and limits are in these units, too.
 Of one that puts out spectra, the data's resolution ``eta + slope |w|`` would act again in every
 iteration of a loop and wash out the narrow resonance of a metal near the Mott transition; its
 constant part is removed from each answer (`dmftnet.physics.analysis.resolution.sharpened`).
@@ -39,6 +41,7 @@ from dmftnet.models.solvers.applicability import Applicability, load_applicabili
 from dmftnet.models.training.checkpoint import load_ensemble, load_model
 from dmftnet.models.training.record import MAX_SHARPENING
 from dmftnet.models.training.scoring import answers, predict_curves
+from dmftnet.physics.analysis.resolution import scaled_to
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.problem import ImpurityProblem
 from dmftnet.physics.impurity.protocol import ImpuritySolution, Solver
@@ -47,6 +50,9 @@ from dmftnet.places import WEIGHTS
 
 SHIPPED = ("self_energy",)
 """Folders of `dmftnet.places.WEIGHTS` with other networks than the default."""
+
+LARGEST, TINY = 50.0, 1e-12
+"""Of a bath that is all but absent the unit of energy is the levels' over this, or in D."""
 
 REFINED = 3
 """Points of a loop's grid for each of the network's, where A follows from the self-energy."""
@@ -182,8 +188,10 @@ class NetworkSolver(Solver):
             return []
         for problem in problems:
             self.require(problem)
-        inputs = np.stack([self._to_network(problem) for problem in problems])
-        params = np.array([[problem.U, problem.eps_d[0]] for problem in problems])
+        units = [self._unit(problem) for problem in problems]
+        pairs = list(zip(problems, units, strict=True))
+        inputs = np.stack([self._to_network(*pair) for pair in pairs])
+        params = np.array([[problem.U / D, problem.eps_d[0] / D] for problem, D in pairs])
         curves, spectra = predict_curves(self.model, inputs, params)  # on the model's own device
         none = [None] * len(problems)
         several = len(spectra) > 1
@@ -191,21 +199,33 @@ class NetworkSolver(Solver):
         nearest = self.applicability.distance
         distance = none if nearest is None else nearest(inputs, params).tolist()
         diagnostics = [
-            self._diagnostics(problem, {"spread": s, "distance": d})
-            for problem, s, d in zip(problems, spread, distance, strict=True)
+            self._diagnostics(*own, D, {"spread": s, "distance": d})
+            for own, D, s, d in zip(params.tolist(), units, spread, distance, strict=True)
         ]
         if self.model.corrects == "self_energy":
-            shapes = curves.mean(axis=0)
-            parts = zip(problems, shapes, params, diagnostics, strict=True)
+            parts = zip(problems, units, curves.mean(axis=0), diagnostics, strict=True)
             return [self._causal(*part) for part in parts]
         answer = answers(spectra, self.network_grid, self.resolution[0], self.sharpening)
         return [self._drawn(*part) for part in zip(problems, answer, diagnostics, strict=True)]
 
-    def _to_network(self, problem: ImpurityProblem) -> np.ndarray:
-        if problem.grid == self.network_grid:
-            return problem.spectrum[0]
-        fine, own = problem.grid, self.network_grid
-        return network_spectrum(fine, own, self.resolution, problem.spectrum[0])
+    def _unit(self, problem: ImpurityProblem) -> float:
+        """D of the problem's bath where the network sees problems in units of it, else 1."""
+        if self.model.corrects == "spectrum":
+            return 1.0
+        weight = float(problem.grid.integrate(problem.spectrum[0]))
+        least = (problem.U + abs(float(problem.eps_d[0]))) / LARGEST
+        return max(2 * weight**0.5, least, TINY)
+
+    def _to_network(self, problem: ImpurityProblem, unit: float) -> np.ndarray:
+        """(n_w,) hybridization on the network's grid, in units of `unit`."""
+        grid, curve = problem.grid, problem.spectrum[0]
+        if self.model.corrects == "self_energy":
+            weight = grid.integrate(curve) / unit**2
+            grid, fine = self.grid, grid
+            curve = scaled_to(grid, fine.interpolate(curve, unit * grid.omega), weight)
+        elif grid == self.network_grid:
+            return curve
+        return network_spectrum(grid, self.network_grid, self.resolution, curve)
 
     def _drawn(
         self, problem: ImpurityProblem, curve: np.ndarray, diagnostics: dict[str, Any]
@@ -219,14 +239,13 @@ class NetworkSolver(Solver):
     def _causal(
         self,
         problem: ImpurityProblem,
+        unit: float,
         shape: np.ndarray,
-        params: np.ndarray,
         diagnostics: dict[str, Any],
     ) -> SelfEnergySolution:
-        """That of one that puts out the shape of -Im Sigma."""
-        grid = problem.grid
-        if grid != self.network_grid:
-            shape = self.network_grid.interpolate(shape, grid.omega)
+        """That of one that puts out the shape of -Im Sigma, frequencies in units of `unit`."""
+        grid, params = problem.grid, np.array([problem.U, problem.eps_d[0]])
+        shape = self.network_grid.interpolate(shape, grid.omega / unit)
         known = (torch.from_numpy(a) for a in (shape, np.array(problem.spectrum[0]), params))
         with torch.no_grad():
             found = dyson_on(grid)(*known)
@@ -236,12 +255,14 @@ class NetworkSolver(Solver):
         return SelfEnergySolution(problem, sigma[None], diagnostics)
 
     def _diagnostics(
-        self, problem: ImpurityProblem, scores: dict[str, float | None]
+        self, U: float, eps_d: float, unit: float, scores: dict[str, float | None]
     ) -> dict[str, Any]:
-        U, eps_d = problem.U, float(problem.eps_d[0])
+        """Of a problem whose parameters are in units of `unit`."""
         objection = self.applicability.objection(U, eps_d, scores)
         if objection:
             objection = f"network '{self.label}' beyond its limits at {objection}"
+            if abs(unit - 1) > 1e-3:
+                objection += f" (in units of the bath's own D = {unit:.4g})"
         return {
             "checkpoint": self.label,
             "extrapolating": self.applicability.extrapolates(U, eps_d),

@@ -31,7 +31,7 @@ from dmftnet.models.training.folder import (
     save_folder,
     write_yaml,
 )
-from dmftnet.models.training.record import REQUIRED, check_record, upgraded
+from dmftnet.models.training.record import OF_BATH, REQUIRED, check_record, upgraded
 from dmftnet.provenance import sha256_of_all
 
 SCHEMA = "dmftnet-model"
@@ -86,7 +86,8 @@ def build_model(
 def describe_data(datamodule, dataset: Mapping[str, Any]) -> dict[str, Any]:
     """What a checkpoint records of its training data: grid, angles, resolution, hash, ranges.
 
-    ``ranges`` are those of U and of ``|eps_d + U/2|`` (mirror images included) in training, in D.
+    ``ranges`` are those of U and of ``|eps_d + U/2|`` (mirror images included) in training, in D;
+    where the self-energy is put out, in units of the bath's D, which ``units`` then says.
     """
     U, eps_d = datamodule.arrays("train").params.T.astype(float)
     shift = abs(eps_d + U / 2)
@@ -99,6 +100,7 @@ def describe_data(datamodule, dataset: Mapping[str, Any]) -> dict[str, Any]:
         "angles": list(dataset["angles"]),
         "resolution": list(dataset["resolution"]),
         "smoothed": datamodule.smoothed,
+        **({"units": OF_BATH} if datamodule.smoothed == "self_energy" else {}),
         "data": {
             "file": ", ".join(path.name for path in paths),
             "sha256": sha256_of_all(paths) if found else "not a file",

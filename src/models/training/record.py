@@ -30,6 +30,9 @@ FORMER_KEYS = {"references": "guesses"}
 FORMER_GUESSES = ["ipt", "hybridization", "lower", "middle", "upper"]
 """Those of every network whose description names none."""
 
+OF_BATH = "bath"
+"""Units of energy of what a network sees: D of the problem's bath (`dmftnet.data.own_units`)."""
+
 SECTIONS = ("loss", "optimizer", "data", "test", "val", "calibration", "cost", "provenance")
 
 
@@ -93,6 +96,11 @@ def _check_optional(record: Mapping[str, Any]) -> None:
         checks.number(f"limits.{name}", limit)
     if record.get("filling") is not None:
         checks.numbers("filling", record["filling"], size=2)
+    if record.get("smoothed") == "self_energy" and record.get("units") != OF_BATH:
+        raise SettingError(
+            f"units = {checks.shown(record.get('units'))}: networks that put out the self-energy "
+            f"see problems in units of their bath, '{OF_BATH}', since this version"
+        )
     if record.get("sharpening") is not None:
         checks.integer("sharpening", record["sharpening"], at_least=0, at_most=MAX_SHARPENING)
     lam = (record.get("loss") or {}).get("lam")

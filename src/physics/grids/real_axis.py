@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from dmftnet import checks
 from dmftnet.errors import InvalidProblemError
@@ -182,10 +183,12 @@ class FrequencyGrid:
         at = np.clip(np.asarray(points, dtype=np.float64), self.omega[0], self.omega[-1])
         cell = np.clip(np.searchsorted(self.omega, at, side="right") - 1, 0, self.n_w - 2)
         share = (at - self.omega[cell]) / (self.omega[cell + 1] - self.omega[cell])
-        matrix = np.zeros((at.size, self.n_w))
-        rows = np.arange(at.size)
-        matrix[rows, cell], matrix[rows, cell + 1] = 1 - share, share
-        return np.asarray(weights) @ matrix
+        ends = np.concatenate([cell, cell + 1]), np.tile(np.arange(at.size), 2)
+        shares = np.concatenate([1 - share, share])
+        matrix = csr_array((shares, ends), shape=(self.n_w, at.size))
+        return (matrix @ np.asarray(weights).reshape(-1, at.size).T).T.reshape(
+            *np.shape(weights)[:-1], self.n_w
+        )
 
     def at_zero(self, values: np.ndarray) -> np.ndarray:
         """Values at zero frequency, ``(..., n_w) -> (...)``."""
