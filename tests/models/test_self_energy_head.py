@@ -11,10 +11,11 @@ from synthetic import ANGLES
 from toy_correlated import make_correlated
 
 from dmftnet.data.datamodule import SpectralDataModule
-from dmftnet.errors import DmftnetError, SettingError
+from dmftnet.errors import DmftnetError, DmftnetWarning, SettingError, StoreError
 from dmftnet.models.networks.ensemble import Ensemble
+from dmftnet.models.solvers.applicability import Applicability
 from dmftnet.models.solvers.network import REFINED, NetworkSolver
-from dmftnet.models.training.checkpoint import build_model, load_model
+from dmftnet.models.training.checkpoint import build_model, load_model, save_model
 from dmftnet.models.training.losses import DerivativeLoss, SelfEnergyLoss
 from dmftnet.models.training.module import SpectralModule
 from dmftnet.models.training.scoring import kl_summary, real_axis_kl
@@ -130,6 +131,44 @@ def test_the_solver_answers_on_the_grid_of_the_problem():
         assert strength == pytest.approx(4 * n * (1 - n), rel=1e-6)
         hartree = np.median(sigma.real - grid.hilbert @ (-sigma.imag / np.pi))
         assert hartree == pytest.approx(2 * n, abs=1e-5)
+
+
+@pytest.mark.parametrize("factor", [0.3, 1.7])
+def test_the_unit_of_energy_means_nothing(factor):
+    solver = NetworkSolver.from_model(make_model().eval(), RESOLUTION)
+    grid = FrequencyGrid.geometric(2e-3, 6.0, 300)
+    curve = 0.2 * semicircle(grid, 0.1, 1.0, 1.0)
+    sigma, scaled = (
+        solver.solve(
+            ImpurityProblem.on_grid(s * 2.0, s * -0.7, FrequencyGrid(s * grid.omega), s * curve)
+        ).self_energy()[0]
+        for s in (1.0, factor)
+    )
+    inside = slice(1, -1)  # at the ends Hilbert's transform has a logarithm
+    np.testing.assert_allclose(scaled[inside], factor * sigma[inside], rtol=1e-5, atol=1e-6)
+
+
+def test_without_a_bath_it_is_said_that_nothing_of_the_kind_was_seen():
+    ranges = {"U": [0.0, 5.0], "shift": [0.0, 3.0]}
+    solver = NetworkSolver.from_model(
+        make_model().eval(), RESOLUTION, applicability=Applicability(ranges)
+    )
+    for weight in (0.0, 1e-9):
+        band = semicircle(solver.grid, 0.0, 1.0, weight)
+        problem = ImpurityProblem.on_grid(2.0, -1.0, solver.grid, band)
+        with pytest.warns(DmftnetWarning, match=r"in units of the bath's own D = 0\.06"):
+            solution = solver.solve(problem)
+        assert np.all(np.isfinite(solution.spectrum())) and solution.diagnostics["extrapolating"]
+
+
+def test_a_checkpoint_in_other_units_is_refused(tmp_path):
+    record = {"model": NET, "head": HEAD, "grid": GRID, "angles": list(ANGLES)}
+    record |= {"resolution": list(RESOLUTION), "smoothed": "self_energy"}
+    save_model(tmp_path / "new", make_model(), record | {"units": "bath"})
+    load_model(tmp_path / "new")
+    with pytest.raises(StoreError, match="see problems in units of their bath, 'bath'"):
+        save_model(tmp_path / "old", make_model(), record)
+        load_model(tmp_path / "old")
 
 
 def test_an_ensemble_is_the_mean_of_shapes():
