@@ -21,6 +21,7 @@ from hydra.core.hydra_config import HydraConfig
 from rich.console import Console
 from rich.table import Table
 
+import dmftnet.models.nqs.by_name  # noqa: F401 - ground states that physics does not know
 from dmftnet import checks
 from dmftnet.config import entry_point, instantiate, run, to_plain
 from dmftnet.errors import DmftnetError, DmftnetWarning

@@ -22,6 +22,7 @@ import yaml
 from omegaconf import DictConfig
 from rich.console import Console
 
+import dmftnet.models.nqs.by_name  # noqa: F401 - ground states that physics does not know
 from dmftnet import checks
 from dmftnet.config import entry_point, instantiate, run, to_plain
 from dmftnet.data.generation import Plan, check_size, generate, open_journal, recipe_hash

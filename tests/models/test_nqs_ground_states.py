@@ -7,6 +7,7 @@ import pytest
 from scipy.stats import chi2
 from toy_nqs import CASES, chains, exact
 
+import dmftnet.models.nqs.by_name  # noqa: F401
 from dmftnet.errors import ConvergenceError, InvalidProblemError, SettingError, SpaceTooLargeError
 from dmftnet.models.nqs import training
 from dmftnet.models.nqs.ground_states import NeuralGroundStates
