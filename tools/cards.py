@@ -35,6 +35,7 @@ WHAT = {
     "bethe_small": "Bethe lattice, metal, insulator and doped; small enough for a demo",
     "bethe": "Bethe lattice, full size",
     "lattices": "loops on random densities of states",
+    "near_half": "the same near half filling",
     "agnostic": "hybridizations of no lattice, a solve each",
     "gap_edge": "Bethe lattice, doped, at the edge of the Mott gap",
     "driven": "what networks met in their own loops at the edge of the Mott gap",
