@@ -1,12 +1,13 @@
 """Whether the error bars of quantum Monte Carlo are right, what they cost, and what loops end with.
 
-    OMP_NUM_THREADS=1 python benchmarks/ctseg.py [runs] [cost] [loops]         default: all
+    OMP_NUM_THREADS=1 python benchmarks/ctseg.py [runs] [cost] [loops] [floors]   default: all
 
 * runs: 100 seeds on discrete baths, of a metal and with a gap, against exact diagonalisation:
   chi-squared over tau with each run's own covariance, errors against the scatter of the runs;
 * cost: seconds of one core for a largest error of G(tau) of 2e-4, and the autocorrelation time;
 * loops: Bethe lattice against the same method by another code, with three times the last solve's
-  errors.
+  errors;
+* floors: how much of a floor under Delta(tau) a bath with a gap wants.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from dmftnet.physics.impurity.interaction import Interaction
 from dmftnet.physics.impurity.pole_hybridization import PoleHybridization
 from dmftnet.physics.impurity.problem import ImpurityProblem
 from dmftnet.physics.lattices.bethe import Bethe
+from dmftnet.physics.solvers.ctseg import floor
 from dmftnet.physics.solvers.ctseg.estimates import covariance, errors
 from dmftnet.physics.solvers.ctseg.solver import CtsegSolver
 from dmftnet.physics.solvers.krylov.ed import EdSolver
@@ -53,6 +55,8 @@ LOOPS = {
     (50.0, 2.0, -0.5, "metal"): (".04233(3)", ".3830(2)", ""),
     (50.0, 4.0, -2.0, "insulator"): (".00823(1)", ".00123", "0"),
 }
+FLOORS = (0.05, 0.15, 0.6)
+"""Segments that the floor adds, in place of `dmftnet.physics.solvers.ctseg.floor.ADDED`."""
 GRID = FrequencyGrid.geometric(1e-3, 8.0, 800)
 
 
@@ -137,7 +141,43 @@ def loops(console: Console) -> None:
     console.print(table)
 
 
-PARTS = {"runs": runs, "cost": cost, "loops": loops}
+def floors(console: Console) -> None:
+    """Z(i w_0) of twenty seeds in a bath with a gap, half filled, for floors of several heights."""
+    columns = ("U", "segments added", "mean weight", "Z", "exact", "scatter", "scatter / error")
+    table = Table(*columns, title="20 seeds, beta = 50, 4 chains of 6,400 sweeps")
+    default = floor.ADDED
+    try:
+        for U in (2.5, 3.0):
+            problem = ImpurityProblem([-U / 2], Interaction(U), GAP, 50.0)
+            exact = weight_at_first(EdSolver().solve(problem).matsubara_self_energy()[0, 0])
+            for floor.ADDED in FLOORS:
+                found = [
+                    CtsegSolver(n_chains=4, n_sweeps=6400, seed=seed, n_threads=1).solve(problem)
+                    for seed in range(20)
+                ]
+                Z = [weight_at_first(s.matsubara_self_energy()[0, 0]) for s in found]
+                said = [s.diagnostics for s in found]
+                error = np.mean([
+                    z**2 * d["self_energy_error"][0].imag * 50 / np.pi
+                    for z, d in zip(Z, said, strict=True)
+                ])  # fmt: skip
+                table.add_row(
+                    f"{U:g}", f"{floor.ADDED:g}",
+                    f"{np.mean([d['mean_weight'] for d in said]):.2f}",
+                    f"{np.mean(Z):.5f}", f"{exact:.5f}", f"{np.std(Z) / exact:.1%}",
+                    f"{np.std(Z) / error:.2f}",
+                )  # fmt: skip
+    finally:
+        floor.ADDED = default
+    console.print(table)
+
+
+def weight_at_first(sigma: complex) -> float:
+    """``1 / (1 - Im Sigma(i w_0) / w_0)`` at beta = 50."""
+    return float(1 / (1 - sigma.imag * 50 / np.pi))
+
+
+PARTS = {"runs": runs, "cost": cost, "loops": loops, "floors": floors}
 
 
 def main(*names: str) -> None:
