@@ -1,12 +1,14 @@
-"""A network solve beside the exact one, in the same run, as ratios.
+"""Network solves beside exact ones, in the same run, as ratios.
 
     OMP_NUM_THREADS=1 python benchmarks/network.py                       the weights that ship
     OMP_NUM_THREADS=1 python benchmarks/network.py outputs/demo/train    a run folder
 
-One solve, batches of 64 and 1,024, a DMFT loop at U = 2 and eight loops at once, on one core after
-compilation, for the ensemble and for its first member alone; the exact loops run with the same
-settings on their own grid. Where torch finds a GPU, solves a second against the batch size as well,
-arrays on the GPU. For training see benchmarks/network_training.py.
+Each folder, and where it is an ensemble its first member alone, by torch and by ONNX Runtime where
+that is installed: one solve, a doped one, a DMFT loop at U = 2, eight loops at once, batches; on
+one core after compilation. The solvers take turns, so that all see the same hours of a shared
+machine, and the fastest of a few rounds counts; the exact solver, on its own grid, has one or two.
+Then what a loop takes beside its solves, and where torch finds a GPU solves a second against the
+batch size, arrays on the GPU. For training see benchmarks/network_training.py.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from __future__ import annotations
 import sys
 import time
 import warnings
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -23,18 +26,21 @@ from rich.table import Table
 
 from dmftnet.errors import DmftnetWarning
 from dmftnet.models.networks.ensemble import Ensemble
+from dmftnet.models.solvers.backend import NEEDED, find_spec
 from dmftnet.models.solvers.network import NetworkSolver
 from dmftnet.physics.dmft.loop import DMFTLoop
 from dmftnet.physics.dmft.starts import starting_problem
+from dmftnet.physics.dmft.summary import summarize
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.lattices.bethe import Bethe
 from dmftnet.physics.solvers.krylov.ras import RasSolver
 
 U = 2.0
 SCAN = [0.5, 1.0, 1.5, 2.0, 2.4, 3.0, 3.5, 4.0]  # of loops at once
-BATCHES = {64: 10, 1024: 3}  # size: repeats
+BATCHES = (64, 1024)
+ROUNDS = {"solve": 60, "loop": 8, "batch": 3}
+FOLDERS = ("weights", "weights/self_energy")
 GPU_BATCHES = [1, 64, 1024, 4096, 16384, 65536]
-AIMS = {"one solve": "3 ms", "batch of 64, each": "1 ms", f"DMFT loop, U = {U:g}": "ratio 300"}
 GPU_AIM = "100,000 solves a second"
 
 
@@ -48,51 +54,86 @@ def seconds(call, repeats: int) -> float:
     return best
 
 
-def timed_loops(solver, problems, repeats: int) -> tuple[float, list[int]]:
-    """(seconds, iterations of each) of loops at default settings, fastest of a few runs."""
-    loop, runs = DMFTLoop(solver, Bethe()), []
-    best = seconds(lambda: runs.append(loop.run(problems)), repeats)
-    return best, [result.iterations for result in runs[-1]]
+def in_turn(calls: dict[str, Callable], rounds: int) -> dict[str, float]:
+    """Fastest of each, one round after the other."""
+    best = dict.fromkeys(calls, float("inf"))
+    for _ in range(rounds):
+        for name, call in calls.items():
+            best[name] = min(best[name], seconds(call, 1))
+    return best
 
 
-def timings(solver, grid: FrequencyGrid, repeats: int) -> dict[str, tuple[float, str]]:
-    """Seconds of each task, and a remark: one solve, doped, one loop, several."""
-    lattice = Bethe()
+def tasks(solver, grid: FrequencyGrid) -> dict[str, tuple[str, int, Callable]]:
+    """What is timed of a solver: kind of rounds, how many solves' worth it is, the call."""
+    lattice, loop = Bethe(), DMFTLoop(solver, Bethe())
     problem = starting_problem(grid, lattice, U=U)
     doped = starting_problem(grid, lattice, U=U, eps_d=-0.5)
     scan = [starting_problem(grid, lattice, U=value) for value in SCAN]
-    solver.solve(problem)  # compiles
-    loop, (n,) = timed_loops(solver, [problem], max(1, repeats // 5))
-    loops, counts = timed_loops(solver, scan, max(1, repeats // 10))
-    return {
-        "one solve": (seconds(lambda: solver.solve(problem).spectrum(), repeats), ""),
-        "one doped solve": (seconds(lambda: solver.solve(doped).spectrum(), repeats), ""),
-        f"DMFT loop, U = {U:g}": (loop, f"{n} iterations"),
-        f"{len(SCAN)} loops, U = {SCAN[0]:g} to {SCAN[-1]:g}": (loops, f"{sum(counts)} iterations"),
+    found = {
+        "one solve": ("solve", 1, lambda: solver.solve(problem).spectrum()),
+        "doped": ("solve", 1, lambda: solver.solve(doped).spectrum()),
+        f"loop, U = {U:g}": ("loop", 1, lambda: loop.run([problem])),
+        f"{len(SCAN)} loops": ("loop", 1, lambda: loop.run(scan)),
     }
+    if not isinstance(solver, RasSolver):
+        for size in BATCHES:
+            call = partial(solver.solve_batch, [problem] * size)
+            found[f"batch of {size:,}, each"] = ("batch", size, call)
+    return found
 
 
 def cpu_table(networks: dict[str, NetworkSolver]) -> Table:
-    """Networks against ras on one core."""
-    exact = timings(RasSolver(), FrequencyGrid.geometric(1e-3, 8.0, 800), 2)
-    table = Table("one core", "ras", *(c for name in networks for c in (name, "ratio")), "aim")
-    found = {name: timings(network, network.grid, 50) for name, network in networks.items()}
-    for task, (slow, remark) in exact.items():
-        cells = [f"{slow:.2f} s" + (f", {remark}" if remark else "")]
-        for name in networks:
-            fast, remark = found[name][task]
-            told = f", {remark}" if remark else ""
-            cells += [f"{1e3 * fast:.2f} ms{told}", f"{slow / fast:.0f}"]
-        table.add_row(task, *cells, AIMS.get(task, ""))
-    slow = exact["one solve"][0]
-    for size, repeats in BATCHES.items():
-        cells = []
-        for network in networks.values():
-            batch = [starting_problem(network.grid, Bethe(), U=U)] * size
-            each = seconds(partial(network.solve_batch, batch), repeats) / size
-            cells += [f"{1e3 * each:.2f} ms", f"{slow / each:.0f}"]
-        task = f"batch of {size:,}, each"
-        table.add_row(task, f"{slow:.2f} s", *cells, AIMS.get(task, ""))
+    """Networks against ras on one core: milliseconds, and how many times faster."""
+    ras = RasSolver()
+    exact = tasks(ras, FrequencyGrid.geometric(1e-3, 8.0, 800))
+    exact["one solve"][2]()  # compiles
+    slow = {
+        task: seconds(call, 2 if kind == "solve" else 1) for task, (kind, _, call) in exact.items()
+    }
+    each = {name: tasks(network, network.grid) for name, network in networks.items()}
+    columns = list(next(iter(each.values())))
+    table = Table("one core, ms (ratio to ras)", *columns)
+    table.add_row("ras", *(f"{1e3 * slow[task]:,.0f}" if task in slow else "" for task in columns))
+    times: dict[str, list[str]] = {name: [] for name in networks}
+    for task in columns:
+        kind, size, _ = next(iter(each.values()))[task]
+        calls = {name: own[task][2] for name, own in each.items()}
+        for call in calls.values():
+            call()
+        for name, best in in_turn(calls, ROUNDS[kind]).items():
+            ratio = slow.get(task, slow["one solve"]) * size / best
+            times[name].append(f"{1e3 * best / size:.2f} ({ratio:,.0f})")
+    for name, row in times.items():
+        table.add_row(name, *row)
+    return table
+
+
+def overhead_table(networks: dict[str, NetworkSolver]) -> Table:
+    """A loop's time by whose it is, for each iteration; the summary once."""
+    title = f"a loop at U = {U:g}, ms an iteration"
+    table = Table("", "iterations", "network", "lattice, mixing", "summary, once", title=title)
+    for name, network in networks.items():
+        solve, inside = network.solve_batch, [0.0]
+
+        def timed(problems, solve=solve, inside=inside):
+            start = time.perf_counter()
+            solutions = solve(problems)
+            inside[0] += time.perf_counter() - start
+            return solutions
+
+        network.solve_batch = timed
+        loop, rows = DMFTLoop(network, Bethe()), []
+        problem = starting_problem(network.grid, Bethe(), U=U)
+        for _ in range(ROUNDS["loop"]):
+            inside[0], start = 0.0, time.perf_counter()
+            result = loop.run_one(problem)
+            whole = time.perf_counter() - start
+            rows.append((whole, inside[0], whole - inside[0]))
+        del network.solve_batch
+        n, (_, own, rest) = result.iterations, min(rows)
+        summary = seconds(lambda result=result, name=name: summarize(result, name, "bethe", 0.0), 3)
+        cells = (own / n, rest / n, summary)
+        table.add_row(name, str(n), *(f"{1e3 * cell:.2f}" for cell in cells))
     return table
 
 
@@ -122,21 +163,27 @@ def gpu_table(network: NetworkSolver) -> Table:
     return table
 
 
-def main(checkpoint: str) -> None:
+def main(folders: list[str]) -> None:
     torch.set_num_threads(1)
     warnings.simplefilter("ignore", DmftnetWarning)  # times, not answers
-    network, console = NetworkSolver(checkpoint), Console(width=140)
-    networks = {network.label: network}
-    if isinstance(network.model, Ensemble):
-        networks["one member"] = NetworkSolver(Path(checkpoint, "member_0"))
+    console, networks = Console(width=140), {}
+    missing = [name for name in NEEDED if find_spec(name) is None]
+    for folder in folders:
+        for backend in ("torch",) if missing else ("torch", "onnx"):
+            network = NetworkSolver(folder, backend=backend)
+            networks[f"{network.label}, {backend}"] = network
+            if isinstance(network.model, Ensemble):
+                member = NetworkSolver(Path(folder, "member_0"), backend=backend)
+                networks[f"{network.label}, one member, {backend}"] = member
     console.print(cpu_table(networks))
+    console.print(overhead_table(networks))
+    if missing:
+        console.print(f"without ONNX Runtime: {' and '.join(missing)} cannot be imported")
     if torch.cuda.is_available():
-        console.print(gpu_table(network))
+        console.print(gpu_table(NetworkSolver(folders[0], backend="torch")))
     else:
         console.print("no GPU here: torch finds no CUDA device")
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 2:
-        sys.exit("usage: python benchmarks/network.py [CHECKPOINT_FOLDER]")
-    main(sys.argv[1] if len(sys.argv) == 2 else "weights")
+    main(sys.argv[1:] or list(FOLDERS))

@@ -25,7 +25,8 @@ from dmftnet.evaluation.closure import (
     spectra_panels,
 )
 from dmftnet.evaluation.exact_loops import Reference, load_references
-from dmftnet.models.solvers.network import NetworkSolver, working_grid
+from dmftnet.models.solvers.network import NetworkSolver
+from dmftnet.models.solvers.working_grid import working_grid
 from dmftnet.models.training.scoring import evaluating
 from dmftnet.report import figures
 

@@ -7,7 +7,8 @@ import pytest
 import torch
 from synthetic import ANGLES
 
-from dmftnet.errors import DmftnetError, InvalidProblemError
+from dmftnet.errors import DmftnetError, InvalidProblemError, SettingError
+from dmftnet.models.solvers import backend
 from dmftnet.models.solvers.network import NetworkSolver
 from dmftnet.models.training.checkpoint import build_model, save_model
 from dmftnet.physics.grids.real_axis import FrequencyGrid
@@ -122,3 +123,19 @@ def test_the_identity_follows_weights_and_settings(solver):
     next(iter(changed.parameters())).data.flatten()[0] += 1.0
     third = NetworkSolver.from_model(changed, RESOLUTION, sharpening=solver.sharpening)
     assert len({solver.identity, other.identity, third.identity}) == 3
+
+
+def test_a_backend_that_is_not_there_is_an_error_and_auto_takes_torch(solver, monkeypatch):
+    monkeypatch.setattr(backend, "find_spec", lambda name: None)
+    with pytest.raises(SettingError, match=r"onnx and onnxruntime cannot be imported; run pip"):
+        backend.with_backend(solver.model, "onnx")
+    for asked in ("auto", "torch"):
+        assert backend.with_backend(solver.model, asked) == (solver.model, "torch")
+    with pytest.raises(SettingError, match=r"solver\.backend"):
+        backend.with_backend(solver.model, "tensorflow")
+
+
+def test_the_backend_is_told(solver):
+    assert solver.solve(problem(solver.grid)).diagnostics["backend"] == solver.backend
+    trained = NetworkSolver.from_model(solver.model, RESOLUTION)
+    assert trained.backend == "torch"

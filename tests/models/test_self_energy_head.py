@@ -14,7 +14,8 @@ from dmftnet.data.datamodule import SpectralDataModule
 from dmftnet.errors import DmftnetError, DmftnetWarning, SettingError, StoreError
 from dmftnet.models.networks.ensemble import Ensemble
 from dmftnet.models.solvers.applicability import Applicability
-from dmftnet.models.solvers.network import REFINED, NetworkSolver
+from dmftnet.models.solvers.network import NetworkSolver
+from dmftnet.models.solvers.working_grid import REFINED
 from dmftnet.models.training.checkpoint import build_model, load_model, save_model
 from dmftnet.models.training.losses import DerivativeLoss, SelfEnergyLoss
 from dmftnet.models.training.module import SpectralModule

@@ -8,6 +8,9 @@ derivative of the answer knows that of n (one step of Newton's method from the r
 Everything is float64, on any grid; ``Re Sigma`` by Kramers-Kronig of the piecewise-linear curve,
 and A integrated over each cell (`dmftnet.physics.analysis.self_energy.inverse_spectrum`), so that
 bound states keep their weight.
+
+On a CPU the search, and without gradients everything, is compiled
+(`dmftnet.physics.analysis.causal_dyson`); elsewhere it takes all problems of a batch side by side.
 """
 
 from __future__ import annotations
@@ -18,15 +21,16 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from dmftnet.models.networks.cells import pole_weights
 from dmftnet.models.networks.constants import Constants
-from dmftnet.physics.analysis.self_energy import inverse_weights
+from dmftnet.physics.analysis.causal_dyson import (
+    MAX_STEPS,
+    TOLERANCE,
+    CausalDyson,
+    consistent,
+    occupied,
+)
 from dmftnet.physics.grids.real_axis import FrequencyGrid
-
-MAX_STEPS = 120
-"""Of the search for n: two halve the bracket or the error."""
-
-TOLERANCE = 1e-9
-"""Of n; what logarithms of nearly equal points leave is a few 1e-8."""
 
 STEP = 1e-4
 """Of n, for the slope of ``n(G[n])``."""
@@ -58,8 +62,8 @@ class Dyson(Constants):
         self.constant("weights", grid.weights)
         self.constant("width", np.diff(grid.omega))
         self.constant("hilbert", grid.hilbert.T.copy())
-        occupied = [grid.cumulative(row, np.zeros(1))[0] for row in np.eye(grid.n_w)]
-        self.constant("occupied", occupied)
+        self.constant("occupied", occupied(grid))
+        self.compiled = CausalDyson(grid)
 
     def forward(
         self, shape: torch.Tensor, hybridization: torch.Tensor, params: torch.Tensor
@@ -77,6 +81,9 @@ class Dyson(Constants):
         """
         shape, hybridization = shape.double(), hybridization.double()
         U, level = params[..., 0].double(), params[..., 1].double()
+        on_cpu = self.omega.device.type == "cpu"
+        if on_cpu and not torch.is_grad_enabled():
+            return self._in_use(shape, hybridization, U, level)
         shape = shape / (shape @ self.weights).unsqueeze(-1)
         free = self.omega - hybridization @ self.hilbert - level.unsqueeze(-1)
         real = shape @ self.hilbert
@@ -85,10 +92,13 @@ class Dyson(Constants):
             strength = (U**2 * n * (1 - n)).unsqueeze(-1)
             distance = free - (U * n).unsqueeze(-1) - strength * real
             damping = math.pi * (hybridization + strength * shape)
-            weights = inverse_weights(distance, damping, self.width, precise=False, xp=torch)
+            weights = pole_weights(distance, damping, self.width)
             return weights / (self.weights * weights.sum(-1, keepdim=True))
 
-        n = self._consistent(lambda m: spectrum(m) @ self.occupied, U)
+        if on_cpu:
+            n = self._compiled_search(free, hybridization, real, shape, U)
+        else:
+            n = self.consistent(lambda m: spectrum(m) @ self.occupied, U)
         if torch.is_grad_enabled():
             with torch.no_grad():
                 ends = [(n + d).clamp(0, 1) for d in (-STEP, STEP)]
@@ -98,8 +108,28 @@ class Dyson(Constants):
         A = spectrum(n)
         return CausalAnswer(A, (U**2 * n * (1 - n)).unsqueeze(-1) * shape, n)
 
+    def _in_use(self, shape, hybridization, U, level) -> CausalAnswer:
+        n_w, lead = shape.shape[-1], shape.shape[:-1]
+        curves = (a.expand(*lead, n_w).reshape(-1, n_w).numpy() for a in (shape, hybridization))
+        numbers = (a.expand(lead).reshape(-1).numpy() for a in (U, level))
+        A, sigma, n = self.compiled(*curves, *numbers)
+        answer = (A.reshape(shape.shape), sigma.imag.reshape(shape.shape) / -math.pi, n)
+        A, density, n = map(torch.from_numpy, answer)
+        return CausalAnswer(A, density, n.reshape(lead))
+
     @torch.no_grad()
-    def _consistent(self, density, U: torch.Tensor) -> torch.Tensor:
+    def _compiled_search(self, free, hybridization, real, shape, U) -> torch.Tensor:
+        n_w, lead = real.shape[-1], real.shape[:-1]
+        rows = (
+            a.expand(real.shape).reshape(-1, n_w).numpy()
+            for a in (free, hybridization, real, shape)
+        )
+        numbers = U.expand(lead).reshape(-1).numpy()
+        n, _ = consistent(*rows, numbers, self.width.numpy(), self.compiled.below)
+        return torch.from_numpy(n).reshape(lead)
+
+    @torch.no_grad()
+    def consistent(self, density, U: torch.Tensor) -> torch.Tensor:
         """The root of ``density(n) - n`` between 0 and 1, elementwise.
 
         Secants in a bracket; its middle where a step leaves it, or the last did not halve the

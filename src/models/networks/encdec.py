@@ -81,7 +81,7 @@ class EncoderDecoder(SpectralNetwork):
         parameters = self.parameter_net(self.parameter_input(params))
         parameters = parameters.unflatten(-1, (self.n_tokens, -1))  # (B, n_tokens, d)
         memory = torch.cat([bath, parameters], dim=-2)  # (B, n_w + n_tokens, d)
-        x = self.queries.expand(*params.shape[:-1], -1, -1)
+        x = self.queries.expand(*parameters.shape[:-2], -1, -1)
         for block in self.decoder:
             x = block(x, memory)
         return self.norm(x)

@@ -109,7 +109,7 @@ class Ensemble(SpectralModel):
         """(M, B, n_w) predictions of the members."""
         if self.together is not None:
             inputs = (hybridization, params, *guesses)
-            return self.together.predict(*(x.expand(len(self.members), *x.shape) for x in inputs))
+            return self.together.predict(*(x.unsqueeze(0) for x in inputs))  # one for all members
         answers = [
             member.predict(hybridization, params, *(guesses if _uses_guesses(member) else ()))
             for member in self.members

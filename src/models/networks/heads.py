@@ -107,6 +107,7 @@ class Head(SpectralModel):
         factor, level = torch.exp(damping.clamp(-20.0, 5.0)), level.mean(dim=-1)
         corrected = self.net.guesses.corrected(hybridization, guesses, factor, level)
         spectra = guesses[..., : self.net.guesses.n_spectra, :]
+        spectra = spectra.expand(*corrected.shape[:-1], -1, -1)
         broad = self.broad.expand(*spectra.shape[:-2], 1, -1)
         guesses = torch.cat([corrected.unsqueeze(-2), spectra, broad], dim=-2)
         if rotate is not None:

@@ -24,8 +24,8 @@ class StackedLinear(nn.Module):
         _keep(self, "bias", layers, batch_axis=True)  # (M, 1, n_out), or None
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(M, ..., n_in) -> (M, ..., n_out)."""
-        rows = x.flatten(1, -2)
+        """(M, ..., n_in), or (1, ..., n_in) for all members, -> (M, ..., n_out)."""
+        rows = x.flatten(1, -2).expand(len(self.weight), -1, -1)
         if self.bias is None:
             rows = torch.bmm(rows, self.weight)
         else:
@@ -60,8 +60,8 @@ def stacked(networks: Sequence[nn.Module]) -> nn.Module:
     Returns
     -------
     module
-        Takes inputs with a leading axis of M members, gives outputs with one. The weights are
-        copies.
+        Takes inputs with a leading axis of M members, or of one for all, gives outputs with M.
+        The weights are copies.
     """
     first = networks[0]
     result = copy.copy(first)

@@ -23,25 +23,24 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Mapping, Sequence
-from functools import cached_property, lru_cache
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from dmftnet import checks
-from dmftnet.data.labels import network_spectrum
 from dmftnet.errors import DmftnetError, DmftnetWarning, SettingError
-from dmftnet.models.networks.dyson import Dyson
 from dmftnet.models.networks.ensemble import Ensemble, disagreement
 from dmftnet.models.networks.spectral_model import SpectralModel
 from dmftnet.models.solvers.applicability import Applicability, load_applicability
+from dmftnet.models.solvers.backend import with_backend
+from dmftnet.models.solvers.working_grid import View, dyson_on
 from dmftnet.models.training.checkpoint import load_ensemble, load_model
 from dmftnet.models.training.record import MAX_SHARPENING
 from dmftnet.models.training.scoring import answers, predict_curves
-from dmftnet.physics.analysis.resolution import scaled_to
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.problem import ImpurityProblem
 from dmftnet.physics.impurity.protocol import ImpuritySolution, Solver
@@ -51,11 +50,8 @@ from dmftnet.places import WEIGHTS
 SHIPPED = ("self_energy",)
 """Folders of `dmftnet.places.WEIGHTS` with other networks than the default."""
 
-LARGEST, TINY = 50.0, 1e-12
-"""Of a bath that is all but absent the unit of energy is the levels' over this, or in D."""
-
-REFINED = 3
-"""Points of a loop's grid for each of the network's, where A follows from the self-energy."""
+AT_ONCE = 256
+"""Problems whose curves on a fine grid are held together."""
 
 SHARPENING = 3
 """Default number of steps: with fewer, even a perfect network loses the metal next to the Mott
@@ -76,6 +72,9 @@ class NetworkSolver(Solver):
     sharpening : int, optional
         Steps that remove the constant part of the resolution from the answers; 0: none.
         What ``ship.py`` chose for the folder by default, or `SHARPENING`.
+    backend : {"auto", "torch", "onnx"}
+        What runs the network's body (`dmftnet.models.solvers.backend`); ``auto``: ONNX Runtime
+        where it is installed, else torch. The diagnostics name it.
 
     Attributes
     ----------
@@ -96,6 +95,7 @@ class NetworkSolver(Solver):
         checkpoint: str | Path | Sequence[str | Path] | None = None,
         limits: Mapping[str, float] | None = None,
         sharpening: int | None = None,
+        backend: str = "auto",
     ):
         checkpoint = WEIGHTS if checkpoint is None else checkpoint
         if isinstance(checkpoint, str) and checkpoint in SHIPPED and not Path(checkpoint).exists():
@@ -115,7 +115,7 @@ class NetworkSolver(Solver):
             )
         if sharpening is None:
             sharpening = model.record.get("sharpening", SHARPENING)
-        self._setup(model, label, model.record["resolution"], applicability, sharpening)
+        self._setup(model, label, model.record["resolution"], applicability, sharpening, backend)
 
     @classmethod
     def from_model(
@@ -140,11 +140,19 @@ class NetworkSolver(Solver):
             See the class.
         """
         solver = cls.__new__(cls)
-        solver._setup(model, label, resolution, applicability or Applicability(), sharpening)
+        solver._setup(
+            model, label, resolution, applicability or Applicability(), sharpening, "torch"
+        )
         return solver
 
     def _setup(
-        self, model, label: str, resolution, applicability: Applicability, sharpening: int
+        self,
+        model: SpectralModel,
+        label: str,
+        resolution: Sequence[float],
+        applicability: Applicability,
+        sharpening: int,
+        backend: str,
     ) -> None:
         sharpening = checks.integer(
             "solver.sharpening", sharpening, at_least=0, at_most=MAX_SHARPENING
@@ -155,9 +163,11 @@ class NetworkSolver(Solver):
                 "give an ensemble, or limits.distance"
             )
         self.model = model
+        self._running, self.backend = with_backend(model, backend)
         self.label = label
         self.network_grid: FrequencyGrid = model.frequency_grid
-        self.grid = working_grid(model)
+        self.view = View(model, resolution)
+        self.grid = self.view.grid
         self.resolution = tuple(resolution)
         self.applicability = applicability
         self.sharpening = sharpening
@@ -188,13 +198,15 @@ class NetworkSolver(Solver):
             return []
         for problem in problems:
             self.require(problem)
-        units = [self._unit(problem) for problem in problems]
+        view = self.view
+        units = [view.unit(problem) for problem in problems]
         pairs = list(zip(problems, units, strict=True))
-        inputs = np.stack([self._to_network(*pair) for pair in pairs])
+        inputs = np.stack([view.hybridization(*pair) for pair in pairs])
         params = np.array([[problem.U / D, problem.eps_d[0] / D] for problem, D in pairs])
-        curves, spectra = predict_curves(self.model, inputs, params)  # on the model's own device
+        several = isinstance(self.model, Ensemble)
+        of_spectra = self.model.corrects == "spectrum"
+        curves, spectra = predict_curves(self._running, inputs, params, several or of_spectra)
         none = [None] * len(problems)
-        several = len(spectra) > 1
         spread = disagreement(self.network_grid, spectra).tolist() if several else none
         nearest = self.applicability.distance
         distance = none if nearest is None else nearest(inputs, params).tolist()
@@ -202,57 +214,35 @@ class NetworkSolver(Solver):
             self._diagnostics(*own, D, {"spread": s, "distance": d})
             for own, D, s, d in zip(params.tolist(), units, spread, distance, strict=True)
         ]
-        if self.model.corrects == "self_energy":
-            parts = zip(problems, units, curves.mean(axis=0), diagnostics, strict=True)
-            return [self._causal(*part) for part in parts]
-        answer = answers(spectra, self.network_grid, self.resolution[0], self.sharpening)
-        return [self._drawn(*part) for part in zip(problems, answer, diagnostics, strict=True)]
-
-    def _unit(self, problem: ImpurityProblem) -> float:
-        """D of the problem's bath where the network sees problems in units of it, else 1."""
-        if self.model.corrects == "spectrum":
-            return 1.0
-        weight = float(problem.grid.integrate(problem.spectrum[0]))
-        least = (problem.U + abs(float(problem.eps_d[0]))) / LARGEST
-        return max(2 * weight**0.5, least, TINY)
-
-    def _to_network(self, problem: ImpurityProblem, unit: float) -> np.ndarray:
-        """(n_w,) hybridization on the network's grid, in units of `unit`."""
-        grid, curve = problem.grid, problem.spectrum[0]
-        if self.model.corrects == "self_energy":
-            weight = grid.integrate(curve) / unit**2
-            grid, fine = self.grid, grid
-            curve = scaled_to(grid, fine.interpolate(curve, unit * grid.omega), weight)
-        elif grid == self.network_grid:
-            return curve
-        return network_spectrum(grid, self.network_grid, self.resolution, curve)
+        if of_spectra:
+            drawn = answers(spectra, self.network_grid, self.resolution[0], self.sharpening)
+            return [self._drawn(*part) for part in zip(problems, drawn, diagnostics, strict=True)]
+        found: list[ImpuritySolution] = []
+        parts = list(zip(problems, units, curves.mean(axis=0), diagnostics, strict=True))
+        for _, group in groupby(parts, key=lambda part: part[0].grid):
+            found += [one for some in _batches(group) for one in self._causal(some)]
+        return found
 
     def _drawn(
         self, problem: ImpurityProblem, curve: np.ndarray, diagnostics: dict[str, Any]
     ) -> CurveSolution:
         """The answer of a network that puts out spectra."""
         if problem.grid != self.network_grid:
-            curve = self.network_grid.interpolate(curve, problem.grid.omega)
+            curve = self.view.answer(curve, problem.grid)
         curve = curve / problem.grid.integrate(curve)
         return CurveSolution(problem, curve[None, :], diagnostics, self.resolution)
 
-    def _causal(
-        self,
-        problem: ImpurityProblem,
-        unit: float,
-        shape: np.ndarray,
-        diagnostics: dict[str, Any],
-    ) -> SelfEnergySolution:
-        """That of one that puts out the shape of -Im Sigma, frequencies in units of `unit`."""
-        grid, params = problem.grid, np.array([problem.U, problem.eps_d[0]])
-        shape = self.network_grid.interpolate(shape, grid.omega / unit)
-        known = (torch.from_numpy(a) for a in (shape, np.array(problem.spectrum[0]), params))
-        with torch.no_grad():
-            found = dyson_on(grid)(*known)
-        density = found.self_energy.numpy()
-        hartree = problem.U * float(found.density)
-        sigma = hartree + grid.greens_function(density)
-        return SelfEnergySolution(problem, sigma[None], diagnostics)
+    def _causal(self, parts) -> list[SelfEnergySolution]:
+        """Those of one that puts out the shape of -Im Sigma, problems of one grid."""
+        problems, units, shapes, diagnostics = zip(*parts, strict=True)
+        grid = problems[0].grid
+        known = zip(shapes, units, strict=True)
+        curves = np.stack([self.view.answer(shape, grid, D) for shape, D in known])
+        baths = np.stack([problem.spectrum[0] for problem in problems])
+        levels = np.array([[problem.U, problem.eps_d[0]] for problem in problems])
+        A, sigma, _ = dyson_on(grid)(curves, baths, *levels.T)
+        each = zip(problems, sigma[:, None], diagnostics, A[:, None], strict=True)
+        return [SelfEnergySolution(*part) for part in each]
 
     def _diagnostics(
         self, U: float, eps_d: float, unit: float, scores: dict[str, float | None]
@@ -265,22 +255,14 @@ class NetworkSolver(Solver):
                 objection += f" (in units of the bath's own D = {unit:.4g})"
         return {
             "checkpoint": self.label,
+            "backend": self.backend,
             "extrapolating": self.applicability.extrapolates(U, eps_d),
             **scores,
             "warning": objection,
         }
 
 
-def working_grid(model: SpectralModel) -> FrequencyGrid:
-    """See `NetworkSolver.grid`."""
-    own = model.frequency_grid
-    if model.corrects == "spectrum":
-        return own
-    w_min = float(np.abs(own.omega).min())
-    return FrequencyGrid.geometric(w_min / REFINED, float(own.omega[-1]), REFINED * own.n_w)
-
-
-@lru_cache(maxsize=8)
-def dyson_on(grid: FrequencyGrid) -> Dyson:
-    """Dyson's equation on a grid, made once."""
-    return Dyson(grid)
+def _batches(parts: Iterator) -> Iterator[list]:
+    """Lists of at most `AT_ONCE`."""
+    while some := list(islice(parts, AT_ONCE)):
+        yield some

@@ -59,30 +59,38 @@ def predict_members(model: SpectralModel, hybridization, params) -> np.ndarray:
     return predict_curves(model, hybridization, params)[1]
 
 
-def predict_curves(model: SpectralModel, hybridization, params) -> tuple[np.ndarray, np.ndarray]:
+def predict_curves(
+    model: SpectralModel, hybridization, params, finished: bool = True
+) -> tuple[np.ndarray, np.ndarray | None]:
     """What each member puts out (`SpectralModel.curve`), and its spectra, in one pass.
 
-    See `predict_members`; (M, n, n_w) float64, twice, in 1/D.
+    See `predict_members`; (M, n, n_w) float64, twice, in 1/D. No spectra without `finished`.
     """
     hybridization = torch.as_tensor(np.asarray(hybridization), dtype=torch.float32)
     params = torch.as_tensor(np.asarray(params), dtype=torch.float32)
     device = model.weights.device
     several = isinstance(model, Ensemble)
     one_by_one = model.member_curves if several else model.curve
-    parts: tuple[list[np.ndarray], list[np.ndarray]] = [], []
+    curves, spectra = [], []
     with torch.inference_mode():
         for h, p in zip(hybridization.split(BATCH), params.split(BATCH), strict=True):
             h, p = h.to(device), p.to(device)
-            curve = one_by_one(h, p)
-            for part, values in zip(parts, (curve, model.finished(curve, h, p)), strict=True):
-                part.append(values.cpu().numpy())
-    curves, spectra = (np.concatenate(part, axis=-2).astype(np.float64) for part in parts)
-    if not np.isfinite(spectra).all():
+            curves.append(one_by_one(h, p))
+            if finished:
+                spectra.append(model.finished(curves[-1], h, p))
+    found = [
+        np.concatenate([values.cpu().numpy() for values in part], axis=-2).astype(np.float64)
+        for part in (curves, spectra)
+        if part
+    ]
+    if not all(np.isfinite(values).all() for values in found):
         raise ConvergenceError(
             "the network's spectrum is not finite: its training diverged, or its file is damaged; "
             "train with a lower optimizer.lr, or copy the weights again"
         )
-    return (curves, spectra) if several else (curves[None], spectra[None])
+    if not several:
+        found = [values[None] for values in found]
+    return found[0], (found[1] if finished else None)
 
 
 def predict_real_axis(model: SpectralModel, hybridization, params) -> np.ndarray:

@@ -161,11 +161,14 @@ class SelfEnergySolution(Solution):
     ----------
     sigma : (n_orb, n_w) complex128, in D
         Retarded self-energy on ``problem.grid``, ``Im Sigma <= 0``.
+    curve : (n_orb, n_w) float64, in 1/D, optional
+        That spectrum, where it is known already.
     """
 
     problem: ImpurityProblem
     sigma: np.ndarray
     diagnostics: dict[str, Any] = field(default_factory=dict)
+    curve: np.ndarray | None = None
     resolution: ClassVar[None] = None
     greens: ClassVar[None] = None
 
@@ -184,6 +187,8 @@ class SelfEnergySolution(Solution):
         return self.problem.grid.interpolate(self.sigma, grid.omega)
 
     def spectrum(self, grid: FrequencyGrid | None = None, angle: float = 0.0) -> np.ndarray:
+        if self.curve is not None and angle == 0 and grid in (None, self.problem.grid):
+            return self.curve
         return drawn(self.problem, self.sigma, grid, angle, normalised=True)
 
 

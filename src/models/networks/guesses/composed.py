@@ -26,9 +26,9 @@ import torch
 from dmftnet import checks
 from dmftnet.errors import SettingError
 from dmftnet.models.networks import guesses as folder
+from dmftnet.models.networks.cells import pole_weights
 from dmftnet.models.networks.constants import Constants
 from dmftnet.models.networks.guesses.guess import Guess, SelfEnergy
-from dmftnet.physics.analysis.self_energy import inverse_weights
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.grids.rotation import smoothing_kernel
 
@@ -159,7 +159,7 @@ class Guesses(Constants):
         """
         real = self.omega - hybridization @ self.hilbert - shift
         imag = math.pi * (hybridization + density)
-        poles = inverse_weights(real, imag, self.width, precise=False, xp=torch)
+        poles = pole_weights(real, imag, self.width)
         curves = (poles / self.weights) @ self.smoothing
         return curves / (curves @ self.weights).unsqueeze(-1)
 

@@ -17,6 +17,7 @@ from typing import ClassVar
 import numpy as np
 import torch
 
+from dmftnet.models.networks.cells import pole_weights
 from dmftnet.models.networks.constants import Constants
 from dmftnet.models.networks.guesses.guess import Guess, SelfEnergy
 from dmftnet.models.networks.symmetry import is_even
@@ -59,7 +60,6 @@ class ModifiedIPT(Constants, ImaginaryAxis):
     """
 
     xp = torch
-    precise = False
 
     def __init__(self, grid: FrequencyGrid):
         Constants.__init__(self)
@@ -69,6 +69,9 @@ class ModifiedIPT(Constants, ImaginaryAxis):
         """(B, n_w), (B, >= 2) -> (B, n_w) complex128 self-energy, ``Im Sigma <= 0``."""
         problems = self.problems(*params[:, :2].double().T, hybridization.double())
         return self.solve(problems, is_even(hybridization, params[:, :2])).sigma
+
+    def poles(self, real, imag):
+        return pole_weights(real, imag, self.width)
 
     def take(self, values, index):
         return values.gather(-1, index)

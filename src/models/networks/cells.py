@@ -1,0 +1,29 @@
+"""Spectra integrated over the cells of a grid, compiled where nothing is differentiated."""
+
+from __future__ import annotations
+
+import torch
+
+from dmftnet.physics.analysis.causal_dyson import cell_weights
+from dmftnet.physics.analysis.self_energy import inverse_weights
+
+
+def pole_weights(real: torch.Tensor, imag: torch.Tensor, width: torch.Tensor) -> torch.Tensor:
+    """Weights ``-Im (1/d) dw / pi`` of denominators, `inverse_weights`.
+
+    With gradients, or off the CPU, by logarithms in torch; to 1e-7 of the compiled ones.
+
+    Parameters
+    ----------
+    real, imag : (..., n_w) float64, in D
+        Parts of the denominator, ``imag >= 0``.
+    width : (n_w - 1,) float64, in D
+        Of the cells.
+
+    Returns
+    -------
+    (..., n_w) float64, non-negative
+    """
+    if torch.is_grad_enabled() or real.device.type != "cpu":
+        return inverse_weights(real, imag, width, precise=False, xp=torch)
+    return torch.from_numpy(cell_weights(real.numpy(), imag.numpy(), width.numpy()))
