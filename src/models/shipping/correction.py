@@ -2,7 +2,7 @@
 
 An error is that of causal answers, ``(1/beta) integral |G - G_exact| dtau`` in units of D. The
 limits of spread and distance are chosen on the validation split alone
-(`dmftnet.models.solvers.applicability.choose_limits`); how they do is reported for both splits.
+(`dmftnet.models.solvers.limits`); how they do is reported for both splits.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from dmftnet.models.correction.ensemble import CorrectionEnsemble, disagreement
 from dmftnet.models.correction.model import CorrectionModel, as_problems
 from dmftnet.models.correction.scoring import approximation_errors, error_summary
 from dmftnet.models.correction.trust import FeatureDistance
-from dmftnet.models.solvers.applicability import ErrorPromise, calibration_report, choose_limits
 from dmftnet.models.solvers.correction import CorrectionSolver, built_solver
+from dmftnet.models.solvers.limits import ErrorPromise, calibration_report, choose_limits
 from dmftnet.physics.impurity.matsubara_hybridization import MatsubaraHybridization
 from dmftnet.physics.impurity.problem import ImpurityProblem
 
@@ -124,9 +124,10 @@ def evidence(
         "test": examine(model, distance, test),
     }
     chosen = found["validation"]
-    limits = choose_limits(chosen.errors, chosen.indicators, promise)
+    groups = {"validation": validation.model, "test": test.model}
+    limits = choose_limits(chosen.errors, chosen.indicators, promise, groups["validation"])
     reports = {
-        name: calibration_report(own.errors, own.indicators, limits, promise)
+        name: calibration_report(own.errors, own.indicators, limits, promise, groups[name])
         for name, own in found.items()
     }
     rows = {"this solver": error_summary(found["test"].errors)}
