@@ -195,7 +195,7 @@ def _cost(cost: Mapping[str, float], members: Sequence[Mapping[str, Any]]) -> st
     text = (
         f"{cost['one_ms']:.3g} ms for one solve, {cost['one_inputs_ms']:.3g} ms of it for the "
         f"approximations; {cost['batch_ms']:.3g} and {cost['batch_inputs_ms']:.3g} ms per solve in "
-        f"a batch of {cost['batch']}, on one CPU thread; {cost['parameters']:,} parameters."
+        f"a batch of {cost['batch']}, CPU time of one thread; {cost['parameters']:,} parameters."
     )
     seconds = [training_seconds(member) for member in members]
     if None not in seconds:
