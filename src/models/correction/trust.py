@@ -83,14 +83,13 @@ class FeatureDistance:
         """
         first = first_of(model)
         own = first.features(problems) if known is None else known
-        return self.of(model, own.cpu().numpy())
+        scaling = (part.numpy(force=True) for part in (first.offset, first.scale, first.mirror))
+        return self.of(own.numpy(force=True), *scaling)
 
-    def of(self, model: CorrectionModel | CorrectionEnsemble, features: np.ndarray) -> np.ndarray:
-        """(B, F) features of a model -> (B,), as calling it."""
-        first = first_of(model)
-        offset, scale, mirror = (
-            part.numpy(force=True) for part in (first.offset, first.scale, first.mirror)
-        )
+    def of(
+        self, features: np.ndarray, offset: np.ndarray, scale: np.ndarray, mirror: np.ndarray
+    ) -> np.ndarray:
+        """(B, F) features of a model -> (B,); with its (F,) scales, and signs of a mirror image."""
         images = features * mirror
         if np.array_equal(images, features):
             return self._nearest((features - offset) / scale)

@@ -11,9 +11,9 @@ Range
     interaction, at finite temperature, near those data: every solution says how near
     (``extrapolating``, ``spread``, ``distance``, ``warning``). Whatever the model puts out, the
     answer is causal, with exact norm, boundary condition and tails. Without a bath, or without
-    interaction, it is exact.
+    interaction, it is exact; half-filled by symmetry, it is half-filled.
 Cost
-    That of the approximations, and about a millisecond.
+    That of the approximations, and half a millisecond (`benchmarks/correction_cost.py`).
 Otherwise
     ``guarded_correction``, which hands over to ``ed``; ``ed`` with six fitted levels; ``ctseg``.
 """
@@ -255,7 +255,9 @@ class CorrectionSolver(Solver):
             n = len(got.density)
             spread = [None] * n if got.spread is None else got.spread.tolist()
             known = self.trust.distance
-            distance = [None] * n if known is None else known.of(self.model, got.features).tolist()
+            distance: list[float | None] = [None] * n
+            if known is not None:
+                distance = known.of(got.features, *self._compiled.scaling).tolist()
             strengths = arrays[Batch.U] ** 2
             return Found(
                 got.measures, got.density, got.greens, strengths, got.doubles, spread, distance
