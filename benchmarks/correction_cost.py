@@ -1,13 +1,13 @@
-"""What a learned correction costs, beside the approximations that it corrects and `ras`.
+"""What the shipped corrections cost, beside the approximations that they correct and `ras`.
 
     OMP_NUM_THREADS=1 python benchmarks/correction_cost.py              minutes
     OMP_NUM_THREADS=1 python benchmarks/correction_cost.py outputs/train/x    another folder, too
 
-Problems of the test split of `thermal_continuous`, one at a time, in turn: the approximation, the
-correction, `ipt`, `ed` with three levels, and so on, so that whatever else the machine does falls
-on all of them; of each the fastest of several rounds, CPU time of this process. ``ras`` is one
-solve at default settings, U = 2, half filling. The correction of `ipt` is an ensemble of three
-networks like those that ship, prepared but not trained: what it costs does not depend on that.
+One problem at a time, in turn: the approximation, the correction, the next, and so on, so that
+whatever else the machine does falls on all of them; of each the fastest of several rounds, CPU time
+of this process. The problems are of two test splits: of `thermal_continuous` those that are not
+half-filled by symmetry, where `ipt` searches its reference level, and of `thermal_bethe` those that
+are, where it has nothing to search. ``ras`` is one solve at default settings, U = 2, half filling.
 """
 
 from __future__ import annotations
@@ -24,32 +24,27 @@ from rich.table import Table
 
 from dmftnet.data.thermal_datamodule import ThermalDataModule
 from dmftnet.errors import DmftnetWarning
-from dmftnet.models.correction.ensemble import CorrectionEnsemble
-from dmftnet.models.correction.networks import CorrectionNetwork
-from dmftnet.models.correction.trust import FeatureDistance, ThermalTrust
 from dmftnet.models.shipping.correction import held_out_problems
-from dmftnet.models.solvers.correction import CorrectionSolver, built_solver
+from dmftnet.models.solvers.correction import CorrectionSolver
 from dmftnet.physics.dmft.starts import starting_problem
 from dmftnet.physics.grids.real_axis import FrequencyGrid
+from dmftnet.physics.impurity.problem import ImpurityProblem
 from dmftnet.physics.lattices.bethe import Bethe
 from dmftnet.physics.solvers.krylov.ras import RasSolver
 
-PROBLEMS, ROUNDS = 12, 5
-MEMBERS = 3
+PROBLEMS, ROUNDS = 12, 10
+SHIPPED = "correction_ipt", "correction"
+SETS = {"doped": "data/thermal_continuous.h5", "half-filled": "data/thermal_bethe.h5"}
 
 
-def untrained(name: str) -> CorrectionSolver:
-    """A solver of three networks that correct `name`, with distances as a shipped one."""
-    data = ThermalDataModule(inputs=[name])
-    train, members = data.arrays("train"), []
-    for seed in range(MEMBERS):
-        torch.manual_seed(seed)
-        members.append(CorrectionNetwork([name], data.size, data.accuracy))
-        members[-1].prepare(train)
-    model = CorrectionEnsemble(members).eval()
-    solver = CorrectionSolver.from_model(model, {name: built_solver(data.solvers[name])}, name)
-    solver.trust = ThermalTrust(distance=FeatureDistance.fit(model, train))
-    return solver
+def chosen(inputs: list[str]) -> dict[str, list[ImpurityProblem]]:
+    """Of each set so many problems, half-filled by symmetry or not as its name says."""
+    found = {}
+    for name, path in SETS.items():
+        held_out = held_out_problems(ThermalDataModule(path=path, inputs=inputs), 10 * PROBLEMS)
+        even = name == "half-filled"
+        found[name] = [p for p in held_out if p.is_particle_hole_symmetric() == even][:PROBLEMS]
+    return found
 
 
 def milliseconds(call: Callable[[], object]) -> float:
@@ -62,33 +57,36 @@ def milliseconds(call: Callable[[], object]) -> float:
 def main(folders: list[str]) -> None:
     warnings.simplefilter("ignore", DmftnetWarning)
     torch.set_num_threads(1)
-    solvers = {"correction of ipt, untrained": untrained("ipt"), "correction": CorrectionSolver()}
-    solvers |= {folder: CorrectionSolver(folder) for folder in folders}
+    solvers = {name: CorrectionSolver(name) for name in (*SHIPPED, *folders)}
     alone = {n: s for c in solvers.values() for n, s in c.approximations.items()}
-    problems = held_out_problems(ThermalDataModule(inputs=list(alone)), PROBLEMS)
+    sets = chosen(list(alone))
     ras = RasSolver()
     exact = starting_problem(FrequencyGrid.geometric(), Bethe(), U=2.0)
     ras.solve(exact)
-    for solver in (*alone.values(), *solvers.values()):
-        solver.solve(problems[0])
-    found: dict[str, np.ndarray] = {}
+    found = {
+        (name, kind): np.full(len(problems), np.inf)
+        for kind, problems in sets.items()
+        for name in alone | solvers
+    }
     of_ras = np.inf
     for _ in range(ROUNDS):
         of_ras = min(of_ras, milliseconds(lambda: ras.solve(exact)))
-        for i, problem in enumerate(problems):
-            for name, solver in (alone | solvers).items():
-                best = found.setdefault(name, np.full(len(problems), np.inf))
-                best[i] = min(best[i], milliseconds(lambda s=solver, p=problem: s.solve(p)))
+        for kind, problems in sets.items():
+            for i, problem in enumerate(problems):
+                for name, solver in (alone | solvers).items():
+                    best = found[name, kind]
+                    taken = milliseconds(lambda s=solver, p=problem: s.solve(p))
+                    best[i] = min(best[i], taken)
     table = Table(
-        "solver", "ms, mean", "median", "in ras", "in its approximations",
-        title=f"{len(problems)} problems, fastest of {ROUNDS}; ras {of_ras:.0f} ms",
+        "solver", "problems", "ms, mean", "median", "in ras", "in its approximations",
+        title=f"fastest of {ROUNDS}; ras {of_ras:.0f} ms",
     )  # fmt: skip
-    for name, best in found.items():
+    for (name, kind), best in found.items():
         inputs = solvers[name].approximations if name in solvers else {name: None}
-        ratio = best.mean() / sum(found[key].mean() for key in inputs)
+        ratio = best.mean() / sum(found[key, kind].mean() for key in inputs)
         table.add_row(
-            name, f"{best.mean():.2f}", f"{np.median(best):.2f}",
-            f"{best.mean() / of_ras:.4f}", f"{ratio:.2f}",
+            name, f"{len(best)} {kind}", f"{best.mean():.3g}", f"{np.median(best):.3g}",
+            f"{best.mean() / of_ras:.2g}", f"{ratio:.2f}",
         )  # fmt: skip
     Console(width=100).print(table)
 

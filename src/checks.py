@@ -8,6 +8,7 @@ checks its arguments where they enter, in one line each. Imports nothing of the 
 from __future__ import annotations
 
 import inspect
+import math
 import os
 import reprlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -67,23 +68,24 @@ def number(
     ------
     SettingError
     """
-    wanted = "a number" + _limits(above, at_least, below, at_most)
-    if not _is_real(value):
+    if type(value) is not float and not _is_real(value):
+        wanted = "a number" + _limits(above, at_least, below, at_most)
         raise SettingError(f"{key} = {shown(value)}: give {wanted}{_hint(value)}")
     try:
         result = float(value)
     except OverflowError:  # an integer beyond 1e308
-        result = np.inf if value > 0 else -np.inf
+        result = math.inf if value > 0 else -math.inf
     inside = (
-        np.isfinite(result)
+        math.isfinite(result)
         and (above is None or result > above)
         and (at_least is None or result >= at_least)
         and (below is None or result < below)
         and (at_most is None or result <= at_most)
     )
     if not inside:
-        finite = "" if np.isfinite(result) else "finite "
-        raise SettingError(f"{key} = {shown(value)}: give {wanted.replace('a ', f'a {finite}', 1)}")
+        kind = "a number" if math.isfinite(result) else "a finite number"
+        wanted = kind + _limits(above, at_least, below, at_most)
+        raise SettingError(f"{key} = {shown(value)}: give {wanted}")
     return result
 
 

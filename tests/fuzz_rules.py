@@ -272,6 +272,7 @@ RULES = {
     "max_size": number(*POSITIVE, "1e-9"),
     "calibration.kl": number(*POSITIVE, "1e-12"),
     "calibration.share": number(*POSITIVE, "1.5"),
+    "calibration.confidence": number(*POSITIVE, "0.4", "1"),
 }  # fmt: skip
 
 UNREAD = {

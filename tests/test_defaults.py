@@ -110,8 +110,8 @@ DELIBERATE |= {
 }
 
 TARGETLESS = {
-    ("kind/corrections", "calibration"): "dmftnet.models.solvers.applicability.ErrorPromise",
-    ("kind/networks", "calibration"): "dmftnet.models.solvers.applicability.Promise",
+    ("kind/corrections", "calibration"): "dmftnet.models.solvers.limits.ErrorPromise",
+    ("kind/networks", "calibration"): "dmftnet.models.solvers.limits.Promise",
     ("kind/networks", "sharpening"): "dmftnet.evaluation.evidence.SharpeningChoice",
     ("module/spectral", None): "dmftnet.models.training.module.SpectralModule",
     ("module/correction", None): "dmftnet.models.correction.module.CorrectionModule",

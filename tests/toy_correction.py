@@ -103,3 +103,11 @@ def toy_problem(U=2.0, eps_d=-0.8, scale=1.0, strength=1.0, beta=BETA):
     delta = (weights / (z[:, None] - ENERGIES * scale)).sum(1)
     bath = MatsubaraHybridization(axis, delta[None])
     return ImpurityProblem([eps_d * scale], Interaction(U * scale), bath, beta / scale)
+
+
+CASES = [
+    toy_problem(),
+    toy_problem(3.0, -1.5),
+    toy_problem(1.0, -0.1),
+    toy_problem(2.5, -2.1, beta=5.0),
+]

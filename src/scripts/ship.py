@@ -39,10 +39,10 @@ from dmftnet.models.shipping import correction
 from dmftnet.models.shipping.card import front_matter, model_card
 from dmftnet.models.shipping.correction_card import correction_card
 from dmftnet.models.shipping.shipped import CORRECTIONS, NETWORKS, FolderKind, save_shipped
-from dmftnet.models.solvers.applicability import (
+from dmftnet.models.solvers.applicability import TrainingDistance
+from dmftnet.models.solvers.limits import (
     ErrorPromise,
     Promise,
-    TrainingDistance,
     calibration_report,
     choose_limits,
 )
@@ -78,14 +78,14 @@ def evidence(config, model, data) -> tuple[dict, dict, TrainingDistance]:
     steps, tried = choose_sharpening(model, validation, data.resolution, config.references, choice)
     distance = TrainingDistance.fit(model.frequency_grid, train.hybridization, train.params)
     promise = settings(to_plain(config), "calibration", Promise)
-    own = {
-        name: examine(model, distance, arrays, eta, steps)
-        for name, arrays in (("validation", validation), ("test", test))
-    }
-    chosen = own["validation"]
-    limits = choose_limits(chosen.network_error, chosen.indicators, promise)
+    splits = {"validation": validation, "test": test}
+    own = {name: examine(model, distance, arrays, eta, steps) for name, arrays in splits.items()}
+    chosen, loops = own["validation"], {name: a.trajectory for name, a in splits.items()}
+    limits = choose_limits(chosen.network_error, chosen.indicators, promise, loops["validation"])
     calibration = asdict(promise) | {
-        name: calibration_report(found.network_error, found.indicators, limits, promise)
+        name: calibration_report(
+            found.network_error, found.indicators, limits, promise, loops[name]
+        )
         for name, found in own.items()
     }
     rows = {"this solver": kl_summary(own["test"].score)}

@@ -1,19 +1,11 @@
-"""Where a network is trusted: distances, limits that keep their promise, objections."""
+"""Where a network is trusted: distances and objections."""
 
 import numpy as np
 import pytest
 from synthetic import ANGLES, GRID, make_arrays
 
 from dmftnet.errors import DmftnetError
-from dmftnet.models.solvers.applicability import (
-    MIN_ACCEPTED,
-    Applicability,
-    ErrorPromise,
-    Promise,
-    TrainingDistance,
-    calibration_report,
-    choose_limits,
-)
+from dmftnet.models.solvers.applicability import Applicability, TrainingDistance
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 
 FREQUENCIES = FrequencyGrid.geometric(**GRID)
@@ -75,52 +67,6 @@ def test_points_are_thinned_and_come_back_from_their_arrays(train):
     test = make_arrays(4, 5, GRID, ANGLES)
     pair = test.hybridization, test.params
     np.testing.assert_array_equal(again(*pair), own(*pair))
-
-
-def acceptance(errors, a, b, limits, kl):
-    inside = (a <= limits["spread"]) & (b <= limits["distance"])
-    return inside.sum(), (errors[inside] <= kl).mean() if inside.any() else 0.0
-
-
-def test_limits_keep_their_promise_and_accept_the_most():
-    rng = np.random.default_rng(0)
-    errors = np.exp(rng.normal(-5, 2, 60))
-    a, b = (errors * np.exp(rng.normal(0, 1, 60)) for _ in range(2))
-    a[5] = a[6]  # equal scores stand or fall together
-    limits = choose_limits(errors, {"spread": a, "distance": b}, Promise(share=0.9))
-    accepted, share = acceptance(errors, a, b, limits, 1e-2)
-    assert share >= 0.9
-    for first in a:
-        for second in b:
-            n, kept = acceptance(errors, a, b, {"spread": first, "distance": second}, 1e-2)
-            assert n <= accepted or kept < 0.9
-    alone = choose_limits(errors, {"distance": b}, Promise(share=0.9))
-    assert set(alone) == {"distance"}
-    report = calibration_report(errors, {"spread": a, "distance": b}, limits, Promise(share=0.9))
-    assert report["accepted"] * 60 == pytest.approx(accepted)
-    assert report["good_accepted"] == pytest.approx(share)
-    assert report["kl_90_accepted"] < report["kl_90"]
-    assert report["rank_correlation_spread"] > 0.5
-
-
-def test_a_promise_that_cannot_be_kept_is_refused():
-    errors = np.linspace(1, 2, 40)
-    with pytest.raises(
-        DmftnetError, match=rf"0 of 40 validation solves, fewer than {MIN_ACCEPTED}"
-    ):
-        choose_limits(errors, {"distance": errors}, Promise())
-
-
-def test_corrections_are_promised_an_error_of_g():
-    """The rule is the same; words and keys are those of the measure."""
-    errors = np.linspace(0, 1e-2, 101)
-    limits = choose_limits(errors, {"distance": errors}, ErrorPromise(5e-3, share=1.0))
-    assert limits["distance"] == pytest.approx(5e-3)
-    report = calibration_report(errors, {"distance": errors}, limits, ErrorPromise(5e-3))
-    assert report["good_accepted"] == 1.0 and report["error_90"] == pytest.approx(9e-3)
-    assert "kl_90" not in report
-    with pytest.raises(DmftnetError, match=r"at error <= 1e-09 .* raise calibration\.error"):
-        choose_limits(errors + 1e-3, {"distance": errors}, ErrorPromise(1e-9))
 
 
 def test_objections_have_figures():

@@ -1,5 +1,7 @@
 """A guarded correction: who answers, and what is said of it."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -12,8 +14,6 @@ from toy_correction import (
 )
 
 from dmftnet.errors import ConvergenceError, DmftnetError
-from dmftnet.models.correction.model import CorrectionModel
-from dmftnet.models.correction.outputs import Outputs
 from dmftnet.models.solvers.correction import CorrectionSolver
 from dmftnet.models.solvers.guarded import GuardedCorrection
 from dmftnet.physics.dmft.loop import DMFTLoop
@@ -66,7 +66,7 @@ class Broken(IptSolver):
         return super().solve_batch(problems)
 
 
-def test_a_correction_that_cannot_be_completed_hands_over(monkeypatch):
+def test_a_correction_that_cannot_be_completed_hands_over():
     """Of a batch that problem alone; a network that puts out no numbers hands over everything."""
     learned, exact = toy_ensemble(), Recorder()
     learned.approximations = {"ipt": Broken()}
@@ -77,11 +77,8 @@ def test_a_correction_that_cannot_be_completed_hands_over(monkeypatch):
     assert found[1].diagnostics["spread"] is None
 
     diverged = toy_ensemble()
-    monkeypatch.setattr(
-        CorrectionModel,
-        "outputs",
-        lambda self, p, features=None: Outputs(torch.full_like(p["hybridization"], torch.nan)),
-    )
+    diverged.model = copy.deepcopy(diverged.model)
+    torch.nn.init.constant_(diverged.model.members[0].net[-1].bias, torch.nan)
     with pytest.raises(ConvergenceError, match="the correction is not finite"):
         diverged.solve(weak)
     solution = GuardedCorrection(diverged, exact).solve(weak)

@@ -185,6 +185,7 @@ def test_generate_refuses_and_leaves_no_file(refused, tmp_path, overrides, words
         ("ship", ("checkpoints=[nowhere]", "kind=nope"), "kind/nope is unknown; available: corr"),
         ("ship", (*CORRECTIONS, "calibration.error=0"), "calibration.error = 0: give a number > 0"),
         ("ship", (*CORRECTIONS, "calibration.share=2"), "calibration.share = 2: give"),
+        ("ship", (*CORRECTIONS, "calibration.confidence=1"), "calibration.confidence = 1: give"),
         ("ship", (*CORRECTIONS, "+calibration.kl=1"), "calibration.kl is unknown; calibration"),
         ("ship", (*CORRECTIONS, "folder=new"), "no checkpoint at 'nowhere'"),
         ("ship", (*CORRECTIONS, "dataset=bethe"), "trained on a ThermalDataModule; choose the"),

@@ -1,4 +1,8 @@
-"""Causal answers: what a correction puts out, projected onto positive measures."""
+"""Causal answers: what a correction puts out, projected onto positive measures.
+
+For arrays of many problems and any model, in torch; solvers that answer one problem after the other
+take `dmftnet.models.correction.compiled` where a model has that form.
+"""
 
 from __future__ import annotations
 

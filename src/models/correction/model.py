@@ -52,6 +52,9 @@ LARGEST = 8.0
 """Of a coefficient: twice the largest in the training data, or standard deviations of it if that is
 more."""
 
+LARGEST_FEATURE = 3.0
+"""Of a function of frequency."""
+
 FIXED = 0.05, 10.0
 """First and last of the fixed frequencies, in D; below the axis' first its value stands."""
 N_SCALARS = 2
@@ -240,7 +243,9 @@ class CorrectionModel(nn.Module, ABC):
         curve = torch.stack(curves, dim=1)  # (B, n_curves, n_iw)
         low = torch.cat([curve[..., : self.n_low], self._at_fixed(curve, z.imag)], dim=-1)
         parts = torch.stack([low.real, low.imag], dim=-2).flatten(1)
-        return torch.cat([torch.stack(columns, dim=-1), parts.clamp(-3.0, 3.0)], dim=-1)
+        return torch.cat(
+            [torch.stack(columns, dim=-1), parts.clamp(-LARGEST_FEATURE, LARGEST_FEATURE)], dim=-1
+        )
 
     def _at_fixed(self, curves: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
         """(B, C, n_iw) at (B, n_iw) w -> (B, C, n_fixed), linear in log w."""

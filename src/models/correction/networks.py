@@ -11,6 +11,9 @@ from torch import nn
 from dmftnet import checks
 from dmftnet.models.correction.model import CorrectionModel
 
+LOWEST_SCALE, HIGHEST_SCALE = -12.0, 3.0
+"""Of the logarithm of the common factor."""
+
 
 class CorrectionNetwork(CorrectionModel):
     """A multilayer perceptron from the features to the coefficients, and to their common scale.
@@ -42,7 +45,7 @@ class CorrectionNetwork(CorrectionModel):
 
     def coefficients(self, features: torch.Tensor) -> torch.Tensor:
         output = self.net(features.float()).double()
-        return output[:, :-1] * torch.exp(output[:, -1:].clamp(-12.0, 3.0))
+        return output[:, :-1] * torch.exp(output[:, -1:].clamp(LOWEST_SCALE, HIGHEST_SCALE))
 
 
 def perceptron(n_in: int, n_out: int, width: int, n_layers: int, dropout: float) -> nn.Sequential:

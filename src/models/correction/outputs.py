@@ -10,6 +10,11 @@ import torch
 from dmftnet.errors import ConvergenceError
 from dmftnet.models.correction.thermal import Answer
 
+NOT_FINITE = (
+    "the correction is not finite: its training diverged, or its file is damaged; train with a "
+    "lower optimizer.lr, or copy the weights again"
+)
+
 
 class Outputs(NamedTuple):
     """``q`` (B, n_iw); ``strength`` (B,) in D^2 and ``correlation`` ``d - n^2`` (B,).
@@ -46,8 +51,5 @@ def combined(
 def require_finite(outputs: Outputs) -> Outputs:
     """The same; ConvergenceError where they are not finite."""
     if not all(bool(torch.isfinite(part).all()) for part in outputs if part is not None):
-        raise ConvergenceError(
-            "the correction is not finite: its training diverged, or its file is damaged; train "
-            "with a lower optimizer.lr, or copy the weights again"
-        )
+        raise ConvergenceError(NOT_FINITE)
     return outputs

@@ -60,6 +60,7 @@ class FeatureDistance:
                 "or are not finite; run ship.py"
             )
         object.__setattr__(self, "_tree", cKDTree(self.points))
+        object.__setattr__(self, "_to_leading", np.asarray(self.axes.T, dtype=np.float64))
 
     @classmethod
     def fit(cls, model: CorrectionModel, train: ThermalArrays) -> FeatureDistance:
@@ -82,8 +83,21 @@ class FeatureDistance:
         """
         first = first_of(model)
         own = first.features(problems) if known is None else known
-        rows = _scaled(first, first.both(own))
-        return self._tree.query((rows - self.mean) @ self.axes.T)[0].reshape(2, -1).min(axis=0)
+        scaling = (part.numpy(force=True) for part in (first.offset, first.scale, first.mirror))
+        return self.of(own.numpy(force=True), *scaling)
+
+    def of(
+        self, features: np.ndarray, offset: np.ndarray, scale: np.ndarray, mirror: np.ndarray
+    ) -> np.ndarray:
+        """(B, F) features of a model -> (B,); with its (F,) scales, and signs of a mirror image."""
+        images = features * mirror
+        if np.array_equal(images, features):
+            return self._nearest((features - offset) / scale)
+        rows = np.concatenate([features, images])
+        return self._nearest((rows - offset) / scale).reshape(2, -1).min(axis=0)
+
+    def _nearest(self, rows: np.ndarray) -> np.ndarray:
+        return self._tree.query((rows - self.mean) @ self._to_leading)[0]
 
     def arrays(self) -> dict[str, np.ndarray]:
         """What a `FeatureDistance` is rebuilt from."""

@@ -38,8 +38,7 @@ KL(A_exact || A) on the real axis over trajectories held out from training ({n_t
 
 {interpolation}{sharpening}## Calibration
 
-Spread and distance predict the network error. Of all pairs of limits within which at least
-{share:.0%} of the validation solves have a network error KL <= {kl:g}, these accept most: {limits}.
+Spread and distance predict the network error. {rule}
 That is a share, not a bound.
 
 {calibration}
@@ -88,12 +87,16 @@ both at the data's resolution.""",
 }
 """What a card says of networks that put out the one or the other."""
 
+LEAST = "of that, at least, with {confidence:.0%} confidence"
+DESIGN_EFFECT = "so many count as one independent"
 SCORES = {"kl_median": "median", "kl_90": "90 %", "kl_worst": "worst"}
 LABELS = {
     "solves": "solves",
     "accepted": "accepted by the limits",
     "good": "network error KL <= {kl:g}, all",
     "good_accepted": "network error KL <= {kl:g}, accepted",
+    "good_accepted_least": LEAST,
+    "design_effect": DESIGN_EFFECT,
     "kl_90": "its 90 % quantile, all",
     "kl_90_accepted": "its 90 % quantile, accepted",
     "rank_correlation_spread": "rank correlation with the spread",
@@ -126,7 +129,10 @@ def model_card(
     values |= {"eta": record["resolution"][0], "slope": record["resolution"][1]}
     words = OF_SPECTRA if of_spectra else OF_SELF_ENERGIES
     rows = [
-        [LABELS[name].format(kl=kl), *(number(calibration[s].get(name)) for s in SPLIT_COLUMNS)]
+        [
+            label(LABELS[name], calibration),
+            *(number(calibration[s].get(name)) for s in SPLIT_COLUMNS),
+        ]
         for name in names
     ]
     return TEMPLATE.format(
@@ -140,15 +146,38 @@ def model_card(
         ),
         sharpening=_sharpening(record) if of_spectra else "",
         interpolation=_interpolation(record.get("interpolation")),
-        share=calibration["share"],
-        kl=kl,
-        limits=", ".join(f"{name} {limit:.3g}" for name, limit in record["limits"].items()),
+        rule=rule(record, "solves", f"a network error KL <= {kl:g}"),
         calibration=table(["", *SPLIT_COLUMNS], rows),
         data=f"`{record['data'].get('file', 'without a name')}`, SHA-256 "
         f"`{record['data']['sha256']}`; exact solver and sampling are recorded in the files, split "
         "by whole DMFT trajectories.",
         training=training(members),
         cost=_cost(record["cost"], members),
+    )
+
+
+def label(text: str, calibration: Mapping[str, Any]) -> str:
+    """A row's name, with the figures of the promise."""
+    return text.format(**{key: v for key, v in calibration.items() if isinstance(v, float)})
+
+
+def rule(record: Mapping[str, Any], solves: str, good: str) -> str:
+    """How the limits were chosen, and what they are; with confidence, where they were."""
+    calibration = record["calibration"]
+    share = f"{calibration['share']:.0%}"
+    limits = ", ".join(f"{name} {limit:.3g}" for name, limit in record["limits"].items())
+    if "confidence" not in calibration:
+        return (
+            f"Of all pairs of limits within which at least\n{share} of the validation {solves} "
+            f"have {good}, these accept most: {limits}."
+        )
+    effect = calibration["validation"]["design_effect"]
+    return (
+        f"Of all pairs of limits within which at least\n{share} have {good}, with "
+        f"{calibration['confidence']:.0%} confidence, these accept most of the\nvalidation "
+        f"{solves}: {limits}. The confidence is that of a count (the upper end of\nWilson's "
+        f"interval of the share that is worse), {effect:.2g} {solves} counting as one: those of "
+        "one loop fail together."
     )
 
 

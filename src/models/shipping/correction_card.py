@@ -7,7 +7,16 @@ from typing import Any
 
 import yaml
 
-from dmftnet.models.shipping.card import SPLIT_COLUMNS, number, table, training
+from dmftnet.models.shipping.card import (
+    DESIGN_EFFECT,
+    LEAST,
+    SPLIT_COLUMNS,
+    label,
+    number,
+    rule,
+    table,
+    training,
+)
 from dmftnet.models.training.fine_tuning import training_seconds
 
 TEMPLATE = """# Model card: learned correction at finite temperature
@@ -40,8 +49,7 @@ exact being the solver that made the data. "Alone": an approximation that is rea
 
 ## Calibration
 
-Spread and distance predict the error. Of all pairs of limits within which at least {share:.3g} % of
-the validation problems have an error <= {error:g}, these accept most: {limits}.
+Spread and distance predict the error. {rule}
 That is a share, not a bound.
 
 {calibration}
@@ -77,6 +85,8 @@ LABELS = {
     "accepted": "accepted by the limits",
     "good": "error <= {error:g}, all",
     "good_accepted": "error <= {error:g}, accepted",
+    "good_accepted_least": LEAST,
+    "design_effect": DESIGN_EFFECT,
     "error_90": "90 % quantile of the error, all",
     "error_90_accepted": "90 % quantile of the error, accepted",
     "rank_correlation_spread": "rank correlation with the spread",
@@ -98,8 +108,8 @@ def correction_card(record: Mapping[str, Any], members: Sequence[Mapping[str, An
     calibration = record["calibration"]
     error = calibration["error"]
     rows = [
-        [label.format(error=error), *(number(calibration[s].get(name)) for s in SPLIT_COLUMNS)]
-        for name, label in LABELS.items()
+        [label(text, calibration), *(number(calibration[s].get(name)) for s in SPLIT_COLUMNS)]
+        for name, text in LABELS.items()
         if name in calibration["validation"]
     ]
     return _front_matter(record, members) + TEMPLATE.format(
@@ -116,9 +126,7 @@ def correction_card(record: Mapping[str, Any], members: Sequence[Mapping[str, An
             ["", *SCORES.values()],
             [[row, *(number(v[key]) for key in SCORES)] for row, v in record["test"].items()],
         ),
-        share=100 * calibration["share"],
-        error=error,
-        limits=", ".join(f"{name} {limit:.3g}" for name, limit in record["limits"].items()),
+        rule=rule(record, "problems", f"an error <= {error:g}"),
         calibration=table(["", *SPLIT_COLUMNS], rows),
         data=_data(record["data"]),
         training=training(members),
@@ -187,7 +195,7 @@ def _cost(cost: Mapping[str, float], members: Sequence[Mapping[str, Any]]) -> st
     text = (
         f"{cost['one_ms']:.3g} ms for one solve, {cost['one_inputs_ms']:.3g} ms of it for the "
         f"approximations; {cost['batch_ms']:.3g} and {cost['batch_inputs_ms']:.3g} ms per solve in "
-        f"a batch of {cost['batch']}, on one CPU thread; {cost['parameters']:,} parameters."
+        f"a batch of {cost['batch']}, CPU time of one thread; {cost['parameters']:,} parameters."
     )
     seconds = [training_seconds(member) for member in members]
     if None not in seconds:

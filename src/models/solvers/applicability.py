@@ -9,11 +9,9 @@ Three checks of one problem, from crude to fine:
   the length of what these leave out, so that a shape of a kind never seen is far from everything;
 * *spread* of an ensemble (`dmftnet.models.networks.ensemble`).
 
-The limits of the last two come from validation solves, whose true errors are known: of all pairs of
-limits within which at least the share p of the solves has ``KL(A_ref || A) <= kl``, the pair that
-accepts most is taken. This guarantees a share, not a bound: at p = 0.95 one answer in twenty may be
-worse. Corrections at finite temperature have checks of their own, limits by the same rule, and for
-the KL the error of G(tau) (`dmftnet.models.correction.trust`).
+The limits of the last two come from validation solves, whose true errors are known
+(`dmftnet.models.solvers.limits`). Corrections at finite temperature have checks of their own
+(`dmftnet.models.correction.trust`), and limits by the same rule.
 
 The model card and the report's section "calibration" show how well distance and spread rank the
 true errors. Cost: one tree search per problem; at most `MAX_POINTS` x 19 numbers besides the
@@ -25,12 +23,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 from safetensors.numpy import load_file
 from scipy.spatial import cKDTree
-from scipy.stats import spearmanr
 
 from dmftnet import checks
 from dmftnet.errors import DmftnetError, StoreError
@@ -42,9 +38,6 @@ TRAINING_POINTS = "training_points.safetensors"
 
 MAX_POINTS = 10_000
 """Training problems kept for the distance, chosen at random if there are more."""
-
-MIN_ACCEPTED = 10
-"""Fewer accepted validation solves are too few to calibrate."""
 
 N_COMPONENTS = 16
 U_SCALE, SHIFT_SCALE = 0.5, 2.0  # weights of U and eps_d + U/2 against the curve's distance
@@ -216,145 +209,3 @@ def load_applicability(
             ) from None
     limits = {**(record.get("limits") or {}), **checks.section("solver.limits", limits or {})}
     return Applicability(record.get("ranges") or {}, limits, distance)
-
-
-class _Promise:
-    """What checks its arguments; that of the name `key` is the largest error that is good."""
-
-    key: ClassVar[str]
-    share: float
-
-    def __post_init__(self):
-        checks.number(f"calibration.{self.key}", self.largest, above=0)
-        checks.number("calibration.share", self.share, above=0, at_most=1)
-
-    @property
-    def largest(self) -> float:
-        """Error that is still good."""
-        return getattr(self, self.key)
-
-
-@dataclass(frozen=True)
-class Promise(_Promise):
-    """What limits promise of the solves that they accept.
-
-    Parameters
-    ----------
-    kl : float
-        An error up to this is good.
-    share : float
-        Of good ones among those accepted, in (0, 1].
-
-    Raises
-    ------
-    SettingError
-        If one of them is out of its limits.
-    """
-
-    kl: float = 1e-2
-    share: float = 0.95
-
-    key: ClassVar[str] = "kl"
-    title: ClassVar[str] = "KL"
-
-
-@dataclass(frozen=True)
-class ErrorPromise(_Promise):
-    """The same of corrections, whose error is that of G(tau).
-
-    Parameters
-    ----------
-    error : float
-        ``(1/beta) integral |G - G_exact| dtau`` up to this is good.
-    share : float
-        Of good ones among those accepted, in (0, 1].
-
-    Raises
-    ------
-    SettingError
-        If one of them is out of its limits.
-    """
-
-    error: float = 1e-3
-    share: float = 0.99
-
-    key: ClassVar[str] = "error"
-    title: ClassVar[str] = "error"
-
-
-def choose_limits(
-    errors: np.ndarray, scores: Mapping[str, np.ndarray], promise: Promise | ErrorPromise
-) -> dict[str, float]:
-    """Limits of one or two scores from validation solves; see the module for the rule.
-
-    Parameters
-    ----------
-    errors : (n,)
-        True error of each solve.
-    scores : mapping of name to (n,)
-        One or two.
-    promise : Promise or ErrorPromise
-
-    Raises
-    ------
-    DmftnetError
-        If no limits keep the promise.
-    """
-    (first, a), (second, b) = (*scores.items(), ("none", np.zeros(len(errors))))[:2]
-    share = promise.share
-    good, best = np.asarray(errors) <= promise.largest, (0, 0.0, 0.0)
-    for limit in np.unique(a):
-        inside = a <= limit
-        order = np.argsort(b[inside], kind="stable")
-        ends = b[inside][order]
-        kept = np.cumsum(good[inside][order]) / np.arange(1, len(order) + 1)
-        last_of_equals = np.append(ends[1:] > ends[:-1], True)
-        allowed = np.flatnonzero((kept >= share) & last_of_equals)
-        if allowed.size and allowed[-1] + 1 > best[0]:
-            best = (allowed[-1] + 1, float(limit), float(ends[allowed[-1]]))
-    if best[0] < MIN_ACCEPTED:
-        raise DmftnetError(
-            f"limits that keep {share:.0%} of the accepted solves at {promise.title} <= "
-            f"{promise.largest:g} accept "
-            f"{best[0]} of {len(good)} validation solves, fewer than {MIN_ACCEPTED} (all together: "
-            f"{good.mean():.0%} good); raise calibration.{promise.key} or train a better model"
-        )
-    limits = {first: best[1], second: best[2]}
-    return {name: limits[name] for name in scores}
-
-
-def calibration_report(
-    errors: np.ndarray,
-    scores: Mapping[str, np.ndarray],
-    limits: Mapping[str, float],
-    promise: Promise | ErrorPromise,
-) -> dict[str, float]:
-    """How the limits do on a split: plain numbers.
-
-    Parameters
-    ----------
-    errors, scores : see `choose_limits`
-    promise : Promise or ErrorPromise
-
-    Returns
-    -------
-    dict
-        ``solves``; ``accepted``, the share within the limits; ``good`` and ``good_accepted``, the
-        shares of good ones among all and among the accepted; 90 % quantiles ``kl_90`` and
-        ``kl_90_accepted``, or ``error_90`` and ``error_90_accepted``;
-        ``rank_correlation_<score>`` with the error (Spearman).
-    """
-    errors, largest, key = np.asarray(errors), promise.largest, promise.key
-    inside = np.all([scores[name] <= limit for name, limit in limits.items()], axis=0)
-    report = {
-        "solves": len(errors),
-        "accepted": float(inside.mean()),
-        "good": float((errors <= largest).mean()),
-        f"{key}_90": float(np.quantile(errors, 0.9)),
-    }
-    if inside.any():
-        report["good_accepted"] = float((errors[inside] <= largest).mean())
-        report[f"{key}_90_accepted"] = float(np.quantile(errors[inside], 0.9))
-    for name, values in scores.items():
-        report[f"rank_correlation_{name}"] = float(spearmanr(values, errors).statistic)
-    return report

@@ -11,9 +11,9 @@ Range
     interaction, at finite temperature, near those data: every solution says how near
     (``extrapolating``, ``spread``, ``distance``, ``warning``). Whatever the model puts out, the
     answer is causal, with exact norm, boundary condition and tails. Without a bath, or without
-    interaction, it is exact.
+    interaction, it is exact; half-filled by symmetry, it is half-filled.
 Cost
-    That of the approximations, and about a millisecond.
+    That of the approximations, and half a millisecond (`benchmarks/correction_cost.py`).
 Otherwise
     ``guarded_correction``, which hands over to ``ed``; ``ed`` with six fitted levels; ``ctseg``.
 """
@@ -29,7 +29,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -39,17 +39,20 @@ from dmftnet.data.keys import ThermalBatch as Batch
 from dmftnet.errors import DmftnetError, DmftnetWarning, StoreError
 from dmftnet.models.correction.answers import answers
 from dmftnet.models.correction.checkpoint import load_correction
+from dmftnet.models.correction.compiled import CompiledCorrection, compiled_correction
 from dmftnet.models.correction.ensemble import CorrectionEnsemble
 from dmftnet.models.correction.model import CorrectionModel
 from dmftnet.models.correction.outputs import Outputs
-from dmftnet.models.correction.thermal import Answer, Problems
+from dmftnet.models.correction.thermal import Answer, Problems, second_order
 from dmftnet.models.correction.trust import ThermalTrust, load_trust
-from dmftnet.physics.analysis.self_energy import bath_misfit, dynamic_strength
+from dmftnet.models.solvers.correction_inputs import (
+    AxisMaps,
+    ScaledProblem,
+    inputs_of,
+    unit_of,
+)
 from dmftnet.physics.grids.matsubara import ImaginaryAxis
-from dmftnet.physics.impurity.hybridization import Hybridization
-from dmftnet.physics.impurity.interaction import Interaction
 from dmftnet.physics.impurity.matsubara_hybridization import MatsubaraHybridization
-from dmftnet.physics.impurity.pole_hybridization import PoleHybridization
 from dmftnet.physics.impurity.problem import ImpurityProblem
 from dmftnet.physics.impurity.protocol import Capabilities, ImpuritySolution, ImpuritySolver, Solver
 from dmftnet.physics.impurity.solutions import MatsubaraSolution
@@ -64,6 +67,18 @@ SOLVERS = "dmftnet.physics."
 
 SHIPPED = "correction"
 """Folder of `dmftnet.places.WEIGHTS` that is the default."""
+
+
+class Found(NamedTuple):
+    """Answers of a batch in units of D, on the model's axis; measures of a projected model."""
+
+    measures: np.ndarray | None  # (B, J)
+    density: np.ndarray  # (B,)
+    greens: np.ndarray  # (B, n_iw) complex128
+    strengths: np.ndarray  # (B,)
+    doubles: np.ndarray  # (B,)
+    spread: list[float | None]
+    distance: list[float | None]
 
 
 class CorrectionSolver(Solver):
@@ -154,7 +169,7 @@ class CorrectionSolver(Solver):
         """Solve all problems, the model in one pass; warnings in the diagnostics alone."""
         for problem in problems:
             self.require(problem)
-        units = [unit_of(problem.hybridization) for problem in problems]
+        units = [unit_of(problem.hybridization, self.model.measure) for problem in problems]
         pairs = zip(units, problems, strict=True)
         bare = [unit**2 <= 4 * NO_BATH * max(p.U, 1e-3) ** 2 for unit, p in pairs]
         with_bath = [i for i, empty in enumerate(bare) if not empty]
@@ -186,121 +201,100 @@ class CorrectionSolver(Solver):
     def _corrected(
         self, chosen: Sequence[tuple[ImpurityProblem, float]]
     ) -> list[MatsubaraSolution]:
-        scaled = [self._scaled(problem, unit) for problem, unit in chosen]
-        batch = self._batch(scaled)
+        scaled = [ScaledProblem.of(p, unit, self.model.measure) for p, unit in chosen]
+        found = self._found(inputs_of(scaled, self.approximations))
+        solutions = []
+        for i, ((problem, unit), own) in enumerate(zip(chosen, scaled, strict=True)):
+            axis, beta = problem.axis, own.problem.beta
+            known = problem.hybridization
+            z = 1j * axis.omega_n
+            delta = known.values if isinstance(known, MatsubaraHybridization) else known.at(z)
+            free = z - problem.eps_d[0] - delta[0]
+            if found.measures is None:
+                greens = self._interpolated(found.greens[i], beta, axis) / unit
+                sigma = free - 1 / greens
+            else:
+                n, h = found.density[i], own.problem.interaction.mean_field(problem.n_orb)
+                kernel = AxisMaps.of(axis, self.model.measure).kernel
+                t = beta * (kernel @ found.measures[i])
+                sigma = unit * (h * n + found.strengths[i] * n * (1 - n) * t)
+                greens = 1 / (free - sigma)
+            values, sigmas = (
+                curve[None] if problem.n_orb == 1 else np.tile(curve, (problem.n_orb, 1))
+                for curve in (greens, sigma)
+            )
+            solutions.append(
+                MatsubaraSolution(
+                    problem, axis, values, float(found.doubles[i]), sigmas,
+                    diagnostics=self._said(own.problem, found.spread[i], found.distance[i]),
+                )
+            )  # fmt: skip
+        return solutions
+
+    def _said(
+        self, own: ImpurityProblem, spread: float | None, distance: float | None
+    ) -> dict[str, Any]:
+        """Diagnostics of an answer; `own` in units of its D."""
+        scores = {"spread": spread, "distance": distance}
+        half = own.interaction.half_filling(own.n_orb)
+        level = float(own.eps_d[0])
+        outside, objection = self.trust.verdict(own.U, level, own.beta, scores, own.J, half)
+        if objection:
+            objection = f"correction '{self.label}' beyond its limits at {objection}"
+        return {
+            "checkpoint": self.label,
+            "extrapolating": outside,
+            **scores,
+            "warning": objection,
+        }
+
+    def _found(self, arrays: dict[str, np.ndarray]) -> Found:
+        """Answers in units of D: compiled, or of other models by torch."""
+        if self._compiled is not None:
+            got = self._compiled(arrays)
+            n = len(got.density)
+            spread = [None] * n if got.spread is None else got.spread.tolist()
+            known = self.trust.distance
+            distance: list[float | None] = [None] * n
+            if known is not None:
+                distance = known.of(got.features, *self._compiled.scaling).tolist()
+            strengths = arrays[Batch.U] ** 2
+            return Found(
+                got.measures, got.density, got.greens, strengths, got.doubles, spread, distance
+            )
+        batch = {name: torch.as_tensor(np.ascontiguousarray(a)) for name, a in arrays.items()}
         with torch.no_grad():
             features = self.model.features(batch)
             prediction = self.model.predict(batch, features) if self.model.is_projected else None
             measures, answer = answers(self.model, batch, prediction)
             distance = self.trust.distances(self.model, batch, features)
-        if prediction is None or prediction.spread is None:
-            spread = [None] * len(scaled)
-        else:
-            spread = prediction.spread.tolist()
+        spreads = None if prediction is None else prediction.spread
         outputs = None if prediction is None else prediction.outputs
-        if outputs is None or outputs.strength is None:
-            strengths = [p.U**2 for p in scaled]
-        else:
-            strengths = outputs.strength.tolist()
-        doubles = self._double_occupancies(batch, answer, outputs)
-        solutions = []
-        for i, (problem, unit) in enumerate(chosen):
-            axis, own = problem.axis, scaled[i]
-            z = 1j * axis.omega_n
-            known = problem.hybridization
-            delta = known.values if isinstance(known, MatsubaraHybridization) else known.at(z)
-            free = z - problem.eps_d[0] - delta[0]
-            if measures is None:
-                greens = self._interpolated(answer.greens[i], own.beta, axis) / unit
-                sigma = free - 1 / greens
-            else:
-                n = float(answer.density[i])
-                t = self.model.measure.at(measures[i], z / unit, own.beta)
-                h = own.interaction.mean_field(own.n_orb)
-                sigma = unit * (h * n + strengths[i] * n * (1 - n) * t)
-                greens = 1 / (free - sigma)
-            scores = {"spread": spread[i], "distance": distance[i]}
-            outside, objection = self.trust.verdict(
-                own.U, float(own.eps_d[0]), own.beta, scores,
-                own.J, own.interaction.half_filling(own.n_orb),
-            )  # fmt: skip
-            if objection:
-                objection = f"correction '{self.label}' beyond its limits at {objection}"
-            diagnostics = {
-                "checkpoint": self.label,
-                "extrapolating": outside,
-                **scores,
-                "warning": objection,
-            }
-            values, sigmas = (np.tile(curve, (problem.n_orb, 1)) for curve in (greens, sigma))
-            solutions.append(
-                MatsubaraSolution(
-                    problem, axis, values, doubles[i], sigmas, diagnostics=diagnostics
-                )
-            )
-        return solutions
-
-    def _scaled(self, problem: ImpurityProblem, unit: float) -> ImpurityProblem:
-        """In units of its D, on the universal axis, as in the training data: levels too."""
-        beta = problem.beta * unit
-        axis = ImaginaryAxis.universal(beta, self.model.measure.size, self.model.measure.accuracy)
-        values = problem.hybridization.at(1j * axis.omega_n * unit) / unit
-        bath = MatsubaraHybridization(axis, values)
-        return ImpurityProblem(
-            problem.eps_d / unit,
-            Interaction(problem.U / unit, problem.J / unit),
-            bath,
-            float(beta),
+        strengths = second_order(batch)
+        if outputs is not None and outputs.strength is not None:
+            strengths = outputs.strength
+        return Found(
+            measures,
+            answer.density.numpy(),
+            answer.greens.numpy(),
+            strengths.numpy(),
+            self._double_occupancies(batch, answer, outputs),
+            [None] * len(strengths) if spreads is None else spreads.tolist(),
+            distance,
         )
 
-    def _batch(self, scaled: Sequence[ImpurityProblem]) -> Problems:
-        """The inputs of the model."""
-        axes = [p.axis for p in scaled]
-        delta = [p.hybridization.values[0] for p in scaled]
-        sigmas, densities = [], []
-        strengths, doubles, misfits = [], [], []
-        n_orb = self.model.n_orb
-        for name in self.model.inputs:
-            found = self.approximations[name].solve_batch(scaled)
-            sigmas.append(
-                [s.matsubara_self_energy(a).mean(axis=0) for s, a in zip(found, axes, strict=True)]
-            )
-            densities.append([s.filling / (2 * n_orb) for s in found])
-            if n_orb > 1:
-                strengths.append([dynamic_strength(s) for s in found])
-                doubles.append([s.double_occupancy for s in found])
-                misfits.append([bath_misfit(s, a) for s, a in zip(found, axes, strict=True)])
-        n, n_iw = len(scaled), axes[0].omega_n.size
-        arrays = {
-            Batch.U: np.array([p.U for p in scaled]),
-            Batch.EPS_D: np.array([p.eps_d[0] for p in scaled]),
-            Batch.BETA: np.array([p.beta for p in scaled]),
-            Batch.HYBRIDIZATION: np.array(delta),
-            Batch.SELF_ENERGIES: np.array(sigmas, dtype=complex)
-            .reshape(-1, n, n_iw)
-            .swapaxes(0, 1),
-            Batch.DENSITIES: np.array(densities, dtype=float).reshape(-1, n).T,
-        }
-        if n_orb > 1:
-            own = [p.interaction for p in scaled]
-            arrays |= {
-                Batch.J: np.array([p.J for p in scaled]),
-                Batch.MEAN_FIELD: np.array([i.mean_field(n_orb) for i in own]),
-                Batch.SECOND_ORDER: np.array([i.second_order(n_orb) for i in own]),
-                Batch.STRENGTHS: np.array(strengths, dtype=float).reshape(-1, n).T,
-                Batch.MISFITS: np.array(misfits, dtype=complex).reshape(-1, n, n_iw).swapaxes(0, 1),
-                Batch.DOUBLES: np.array(doubles, dtype=float).reshape(-1, n).T,
-            }
-        return {name: torch.as_tensor(np.ascontiguousarray(a)) for name, a in arrays.items()}
+    @cached_property
+    def _compiled(self) -> CompiledCorrection | None:
+        return compiled_correction(self.model)
 
-    def _interpolated(self, greens: torch.Tensor, beta: float, axis: ImaginaryAxis) -> np.ndarray:
+    def _interpolated(self, greens: np.ndarray, beta: float, axis: ImaginaryAxis) -> np.ndarray:
         """(n_iw,) of another axis at the same temperature."""
         own = ImaginaryAxis.universal(beta, self.model.measure.size, self.model.measure.accuracy)
-        return own.at_frequencies(own.to_coefficients(greens.numpy()), axis.indices)
+        return own.at_frequencies(own.to_coefficients(greens), axis.indices)
 
     def _double_occupancies(
         self, batch: Problems, answer: Answer, outputs: Outputs | None
-    ) -> list[float]:
+    ) -> np.ndarray:
         """Galitskii and Migdal's sum: ``n n_G - (D G)(beta) / U``, D the dynamic part of Sigma.
 
         Of several orbitals that is an energy of all pairs; theirs is predicted, between 0 and n.
@@ -308,10 +302,10 @@ class CorrectionSolver(Solver):
         n, U = answer.density, batch[Batch.U]
         if outputs is not None and outputs.correlation is not None:
             found = n**2 + outputs.correlation
-            return torch.minimum(found.clamp_min(0.0), n).tolist()
+            return torch.minimum(found.clamp_min(0.0), n).numpy()
         dynamic = (answer.sigma - (U * n)[:, None]) / U.clamp_min(1e-12)[:, None]
         product = self.model.dyson.greens_tau(dynamic * answer.greens, batch[Batch.BETA])
-        return (n * n - product[:, -1]).tolist()
+        return (n * n - product[:, -1]).numpy()
 
 
 def shipped_names() -> list[str]:
@@ -324,17 +318,6 @@ def capabilities_of(n_orb: int) -> Capabilities:
     return (
         THERMAL if n_orb == 1 else replace(THERMAL, orbitals=n_orb, fewest=n_orb, degenerate=True)
     )
-
-
-def unit_of(hybridization: Hybridization) -> float:
-    """``D = 2 sqrt(m0)``, m0 the weight of the bath of one of equivalent orbitals."""
-    if isinstance(hybridization, PoleHybridization):
-        weight = float(np.sum(np.abs(hybridization.couplings) ** 2))
-    else:
-        axis = hybridization.axis
-        ends = axis.at_tau(axis.to_coefficients(hybridization.values), np.array([0.0, axis.beta]))
-        weight = -float(ends.sum())
-    return 2 * float(np.sqrt(max(weight / hybridization.n_orb, 0.0)))
 
 
 def built_solver(config: Mapping[str, Any]) -> ImpuritySolver:

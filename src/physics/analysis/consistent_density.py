@@ -48,12 +48,13 @@ def consistent_densities(
         Of ``n(G[n]) - n`` there, at most `FLATTEST`.
     """
     n, slope = np.empty(U.size), np.empty(U.size)
-    _search(bare, dynamic, U, weights, n, slope)
+    search_densities(bare, dynamic, U, weights, n, slope)
     return n, slope
 
 
 @compiled
-def _search(bare, dynamic, U, weights, roots, slopes):
+def search_densities(bare, dynamic, U, weights, roots, slopes):
+    """`consistent_densities` into given arrays, for compiled callers."""
     for i in range(U.size):
         n, low, high, before, slope = 0.5, 0.0, 1.0, np.inf, FLATTEST
         for _ in range(MAX_STEPS):

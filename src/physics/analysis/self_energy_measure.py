@@ -15,7 +15,8 @@ pole between them to the square of their spacing: in G(tau) below 1e-4 for a few
 quarter of it with twice the nodes (`tests/models/test_correction_models.py`). A self-energy that is
 not causal is made so.
 
-Cost: a third of a millisecond (non-negative least squares).
+Cost: a tenth of a millisecond (`dmftnet.physics.analysis.nonnegative`), a third of it where the
+values are imaginary.
 """
 
 from __future__ import annotations
@@ -24,12 +25,13 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from scipy.optimize import nnls
 from scipy.special import wofz
 
 from dmftnet import checks
 from dmftnet.errors import ConvergenceError
+from dmftnet.physics.analysis.nonnegative import nonnegative
 from dmftnet.physics.grids.matsubara import UNIVERSAL_SIZE, ImaginaryAxis
+from dmftnet.physics.solvers.compiled import compiled
 
 MAX_STEPS = 100
 """Of the least squares, times the number of frequencies."""
@@ -39,6 +41,18 @@ SYMMETRIC = 1e-12
 
 NORM_WEIGHT = 0.1
 """Of the norm in the fit, whose values are of order one; the result is divided by its norm."""
+
+FOUND, NOT_FINITE, NO_END, EMPTY = range(4)
+"""What became of a fit."""
+
+NO_MEASURE = {
+    NOT_FINITE: "no positive measure of the self-energy was found: its values and weights must be "
+    "finite",
+    NO_END: "no positive measure of the self-energy was found: the least squares did not end; give "
+    "fewer n_nodes, or values of order one",
+    EMPTY: "the measure nearest to the self-energy is empty: its values have the wrong sign "
+    "(Im Sigma <= 0 at positive frequencies)",
+}
 
 
 @dataclass(frozen=True)
@@ -103,33 +117,15 @@ class SelfEnergyMeasure:
         found = self.unnormalised(values, weights)
         total = found.sum()
         if not total > 0:
-            raise ConvergenceError(
-                "the measure nearest to the self-energy is empty: its values have the wrong sign "
-                "(Im Sigma <= 0 at positive frequencies)"
-            )
-        if np.abs(values.real).max() <= SYMMETRIC * np.abs(values).max():
-            found = 0.5 * (found + found[::-1])
+            raise ConvergenceError(NO_MEASURE[EMPTY])
         return found / total
 
     def unnormalised(self, values: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """(J,) float64, non-negative, before `fit` divides by its norm: the projection itself."""
-        if not (np.isfinite(values).all() and np.isfinite(weights).all()):
-            raise ConvergenceError(
-                "no positive measure of the self-energy was found: its values and weights must be "
-                "finite"
-            )
-        scale = weights / max(float(np.abs(weights).max()), 1e-300)
-        rows, goal = self.kernel * scale[:, None], np.asarray(values) * scale
-        norm = np.full((1, self.nodes.size), NORM_WEIGHT)
-        matrix = np.concatenate([rows.real, rows.imag, norm])
-        try:
-            goal = np.concatenate([goal.real, goal.imag, [NORM_WEIGHT]])
-            found, _ = nnls(matrix, goal, maxiter=MAX_STEPS * self.nodes.size)
-        except (RuntimeError, ValueError) as error:
-            raise ConvergenceError(
-                f"no positive measure of the self-energy was found ({checks.reason(error)}); give "
-                "fewer n_nodes, or values of order one"
-            ) from None
+        given = (np.asarray(values, dtype=np.complex128), np.asarray(weights, dtype=np.float64))
+        found, status = nearest_measure(*given, self.kernel)
+        if status in (NOT_FINITE, NO_END):
+            raise ConvergenceError(NO_MEASURE[status])
         return found
 
     def at(self, measure: np.ndarray, z: np.ndarray, beta: float) -> np.ndarray:
@@ -144,3 +140,57 @@ class SelfEnergyMeasure:
         nodes, width = self.nodes / beta, np.gradient(self.nodes) / beta
         x = (np.asarray(omega)[:, None] - nodes) / (np.sqrt(2) * width)
         return -1j * np.sqrt(np.pi / 2) * (wofz(x) / width) @ measure
+
+
+@compiled
+def nearest_measure(values, weights, kernel):
+    """The projection of `SelfEnergyMeasure.fit`, before the norm, and what became of it.
+
+    Values without a real part, up to `SYMMETRIC`, have as much weight at e as at -e: half the
+    unknowns, half the equations.
+
+    Parameters
+    ----------
+    values : (n_iw,) complex128, in 1/T
+    weights : (n_iw,) float64
+    kernel : (n_iw, J) complex128, in 1/T
+        Of nodes that are symmetric about zero, at the middle one.
+
+    Returns
+    -------
+    measure : (J,) float64
+    status : int
+        `FOUND`, `NOT_FINITE`, `NO_END`, `EMPTY`.
+    """
+    n_iw, n_nodes = kernel.shape
+    real, size, largest = 0.0, 0.0, 1e-300
+    for i in range(n_iw):
+        if not (np.isfinite(values[i].real + values[i].imag) and np.isfinite(weights[i])):
+            return np.zeros(n_nodes), NOT_FINITE
+        real, size = max(real, abs(values[i].real)), max(size, abs(values[i]))
+        largest = max(largest, abs(weights[i]))
+    scale, middle = weights / largest, n_nodes // 2
+    even = real <= SYMMETRIC * size
+    first, parts = (middle, 1) if even else (0, 2)
+    columns = np.empty((n_nodes - first, parts * n_iw + 1))
+    goal = np.empty(parts * n_iw + 1)
+    for i in range(n_iw):
+        goal[i] = scale[i] * values[i].imag
+        for j in range(first, n_nodes):
+            columns[j - first, i] = scale[i] * kernel[i, j].imag
+        if not even:
+            goal[n_iw + i] = scale[i] * values[i].real
+            for j in range(n_nodes):
+                columns[j, n_iw + i] = scale[i] * kernel[i, j].real
+    goal[-1] = NORM_WEIGHT
+    columns[:, -1] = NORM_WEIGHT
+    found, ended = nonnegative(columns, goal, MAX_STEPS * n_nodes)
+    if not ended:
+        return np.zeros(n_nodes), NO_END
+    if even:
+        measure = np.zeros(n_nodes)
+        measure[middle:] = 0.5 * found
+        measure[: middle + 1] += 0.5 * found[::-1]
+    else:
+        measure = found
+    return measure, FOUND if measure.sum() > 0 else EMPTY
