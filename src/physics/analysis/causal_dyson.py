@@ -131,8 +131,8 @@ def cell_weights(real: np.ndarray, imag: np.ndarray, width: np.ndarray) -> np.nd
     """
     if real.shape != imag.shape:
         real, imag = np.broadcast_arrays(real, imag)
-    rows = (np.ascontiguousarray(a).reshape(-1, a.shape[-1]) for a in (real, imag))
-    return _rows(*rows, width).reshape(real.shape)
+    re, im = (np.ascontiguousarray(a).reshape(-1, a.shape[-1]) for a in (real, imag))
+    return _rows(re, im, width).reshape(real.shape)
 
 
 def consistent(free, bath, real, shape, U, width, below) -> tuple[np.ndarray, np.ndarray]:

@@ -34,8 +34,8 @@ FAINT = 1e-3
 """Of Delta(tau) over its largest: below, there is a floor."""
 
 ADDED = 0.15
-"""Segments a spin that the floor adds. Errors grow with fewer, for rare events, and with more, where
-the mean weight gets small; `benchmarks/ctseg.py floors` prints by how much."""
+"""Segments a spin that the floor adds. Errors grow with fewer, for rare events, and with more,
+where the mean weight gets small; `benchmarks/ctseg.py floors` prints by how much."""
 
 
 def floor_of(problem: ImpurityProblem) -> float:
