@@ -21,7 +21,7 @@ Written by `ship.py`; every number below is in `model.yaml`.
 
 ## Valid range
 
-One orbital, spin-symmetric, T = 0; energies in units of the half-bandwidth D.
+One orbital, spin-symmetric, T = 0; {units}
 
 {ranges}
 
@@ -69,6 +69,7 @@ The networks' spectra have the Gaussian resolution {eta:g} + {slope:g} |w| on {n
 {w_min:g} to {w_max:g} D. Its constant part would act anew in every iteration of a loop; the solver
 removes it (`solver.sharpening`, here {steps} steps), and all numbers below are for such answers.\
 """,
+    "units": "energies in units of the half-bandwidth D.",
     "compared": """\
 A_exact at the resolution {slope:g} |w| of the answers. It includes features that no network on
 this grid, at the data's resolution, could show; "network error" compares with the answer of a
@@ -82,6 +83,9 @@ dmftnet dmft solver=network solver.checkpoint=FOLDER problem.U=2.0   # another f
 The networks put out -Im Sigma with the Gaussian resolution {eta:g} + {slope:g} |w| on {n_w}
 frequencies from {w_min:g} to {w_max:g} D; Sigma has its exact sum rule and Hartree-Fock shift, A
 follows by Dyson's equation on the problem's own grid. Nothing is sharpened.""",
+    "units": """\
+energies in units of the problem's own bath,
+D = 2 sqrt(weight of Delta), of the semicircle its half-bandwidth.""",
     "compared": """\
 both at the data's resolution.""",
 }
