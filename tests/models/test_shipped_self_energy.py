@@ -68,11 +68,10 @@ def test_loops_close_on_lattices_that_no_data_came_from(solver):
         solver, "lattices_reference.h5", [(name, 2.0, 0.0, "metal") for name in names]
     ):
         exact, summary = closure.reference, closure.summary
-        assert closure.converged and closure.right_branch, closure.title
+        assert closure.converged and closure.kl < 2e-2, closure.title
         assert np.all(closure.self_energy.imag <= 0)
+        assert summary["double_occupancy"] == pytest.approx(exact.double_occupancy, rel=0.04)
         if exact.lattice == "pseudogap":
             assert summary["A0"] < 0.1
-            assert summary["double_occupancy"] == pytest.approx(exact.double_occupancy, rel=0.15)
         else:
-            assert closure.kl < 1e-2
-            assert summary["double_occupancy"] == pytest.approx(exact.double_occupancy, rel=0.03)
+            assert closure.right_branch
