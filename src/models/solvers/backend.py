@@ -1,4 +1,4 @@
-"""What runs a network's body in use: torch, or ONNX Runtime in half to a third of the time.
+"""What runs a network's body in use: torch, or ONNX Runtime, faster (docs/benchmarks.md).
 
 The weights ship once, as safetensors. The ONNX graph is written on first use
 (`dmftnet.models.networks.onnx_graph`) and kept in the user's cache, ``$XDG_CACHE_HOME/dmftnet`` or
