@@ -134,14 +134,9 @@ class Attention(nn.Module):
             flat = (x.flatten(0, -4) for x in (q, k, v))  # the kernel knows but one batch axis
             mixed = nn.functional.scaled_dot_product_attention(*flat).unflatten(0, q.shape[:-3])
         else:
-            scores = (q * self.scale) @ k.mT  # (B, h, T_q, T_k)
+            scores = (q * q.shape[-1] ** -0.5) @ k.mT  # (B, h, T_q, T_k)
             mixed = torch.softmax(scores, dim=-1) @ v  # (B, h, T_q, d/h)
         return self.output(self.merged(mixed))
-
-    @property
-    def scale(self) -> float:
-        """Factor of the scores, ``1 / sqrt(d/h)``."""
-        return (self.query.out_features // self.n_heads) ** -0.5
 
     def split(self, x: torch.Tensor) -> torch.Tensor:
         """(B, T, d) -> (B, h, T, d/h)."""

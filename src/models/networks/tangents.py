@@ -122,8 +122,9 @@ def _(layer: nn.LayerNorm, x, dx):
 
 def weights(layer: Attention, other: torch.Tensor, d_other: torch.Tensor) -> Pair:
     """(B, h, T, T) attention matrix of a sequence with itself, and its tangent."""
-    q, dq = (layer.split(x) * layer.scale for x in push(layer.query, other, d_other))
+    q, dq = (layer.split(x) for x in push(layer.query, other, d_other))
     k, dk = (layer.split(x) for x in push(layer.key, other, d_other))
+    q, dq = (x * q.shape[-1] ** -0.5 for x in (q, dq))
     mixing = torch.softmax(q @ k.mT, dim=-1)
     slope = torch.cat([dq, q], dim=-1) @ torch.cat([k, dk], dim=-1).mT
     slope = slope - (mixing * slope).sum(dim=-1, keepdim=True)
