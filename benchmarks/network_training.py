@@ -114,9 +114,8 @@ def step_table(console: Console, model: str, head: str, size: int) -> Table:
 def experiment_table() -> Table:
     """Cost of the trainings in conf/experiment that begin anew."""
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "one core"
-    table = Table(
-        "experiment", "batch", "ms a step", "steps", "hours", title=f"experiments on {device}"
-    )
+    columns = ("experiment", "batch", "ms a step", "a sample", "steps", "hours")
+    table = Table(*columns, title=f"experiments on {device}")
     for name in EXPERIMENTS:
         with initialize_config_dir(config_dir=str(CONF), version_base="1.3"):
             paths = compose("train", overrides=[f"+experiment={name}"]).dataset.path
@@ -126,7 +125,8 @@ def experiment_table() -> Table:
         steps = config.trainer.max_epochs * math.ceil(samples / config.dataset.batch_size)
         cost = milliseconds(step)
         table.add_row(
-            name, str(config.dataset.batch_size), f"{cost:.0f}", f"{steps:,}",
+            name, str(config.dataset.batch_size), f"{cost:.0f}",
+            f"{cost / config.dataset.batch_size:.1f}", f"{steps:,}",
             f"{cost * steps / 3.6e6:.2g}",
         )  # fmt: skip
     return table

@@ -6,8 +6,9 @@ import torch
 from synthetic import GRID, RESOLUTION
 
 from dmftnet.errors import DmftnetError
+from dmftnet.models.networks.crossattn import CrossAttention
 from dmftnet.models.networks.film import Film
-from dmftnet.models.networks.layers import FAN, Attention
+from dmftnet.models.networks.layers import FAN, Attention, paired
 from dmftnet.models.networks.network import HybridizationInput, ParameterInput
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 
@@ -52,9 +53,19 @@ def test_parameter_input_is_odd_in_the_shift_from_half_filling():
     assert torch.isclose(p[0, 1], -p[1, 1])
 
 
+def test_paired_tokens_are_neighbouring_pairs_from_zero_outwards():
+    omega = torch.tensor([-4.0, -3, -2, -1, 1, 2, 3, 4])
+    tokens = paired(torch.stack([omega, 10 * omega], dim=-1), 2)
+    assert tokens.tolist() == [
+        [1, 10, -1, -10, 2, 20, -2, -20],
+        [3, 30, -3, -30, 4, 40, -4, -40],
+    ]
+
+
+@pytest.mark.parametrize("kind", [Film, CrossAttention])
 @pytest.mark.parametrize("pairs", [1, 2, 4])
-def test_a_film_token_speaks_for_its_own_frequencies(pairs):
-    net = Film(grid=GRID, resolution=RESOLUTION, width=8, n_heads=2, n_blocks=1, pairs=pairs)
+def test_a_token_speaks_for_its_own_frequencies(kind, pairs):
+    net = kind(grid=GRID, resolution=RESOLUTION, width=8, n_heads=2, n_blocks=1, pairs=pairs)
     embedding = torch.zeros(1, GRID["n_w"] // 2 // pairs, 8)
     before = net.project(embedding)
     embedding[0, 3] = torch.randn(8)
@@ -74,6 +85,7 @@ def test_a_film_token_speaks_for_its_own_frequencies(pairs):
         (lambda: FAN(3, 8, periodic=0.5), "periodic = 0.5"),
         (lambda: Attention(10, 4), "width = 10"),
         (lambda: Film(grid=GRID, resolution=RESOLUTION, pairs=7), "pairs = 7"),
+        (lambda: CrossAttention(grid=GRID, resolution=RESOLUTION, pairs=7), "pairs = 7"),
         (lambda: ParameterInput(2)(torch.zeros(1, 3)), "takes 2 parameters, got 3"),
     ],
 )

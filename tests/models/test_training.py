@@ -29,7 +29,11 @@ class StopAfter(lightning.Callback):
         trainer.should_stop = trainer.current_epoch >= self.epoch
 
 
-SEED = {"_target_": "dmftnet.models.networks.crossattn.CrossAttention", "dropout": 0.1}
+SEED = {
+    "_target_": "dmftnet.models.networks.crossattn.CrossAttention",
+    "dropout": 0.1,
+    "pairs": 1,  # of so few frequencies, at this width
+}
 FILM = {"_target_": "dmftnet.models.networks.film.Film", "n_blocks": 1}
 
 

@@ -100,6 +100,10 @@ class Head(SpectralModel):
         if guesses is None:
             guesses = self.guesses(hybridization, params)
         output = self.net(hybridization, params, guesses)
+        return self._positive(output, hybridization, guesses, rotate)
+
+    def _positive(self, output, hybridization, guesses, rotate=None) -> torch.Tensor:
+        """(B, n_w) positive curve of the network's raw output (B, n_outputs, n_w)."""
         if not self.net.log_residual:
             return nn.functional.softplus(output[..., 0, :]) ** self.power
         output = self._smooth(output)
@@ -178,8 +182,12 @@ class DirectHead(Head):
         """See `SpectralModel.spectrum`; ``dA`` is the network's forward-mode derivative."""
         if index is None:
             index = torch.arange(len(self.angles), device=params.device).expand(len(params), -1)
-        matrices = self.rotation[index].flatten(0, 1), self.rotation_derivative[index].flatten(0, 1)
-        return self._at(hybridization, params, self.angles[index], guesses, *matrices, slopes)
+        kernels = None
+        if self.net.log_residual:  # a copy of the kernels for every sample: not cheap
+            kernels = tuple(
+                matrix[index].flatten(0, 1) for matrix in (self.rotation, self.rotation_derivative)
+            )
+        return self._at(hybridization, params, self.angles[index], guesses, kernels, slopes)
 
     def expansion(
         self,
@@ -202,15 +210,16 @@ class DirectHead(Head):
         )
         zero = params.new_zeros(len(params), 1)
         unit = torch.eye(len(small), dtype=params.dtype, device=params.device)
-        A, dA = self._at(hybridization, params, zero, guesses, unit, slope)
+        A, dA = self._at(hybridization, params, zero, guesses, (unit, slope))
         full = torch.cat([params, zero + angle], dim=-1)
         moved = self._curve(hybridization, full, guesses, lambda x: x @ small.T)
         return A, dA, moved[:, None]
 
-    def _at(self, hybridization, params, angles, guesses, rotation, derivative, slopes=True):
+    def _at(self, hybridization, params, angles, guesses, kernels, slopes=True):
         """Curves and tangents (None without `slopes`) at (B, k) angles, each (B, k, n_w).
 
-        `rotation` and `derivative` are the kernels there, ([B k,] n_w, n_w).
+        `kernels` are the rotation there and its derivative, ([B k,] n_w, n_w) each; a network that
+        corrects no guesses needs none.
         """
         if guesses is None:  # here, once for all angles
             guesses = self.guesses(hybridization, params)
@@ -221,17 +230,18 @@ class DirectHead(Head):
             guesses = guesses.repeat_interleave(k, dim=0)
         at = angles.flatten()
 
-        def curve(angle: torch.Tensor) -> torch.Tensor:
+        def curve(angle: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
             def rotate(x: torch.Tensor) -> torch.Tensor:  # the value, and the exact tangent
                 step = (angle - at)[:, None, None]
-                return x @ rotation.mT + step * (x @ derivative.mT)
+                return x @ kernels[0].mT + step * (x @ kernels[1].mT)
 
-            full = torch.cat([fixed, angle.unsqueeze(-1)], dim=-1)
-            return self._curve(repeated, full, guesses, rotate)
+            return self._positive(output, repeated, guesses, rotate)
 
+        full = torch.cat([fixed, at.unsqueeze(-1)], dim=-1)
         if not slopes:
-            return curve(at).unflatten(0, (-1, k)), None
-        A, dA = torch.func.jvp(curve, (at,), (torch.ones_like(at),))
+            return curve(at, self.net(repeated, full, guesses)).unflatten(0, (-1, k)), None
+        output, slope = self.net.with_slope(repeated, full, guesses)
+        A, dA = torch.func.jvp(curve, (at, output), (torch.ones_like(at), slope))
         return A.unflatten(0, (-1, k)), dA.unflatten(0, (-1, k))
 
     def _complete(self, params: torch.Tensor) -> torch.Tensor:

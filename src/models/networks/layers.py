@@ -61,6 +61,29 @@ def positional_encoding(grid: Mapping, width: int) -> nn.Parameter:
     return nn.Parameter(torch.tensor(0.5 * waves, dtype=torch.float32))
 
 
+def paired(features: torch.Tensor, pairs: int) -> torch.Tensor:
+    """(..., n_w, f) features of frequencies -> (..., n_token, 2 pairs f) of neighbouring pairs +-w.
+
+    Tokens run outwards from zero frequency.
+    """
+    negative, positive = features.chunk(2, dim=-2)
+    both = torch.cat([positive, negative.flip(-2)], dim=-1)  # (..., n_w / 2, 2 f)
+    return both.unflatten(-2, (-1, pairs)).flatten(-2)
+
+
+def unpaired(rows: torch.Tensor, n_outputs: int, pairs: int) -> torch.Tensor:
+    """(..., n_token, n_outputs 2 pairs) outputs of `paired` tokens -> (..., n_outputs, n_w)."""
+    both = rows.unflatten(-1, (n_outputs, 2, pairs)).movedim(-4, -2).flatten(-2)
+    positive, negative = both.unbind(-2)  # (..., n_outputs, n_w / 2)
+    return torch.cat([negative.flip(-1), positive], dim=-1)
+
+
+def paired_encoding(grid: Mapping, width: int, pairs: int) -> nn.Parameter:
+    """(n_token, width) `positional_encoding` of the tokens of `paired`."""
+    positive = positional_encoding(grid, width).data[grid["n_w"] // 2 :]
+    return nn.Parameter(positive.unflatten(0, (-1, pairs)).mean(dim=1))
+
+
 def feed_forward(n_in: int, width: int, n_out: int, n_layers: int) -> nn.Sequential:
     """`n_layers` linear layers with GELU between them."""
     sizes = [n_in] + [width] * (n_layers - 1) + [n_out]
@@ -104,19 +127,24 @@ class Attention(nn.Module):
     def forward(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
         """(B, T_q, d), (B, T_k, d), (B, T_k, d) -> (B, T_q, d)."""
         q, k, v = (
-            self._split(layer(x))
+            self.split(layer(x))
             for layer, x in ((self.query, query), (self.key, key), (self.value, value))
         )  # (B, h, T, d/h)
         if self.fused:
             flat = (x.flatten(0, -4) for x in (q, k, v))  # the kernel knows but one batch axis
             mixed = nn.functional.scaled_dot_product_attention(*flat).unflatten(0, q.shape[:-3])
         else:
-            scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)  # (B, h, T_q, T_k)
+            scores = (q * q.shape[-1] ** -0.5) @ k.mT  # (B, h, T_q, T_k)
             mixed = torch.softmax(scores, dim=-1) @ v  # (B, h, T_q, d/h)
-        return self.output(mixed.transpose(-2, -3).flatten(-2))
+        return self.output(self.merged(mixed))
 
-    def _split(self, x: torch.Tensor) -> torch.Tensor:
+    def split(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, T, d) -> (B, h, T, d/h)."""
         return x.unflatten(-1, (self.n_heads, -1)).transpose(-2, -3)
+
+    def merged(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, h, T, d/h) -> (B, T, d)."""
+        return x.transpose(-2, -3).flatten(-2)
 
 
 class AttentionBlock(nn.Module):

@@ -17,6 +17,7 @@ from dmftnet import checks
 from dmftnet.data.labels import SMOOTHED
 from dmftnet.errors import DmftnetError, SettingError
 from dmftnet.models.networks.guesses.composed import GUESS_NAMES, Guesses, chosen_guesses
+from dmftnet.models.networks.tangents import DefinedNorm
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 
 # U runs to 4 D, the shift from half filling to about 2 D and angles to about 0.3: inputs of order 1
@@ -278,6 +279,19 @@ class SpectralNetwork(nn.Module, ABC):
     def forward(self, hybridization, params, guesses=None) -> torch.Tensor:
         """(B, n_w) hybridization spectrum in D, (B, n_params) -> (B, n_outputs, n_w) raw output."""
         return self.project(self._embedding(hybridization, params, guesses))
+
+    def with_slope(self, hybridization, params, guesses=None) -> tuple[torch.Tensor, torch.Tensor]:
+        """Raw output and its derivative in the angle, the last of `params`, (B, n_outputs, n_w).
+
+        A subclass may write the tangents out, which is faster.
+        """
+        physical, angle = params[..., :-1], params[..., -1:]
+
+        def output(angle: torch.Tensor) -> torch.Tensor:
+            return self(hybridization, torch.cat([physical, angle], dim=-1), guesses)
+
+        with DefinedNorm():
+            return torch.func.jvp(output, (angle,), (torch.ones_like(angle),))
 
     def latent(self, hybridization, params, guesses=None) -> torch.Tensor:
         """(B, d') representation of a problem: the last hidden layer, tokens side by side."""
