@@ -202,7 +202,7 @@ def all_answers(
 
 
 def milliseconds(solver: ImpuritySolver, problems: Sequence[ImpurityProblem]) -> float:
-    """Median time of a solve, one problem at a time; NaN where all failed.
+    """Median CPU time of a solve, one problem at a time; NaN where all failed.
 
     The first problem is solved once before: bases are made and functions compiled then.
     """
@@ -210,12 +210,12 @@ def milliseconds(solver: ImpuritySolver, problems: Sequence[ImpurityProblem]) ->
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DmftnetWarning)
         for problem in (problems[0], *problems):
-            began = time.perf_counter()
+            began = time.process_time()
             try:
                 solver.solve(problem)
             except (DmftnetError, np.linalg.LinAlgError):
                 continue
-            seconds.append(time.perf_counter() - began)
+            seconds.append(time.process_time() - began)
     return 1e3 * float(np.median(seconds[1:])) if len(seconds) > 1 else float("nan")
 
 

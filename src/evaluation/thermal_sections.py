@@ -76,9 +76,9 @@ def one_shot_section(
     return Section(
         "One solve, hybridizations of converged loops",
         f"{len(result.rows)} test samples of {result.store.path.name}: error "
-        "(1/beta) integral |G - G_exact| dtau against the labels of the file; ms of one solve, the "
-        "approximations that a correction reads included, all timed in this run; ras: in units of "
-        f"one default solve at T = 0 by the solver ras, {unit:.0f} ms.",
+        "(1/beta) integral |G - G_exact| dtau against the labels of the file; ms of one solve, CPU "
+        "time, the approximations that a correction reads included, all in this run; ras: in units "
+        f"of one default solve at T = 0 by the solver ras, {unit:.0f} ms.",
         [Table(("method", "median", "90 %", "worst", "samples", "failed", "ms", "ras"), rows)],
         {"thermal_errors": samples.kl_distribution(shown, ERROR)} if shown else {},
     )

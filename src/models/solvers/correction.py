@@ -174,8 +174,9 @@ class CorrectionSolver(Solver):
         bare = [unit**2 <= 4 * NO_BATH * max(p.U, 1e-3) ** 2 for unit, p in pairs]
         with_bath = [i for i, empty in enumerate(bare) if not empty]
         atoms = [i for i, empty in enumerate(bare) if empty]
-        isolated = self._isolated([problems[i] for i in atoms])
-        found: dict[int, ImpuritySolution] = dict(zip(atoms, isolated, strict=True))
+        found: dict[int, ImpuritySolution] = {}
+        if atoms:
+            found |= zip(atoms, self._isolated([problems[i] for i in atoms]), strict=True)
         for i in atoms:
             found[i].diagnostics.update(self._nothing_to_say())
         if with_bath:
