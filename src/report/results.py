@@ -39,7 +39,10 @@ DIGITS = 6
 
 
 def write_results(
-    folder: str | Path, numbers: Mapping[str, Any], figures: Mapping[str, Figure]
+    folder: str | Path,
+    numbers: Mapping[str, Any],
+    figures: Mapping[str, Figure],
+    remarks: Sequence[str] = (),
 ) -> Path:
     """Write text, numbers and figures; returns the path of ``results.md``.
 
@@ -49,10 +52,13 @@ def write_results(
         ``metrics.json``.
     figures : mapping of name to Figure
         Those that the text shows are written.
+    remarks : sequence of str
+        What no number says; they stand below "How it was measured".
     """
     folder = Path(folder)
     (folder / "figures").mkdir(parents=True, exist_ok=True)
-    stored = json.dumps(condensed(numbers) | {"figures": sorted(figures)}, indent=1)
+    more = {"figures": sorted(figures), "remarks": list(remarks)}
+    stored = json.dumps(condensed(numbers) | more, indent=1)
     text = render_results(json.loads(stored))
     for name, figure in figures.items():
         file = f"figures/{PREFIX}{name}.png"
@@ -65,7 +71,9 @@ def write_results(
 
 
 def rewrite_results(
-    folder: str | Path, conclude: Callable[[Mapping[str, Any]], Mapping[str, Any]]
+    folder: str | Path,
+    conclude: Callable[[Mapping[str, Any]], Mapping[str, Any]],
+    remarks: Sequence[str] = (),
 ) -> Path:
     """Write ``results.md`` again from the ``results.json`` beside it; the figures stay.
 
@@ -73,6 +81,8 @@ def rewrite_results(
     ----------
     conclude : callable
         Gives the numbers with the targets and the summary that follow from them.
+    remarks : sequence of str
+        Take the place of those on file; none leaves them.
 
     Raises
     ------
@@ -82,7 +92,7 @@ def rewrite_results(
     path = Path(folder) / "results.json"
     try:
         numbers = json.loads(path.read_text(encoding="utf-8"))
-        numbers = _rounded(conclude(numbers))
+        numbers = _rounded(conclude(numbers)) | ({"remarks": list(remarks)} if remarks else {})
         text = render_results(numbers)
     except OSError as error:
         raise DmftnetError(
@@ -127,7 +137,7 @@ def render_results(numbers: Mapping[str, Any]) -> str:
     environment.filters |= {"cell": cell, "spread": with_spread, "percent": "{:.0%}".format}
     sets = numbers["models"][numbers["best"]]["loops"]
     text = environment.get_template("results.md.j2").render(
-        **{key.replace(" ", "_"): value for key, value in numbers.items()},
+        **{"remarks": [], **{key.replace(" ", "_"): value for key, value in numbers.items()}},
         critical=critical,
         neighbour=_nearest_neighbour(numbers["models"]),
         half_filled=_rows(_half_filled_rows, sets, "loops"),

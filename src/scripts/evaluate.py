@@ -27,7 +27,7 @@ from dmftnet import checks
 from dmftnet.config import arguments, entry_point, instantiate, run, to_plain
 from dmftnet.data.datamodule import SpectralDataModule
 from dmftnet.data.exact_loops import ReferenceStore
-from dmftnet.errors import DmftnetError
+from dmftnet.errors import DmftnetError, SettingError
 from dmftnet.evaluation.assessment import (
     Settings,
     assess_baselines,
@@ -71,6 +71,9 @@ def check(plain: Mapping[str, Any]) -> None:
         checks.path("test_references", plain["test_references"], "a path, or null")
     if plain["best"] is not None:
         checks.path("best", plain["best"], "the name of a model, or null")
+    remarks = plain["remarks"]
+    if not (isinstance(remarks, list) and all(isinstance(text, str) for text in remarks)):
+        raise SettingError(f"remarks = {checks.shown(remarks)}: give a list of sentences")
     for key in ("results", "rerender"):
         if plain[key] is not None:
             checks.path(key, plain[key], "a folder, or null")
@@ -148,8 +151,9 @@ def main(config) -> None:
         refuse_to_overwrite(folder / name)
     plain, console = to_plain(config), Console()
     check(plain)
+    remarks = plain["remarks"]
     if plain["rerender"] is not None:
-        print(f"results: {rewrite_results(plain['rerender'], with_conclusions)}")
+        print(f"results: {rewrite_results(plain['rerender'], with_conclusions, remarks)}")
         return
     if config.threads is not None:
         torch.set_num_threads(config.threads)
@@ -192,7 +196,7 @@ def main(config) -> None:
     if plain["results"] is not None:
         show_targets(console, numbers)
         figures = {name: f for section in sections for name, f in (section.figures or {}).items()}
-        print(f"results: {write_results(plain['results'], numbers, figures)}")
+        print(f"results: {write_results(plain['results'], numbers, figures, remarks)}")
 
 
 if __name__ == "__main__":

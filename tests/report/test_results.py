@@ -137,6 +137,16 @@ def test_tables_have_as_many_cells_as_columns(tmp_path):
             assert first.count("|") == second.count("|"), (first, second)
 
 
+def test_remarks_stand_in_the_text_until_others_take_their_place(tmp_path):
+    written = write_results(tmp_path, numbers(), {}, ["First remark."])
+    assert "First remark.\n" in written.read_text(encoding="utf-8")
+    rewrite_results(tmp_path, dict)
+    assert "First remark.\n" in written.read_text(encoding="utf-8")
+    rewrite_results(tmp_path, dict, ["Another."])
+    text = written.read_text(encoding="utf-8")
+    assert "Another.\n" in text and "First remark." not in text
+
+
 def test_loops_of_all_but_the_best_are_left_out():
     kept = condensed(numbers())
     for name in ("reference", "test"):

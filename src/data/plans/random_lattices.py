@@ -11,9 +11,9 @@ The lattice of a trajectory is a function of (seed, id) alone, as everything els
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from itertools import product
-from typing import Any
 
 import numpy as np
 
@@ -50,6 +50,7 @@ class RandomLatticePlan(TrajectoryPlan):
 
     Parameters
     ----------
+    sampler, n_trajectories, n_iterations, tolerance, resolution : see `TrajectoryPlan`
     doped_symmetric : float
         Share of symmetric lattices in trajectories that are not half filled.
     """
@@ -59,11 +60,11 @@ class RandomLatticePlan(TrajectoryPlan):
         sampler: TrajectorySampler,
         n_trajectories: int,
         n_iterations: int = 6,
-        *,
+        tolerance: float = 1e-5,
+        resolution: Sequence[float] | None = None,
         doped_symmetric: float = 0.0,
-        **options: Any,
     ):
-        super().__init__(sampler, n_trajectories, n_iterations, **options)
+        super().__init__(sampler, n_trajectories, n_iterations, tolerance, resolution)
         self.doped_symmetric = checks.number(
             "sampling.doped_symmetric", doped_symmetric, at_least=0, at_most=1
         )
