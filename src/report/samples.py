@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping
+from itertools import cycle
 
 import numpy as np
 from matplotlib import rc_context
@@ -106,13 +107,14 @@ def kl_distribution(
     with rc_context(STYLE):
         figure = Figure(figsize=(WIDTH * 0.78, 3.6), layout="constrained")
         axis = figure.subplots()
-        greys = iter(("-", "--", ":", "-."))
+        dashes = ("-", "--", ":", "-.", (0, (6, 1, 1, 1, 1, 1)), (0, (1, 3)), (0, (8, 2)))
+        greys = cycle(dashes)
         colours = iter(np.tile(PALETTE, 1 + len(errors) // len(PALETTE)))
         for label, values in errors.items():
             x = np.sort(np.maximum(values, FLOOR / 10))
             share = np.arange(1, x.size + 1) / x.size
             if label.startswith("baseline"):
-                look = {"color": "0.45", "ls": next(greys, "-"), "lw": 1.1}
+                look = {"color": "0.45", "ls": next(greys), "lw": 1.1}
             else:
                 look = {"color": next(colours)}
             axis.step(x, share, where="post", label=label, **look)
