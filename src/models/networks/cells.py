@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch._C._functorch import is_functorch_wrapped_tensor
 
 from dmftnet.physics.analysis.causal_dyson import cell_weights
 from dmftnet.physics.analysis.self_energy import inverse_weights
@@ -11,7 +12,7 @@ from dmftnet.physics.analysis.self_energy import inverse_weights
 def pole_weights(real: torch.Tensor, imag: torch.Tensor, width: torch.Tensor) -> torch.Tensor:
     """Weights ``-Im (1/d) dw / pi`` of denominators, `inverse_weights`.
 
-    With gradients, or off the CPU, by logarithms in torch; to 1e-7 of the compiled ones.
+    With gradients or tangents, or off the CPU, by logarithms in torch; to 1e-7 of the compiled ones.
 
     Parameters
     ----------
@@ -24,6 +25,7 @@ def pole_weights(real: torch.Tensor, imag: torch.Tensor, width: torch.Tensor) ->
     -------
     (..., n_w) float64, non-negative
     """
-    if torch.is_grad_enabled() or real.device.type != "cpu":
+    followed = torch.is_grad_enabled() or is_functorch_wrapped_tensor(real)  # a tangent's
+    if followed or real.device.type != "cpu":
         return inverse_weights(real, imag, width, precise=False, xp=torch)
     return torch.from_numpy(cell_weights(real.numpy(), imag.numpy(), width.numpy()))

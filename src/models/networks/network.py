@@ -286,6 +286,8 @@ class SpectralNetwork(nn.Module, ABC):
         A subclass may write the tangents out, which is faster.
         """
         physical, angle = params[..., :-1], params[..., -1:]
+        if guesses is None and self.guesses is not None:
+            guesses = self.guesses(hybridization, params)  # which know no angle
 
         def output(angle: torch.Tensor) -> torch.Tensor:
             return self(hybridization, torch.cat([physical, angle], dim=-1), guesses)

@@ -28,6 +28,9 @@ LARGEST, TINY = 50.0, 1e-12
 REFINED = 3
 """Points of a loop's grid for each of the network's, where A follows from the self-energy."""
 
+EDGE = 1e-12
+"""Of the ends of a grid, within which a frequency is on it."""
+
 NEGLIGIBLE = 1e-18
 """Of a matrix's largest element: what is smaller is left out."""
 
@@ -86,8 +89,12 @@ class View:
 
 
 def _interpolated(grid: FrequencyGrid, curve: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """`FrequencyGrid.interpolate` of one curve, in a tenth of the time."""
-    return np.interp(at, grid.omega, curve, left=0.0, right=0.0)
+    """`FrequencyGrid.interpolate` of one curve, in a tenth of the time.
+
+    The ends of the grid are inside, whatever the rounding of a unit makes of them.
+    """
+    first, last = grid.omega[[0, -1]] * (1 + EDGE)
+    return np.where((first <= at) & (at <= last), np.interp(at, grid.omega, curve), 0.0)
 
 
 @lru_cache(maxsize=8)
