@@ -12,7 +12,7 @@ from dmftnet.physics.analysis.self_energy import inverse_weights
 def pole_weights(real: torch.Tensor, imag: torch.Tensor, width: torch.Tensor) -> torch.Tensor:
     """Weights ``-Im (1/d) dw / pi`` of denominators, `inverse_weights`.
 
-    With gradients or tangents, or off the CPU, by logarithms in torch; to 1e-7 of the compiled ones.
+    With gradients, tangents or off the CPU by logarithms in torch; to 1e-7 of the compiled ones.
 
     Parameters
     ----------
