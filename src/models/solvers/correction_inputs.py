@@ -91,10 +91,8 @@ class ScaledProblem:
     def of(cls, given: ImpurityProblem, unit: float, measure: SelfEnergyMeasure) -> ScaledProblem:
         """`unit` is the D of the problem, as `unit_of` says."""
         beta = given.beta * unit
-        axis, known = (
-            ImaginaryAxis.universal(beta, measure.size, measure.accuracy),
-            (given.hybridization),
-        )
+        axis = ImaginaryAxis.universal(beta, measure.size, measure.accuracy)
+        known = given.hybridization
         if isinstance(known, MatsubaraHybridization) and known.is_diagonal:
             maps = AxisMaps.of(known.axis, measure)
             parts, n_iw = _parts(known.values) @ maps.resampling, measure.axis.indices.size

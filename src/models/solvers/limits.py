@@ -17,7 +17,7 @@ design effect.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
@@ -33,12 +33,28 @@ ROUNDING = 1e-12
 """Of shares that are compared."""
 
 
+@dataclass(frozen=True, kw_only=True)
 class _Promise:
-    """What checks its arguments; that of the name `key` is the largest error that is good."""
+    """What limits promise of the solves that they accept; the largest good error is `key`'s.
+
+    Parameters
+    ----------
+    share : float
+        Of good ones among those accepted, in (0, 1].
+    confidence : float
+        That the share is not less, in [0.5, 1); at 0.5 the share that was counted is taken.
+
+    Raises
+    ------
+    SettingError
+        If one of them is out of its limits.
+    """
+
+    share: float = 0.95
+    confidence: float = 0.95
 
     key: ClassVar[str]
-    share: float
-    confidence: float
+    title: ClassVar[str]
 
     def __post_init__(self):
         checks.number(f"calibration.{self.key}", self.largest, above=0)
@@ -53,26 +69,9 @@ class _Promise:
 
 @dataclass(frozen=True)
 class Promise(_Promise):
-    """What limits promise of the solves that they accept.
-
-    Parameters
-    ----------
-    kl : float
-        An error up to this is good.
-    share : float
-        Of good ones among those accepted, in (0, 1].
-    confidence : float
-        That the share is not less, in [0.5, 1); at 0.5 the share that was counted is taken.
-
-    Raises
-    ------
-    SettingError
-        If one of them is out of its limits.
-    """
+    """That of networks on the real axis: a KL up to `kl` is good."""
 
     kl: float = 1e-2
-    share: float = 0.95
-    confidence: float = 0.95
 
     key: ClassVar[str] = "kl"
     title: ClassVar[str] = "KL"
@@ -80,26 +79,10 @@ class Promise(_Promise):
 
 @dataclass(frozen=True)
 class ErrorPromise(_Promise):
-    """The same of corrections, whose error is that of G(tau).
-
-    Parameters
-    ----------
-    error : float
-        ``(1/beta) integral |G - G_exact| dtau`` up to this is good.
-    share : float
-        Of good ones among those accepted, in (0, 1].
-    confidence : float
-        That the share is not less, in [0.5, 1); at 0.5 the share that was counted is taken.
-
-    Raises
-    ------
-    SettingError
-        If one of them is out of its limits.
-    """
+    """That of corrections: ``(1/beta) integral |G - G_exact| dtau`` up to `error` is good."""
 
     error: float = 1e-3
-    share: float = 0.99
-    confidence: float = 0.95
+    share: float = field(default=0.99, kw_only=True)
 
     key: ClassVar[str] = "error"
     title: ClassVar[str] = "error"
