@@ -27,12 +27,11 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
-from dmftnet import checks
-from dmftnet.errors import DmftnetError
 from dmftnet.models.networks.layers import (
     FAN,
     AttentionBlock,
     feed_forward,
+    n_tokens,
     paired,
     paired_encoding,
     unpaired,
@@ -76,13 +75,7 @@ class CrossAttention(SpectralNetwork):
         **inputs: Any,
     ):
         super().__init__(**{**self.defaults, **inputs})
-        half, pairs = self.n_w // 2, checks.integer("model.pairs", pairs, at_least=1)
-        if half % pairs:
-            raise DmftnetError(
-                f"model.pairs = {pairs} does not divide the grid's {half} pairs of frequencies; "
-                "choose a divisor of n_w / 2"
-            )
-        n_token = half // pairs
+        n_token = n_tokens(self.n_w, pairs)
         sizes = {"width": width, "n_heads": n_heads, "n_tokens": n_token}
         self.check_sizes(dropout, n_blocks, n_token, **sizes)
         self.pairs = pairs

@@ -16,13 +16,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from dmftnet import checks
-from dmftnet.errors import DmftnetError
 from dmftnet.models.networks.layers import (
     Attention,
     dropout_layer,
     feed_forward,
-    positional_encoding,
+    n_tokens,
+    paired,
+    paired_encoding,
+    unpaired,
 )
 from dmftnet.models.networks.network import SpectralNetwork
 
@@ -81,18 +82,12 @@ class Film(SpectralNetwork):
         **inputs: Any,
     ):
         super().__init__(**inputs)
-        half, pairs = self.n_w // 2, checks.integer("model.pairs", pairs)
-        if pairs < 1 or half % pairs:
-            raise DmftnetError(
-                f"model.pairs = {pairs} does not divide the grid's {half} pairs of frequencies; "
-                "choose a divisor of n_w / 2"
-            )
-        self.check_sizes(dropout, n_blocks, half // pairs, width=width, n_heads=n_heads)
+        n_token = n_tokens(self.n_w, pairs)
+        self.check_sizes(dropout, n_blocks, n_token, width=width, n_heads=n_heads)
         self.pairs = pairs
         self.parameter_net = feed_forward(self.n_params, width, width, 3)
         self.token_net = feed_forward(2 * pairs * self.n_features, width, width, 2)
-        position = positional_encoding(self.grid, width).data[half:]
-        self.position = nn.Parameter(position.unflatten(0, (-1, pairs)).mean(dim=1))
+        self.position = paired_encoding(self.grid, width, pairs)
         self.blocks = nn.ModuleList(
             FilmBlock(width, n_heads, dropout, self.fused) for _ in range(n_blocks)
         )
@@ -103,17 +98,12 @@ class Film(SpectralNetwork):
         """(B, n_w), (B, n_params), (B, n_guess, n_w) -> (B, n_token, width)."""
         condition = self.parameter_net(self.parameter_input(params))  # (B, d)
         condition = nn.functional.gelu(condition)
-        negative, positive = self.tokens(hybridization, guesses).chunk(2, dim=-2)
-        both = torch.cat([positive, negative.flip(-2)], dim=-1)  # (B, n_w / 2, 2 n_features)
-        both = both.unflatten(-2, (-1, self.pairs)).flatten(-2)  # (B, n_token, 2 pairs n_features)
-        x = self.token_net(both) + self.position
+        tokens = paired(self.tokens(hybridization, guesses), self.pairs)
+        x = self.token_net(tokens) + self.position
         for block in self.blocks:
             x = block(x, condition)
         return self.norm(x)
 
     def project(self, embedding: torch.Tensor) -> torch.Tensor:
         """(B, n_token, width) -> (B, n_outputs, n_w)."""
-        both = self.projection(embedding).unflatten(-1, (self.n_outputs, 2, self.pairs))
-        both = both.movedim(-4, -2).flatten(-2)  # (B, n_outputs, 2, n_w / 2)
-        positive, negative = both.unbind(-2)
-        return torch.cat([negative.flip(-1), positive], dim=-1)
+        return unpaired(self.projection(embedding), self.n_outputs, self.pairs)

@@ -61,6 +61,23 @@ def positional_encoding(grid: Mapping, width: int) -> nn.Parameter:
     return nn.Parameter(torch.tensor(0.5 * waves, dtype=torch.float32))
 
 
+def n_tokens(n_w: int, pairs: int) -> int:
+    """Number of tokens of `pairs` neighbouring pairs of frequencies each.
+
+    Raises
+    ------
+    DmftnetError
+        If they do not fill the grid.
+    """
+    half, pairs = n_w // 2, checks.integer("model.pairs", pairs, at_least=1)
+    if half % pairs:
+        raise DmftnetError(
+            f"model.pairs = {pairs} does not divide the grid's {half} pairs of frequencies; "
+            "choose a divisor of n_w / 2"
+        )
+    return half // pairs
+
+
 def paired(features: torch.Tensor, pairs: int) -> torch.Tensor:
     """(..., n_w, f) features of frequencies -> (..., n_token, 2 pairs f) of neighbouring pairs +-w.
 
