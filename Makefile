@@ -4,7 +4,7 @@
 # make demo   set up .venv, train, close the DMFT loop, write a report
 # make lint   ruff's checks and format;  make format   apply both;  make types   mypy
 # make wheel  build the wheel and try every command of it in an empty environment; minutes
-# make cards  data/README.md and weights/README.md anew;  make clean   remove what runs left
+# make cards  data/README.md and weights/*/README.md anew;  make clean   remove what runs left
 #
 # Variables: PYTHON (3.11 or later), JOBS (parallel tests), PIP_FLAGS, handed to pip install
 #   ORDER=random [SEED=n]   tests in random order; the seed is printed, and repeats the order. By

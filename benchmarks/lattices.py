@@ -19,18 +19,13 @@ import numpy as np
 
 from dmftnet.errors import DmftnetWarning
 from dmftnet.evaluation.closure import Closure, LoopSettings, close_loops
-from dmftnet.evaluation.exact_loops import Reference, load_references
+from dmftnet.evaluation.exact_loops import COMMON, load_references
 from dmftnet.models.solvers.network import SHIPPED, NetworkSolver
-from dmftnet.physics.analysis.distances import kl_divergence
-from dmftnet.physics.analysis.resolution import at_resolution
 
 SETTINGS = LoopSettings(max_iterations=100)
 FILES = ("data/lattices_reference.h5", "data/bethe_reference_test.h5")
 WRONG = 1e-2
 """KL above which an answer is wrong."""
-
-COMMON = (0.006, 0.06)
-"""Resolution (eta, slope), in D, at which all answers are compared beside their own."""
 
 HEADER = (
     "lattice", "loops", "converged", "right phase", "flagged", "wrong, not flagged", "KL, median",
@@ -55,13 +50,12 @@ def flagged(closure: Closure) -> bool:
     return "the last included" in (closure.summary["warning"] or "")
 
 
-def row(name: str, loops: Sequence[tuple[Closure, float]]) -> list[str]:
-    """One line of the table, of loops with their KL at `COMMON`."""
-    closures = [c for c, _ in loops]
+def row(name: str, closures: Sequence[Closure]) -> list[str]:
+    """One line of the table."""
     converged = [c for c in closures if c.converged]
     right = [c for c in converged if c.right_branch]
     kl = np.array([c.kl for c in converged])
-    common = np.array([kl for c, kl in loops if c.converged])
+    common = np.array([c.common_kl for c in converged])
     wrong = [c for c in closures if not c.converged or c.kl > WRONG]
     Z = [c.Z_error for c in right if c.reference.Z > 0]
     exact = [c.reference for c in right]
@@ -90,14 +84,6 @@ def ninety(values: np.ndarray) -> float:
     return float(np.quantile(values, 0.9))
 
 
-def common_kl(closure: Closure, exact: Reference) -> float:
-    """KL of one loop at `COMMON`, the resolution of the reference that is given."""
-    own, grid = closure.reference.resolution, closure.grid
-    if own == COMMON:
-        return closure.kl
-    return float(kl_divergence(grid, exact.spectrum, at_resolution(grid, closure.spectrum, COMMON)))
-
-
 def shown(values, statistic, form: str = ".1e") -> str:
     """A statistic; a dash of nothing."""
     return format(float(statistic(values)), form) if len(values) else "–"
@@ -105,19 +91,15 @@ def shown(values, statistic, form: str = ".1e") -> str:
 
 def section(label: str, solver: NetworkSolver) -> str:
     """The table of one solver."""
-    loops: list[tuple[Closure, float]] = []
+    closures: list[Closure] = []
     for file in FILES:
-        own, common = (
-            load_references(file, solver.grid, resolution, lattices=None)
-            for resolution in (solver.resolution, COMMON)
-        )
+        references = load_references(file, solver.grid, solver.resolution, lattices=None)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DmftnetWarning)  # the table says which
-            closures = close_loops(solver, own, SETTINGS)
-        loops += zip(closures, map(common_kl, closures, common), strict=True)
-    by_name: dict[str, list[tuple[Closure, float]]] = {}
-    for loop in loops:
-        by_name.setdefault(loop[0].reference.lattice, []).append(loop)
+            closures += close_loops(solver, references, SETTINGS)
+    by_name: dict[str, list[Closure]] = {}
+    for closure in closures:
+        by_name.setdefault(closure.reference.lattice, []).append(closure)
     own = {"bethe"}
     rows = [row(name, found) for name, found in by_name.items()]
     others = [c for name, found in by_name.items() if name not in own for c in found]
@@ -129,9 +111,9 @@ def section(label: str, solver: NetworkSolver) -> str:
 
 def main(folders: Sequence[str]) -> None:
     print(INTRODUCTION)
-    solvers = {"Spectra put out (`solver=network`)": NetworkSolver()}
-    for name in SHIPPED:
-        solvers[f"Self-energies put out (`solver=network_{name}`)"] = NetworkSolver(name)
+    solvers = {
+        f"`solver=network solver.checkpoint={name}`": NetworkSolver(name) for name in SHIPPED
+    }
     for folder in folders:
         solvers[folder] = NetworkSolver(folder)
     print("\n".join(section(label, solver) for label, solver in solvers.items()), end="")

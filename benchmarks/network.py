@@ -40,7 +40,7 @@ U = 2.0
 SCAN = [0.5, 1.0, 1.5, 2.0, 2.4, 3.0, 3.5, 4.0]  # of loops at once
 BATCHES = (64, 1024)
 ROUNDS = {"solve": 40, "loop": 4, "batch": 2}
-FOLDERS = ("weights", "weights/self_energy")
+FOLDERS = ("weights/spectrum", "weights/self_energy")
 GPU_BATCHES = [1, 64, 1024, 4096, 16384, 65536]
 GPU_AIM = "100,000 solves a second"
 

@@ -29,7 +29,7 @@ from dmftnet.physics.solvers.krylov.ras import RasSolver
 from dmftnet.physics.solvers.perturbative.ipt import IptSolver
 
 NOISE, REPEATS = 1e-12, 10
-SOLVERS = {"ras": RasSolver, "network": lambda: NetworkSolver("weights"), "ipt": IptSolver}
+SOLVERS = {"ras": RasSolver, "network": lambda: NetworkSolver(), "ipt": IptSolver}
 CASES = {  # U, eps_d + U/2, start
     "ras": [(3.0, 0.0, "metal"), (3.4, 0.0, "metal")],
     "network": [

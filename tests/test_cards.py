@@ -3,7 +3,10 @@
 import runpy
 from pathlib import Path
 
+import pytest
 import yaml
+
+from dmftnet.models.solvers.network import SHIPPED
 
 ROOT = Path(__file__).resolve().parents[1]
 TOOL = runpy.run_path(str(ROOT / "tools" / "cards.py"))
@@ -16,9 +19,11 @@ def front(text: str) -> dict:
     return yaml.safe_load(matter)
 
 
-def test_the_model_card_is_that_of_the_records():
-    text = (ROOT / "weights" / "README.md").read_text(encoding="utf-8")
-    assert text == TOOL["weights_card"](ROOT / "weights"), "run make cards"
+@pytest.mark.parametrize("name", SHIPPED)
+def test_the_model_card_is_that_of_the_records(name):
+    folder = ROOT / "weights" / name
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    assert text == TOOL["weights_card"](folder), "run make cards"
     (entry,) = front(text)["model-index"]
     values = [metric["value"] for metric in entry["results"][0]["metrics"]]
     assert f"| this solver | {values[0]:.2e} | {values[1]:.2e} | {values[2]:.3f} |" in text

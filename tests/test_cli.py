@@ -73,8 +73,8 @@ def test_data_that_are_not_there_are_one_line(tmp_path):
 
 def test_the_weights_that_ship_are_the_default_anywhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert NetworkSolver().identity == NetworkSolver(places.WEIGHTS).identity
-    assert NetworkSolver().label == "weights"
+    assert NetworkSolver().identity == NetworkSolver(places.WEIGHTS / "self_energy").identity
+    assert NetworkSolver().label == "self_energy"
 
 
 @pytest.mark.parametrize(

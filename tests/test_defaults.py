@@ -49,7 +49,7 @@ VARIANTS = {
     "solver/correction_ipt": "solver/correction",
     "solver/correction_kanamori": "solver/correction",
     "solver/mps_small": "solver/mps",
-    "solver/network_self_energy": "solver/network",
+    "solver/network_spectrum": "solver/network",
     "solver/ras_fine": "solver/ras",
 }
 """Files that give a class other values than the plain file of that class does, whose they are."""
@@ -81,6 +81,7 @@ DRIVEN = {f"sampler.{name}" for name in (
     "lowest_level", "highest_level",
 )}  # fmt: skip
 DELIBERATE |= {("sampling/driven", key): "where networks go astray" for key in DRIVEN}
+DELIBERATE |= {("sampling/driven", "driver.checkpoint"): "its file was made with those networks"}
 
 DELIBERATE |= {
     (f"sampling/thermal_{name}", f"approximations.ed{n}.fit.n_bath"): "what the name says"

@@ -96,7 +96,7 @@ did not converge are marked in the file.
 Commands and commits are those on record in the files, beside the full configuration, the seed and
 the versions. Solver `ras` works on a discrete bath with a restricted active space, `mps` with
 matrix product states (docs/physics.md, docs/tensor_networks.md). The two `driven` files depend on
-the networks that drove, the `weights/` of their commit.
+the networks that drove, those that put out spectra (`weights/` of their commit).
 
 ## Limits
 
@@ -288,7 +288,7 @@ def _table(header: list[str], rows: list[list[str]]) -> str:
 
 
 if __name__ == "__main__":
-    cards = {"weights": weights_card, "data": data_card}
+    cards = {"data": data_card}
     for name in SHIPPED:
         cards[f"weights/{name}"] = weights_card
     for folder in sorted((ROOT / "weights").glob("correction*")):

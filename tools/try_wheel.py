@@ -110,7 +110,7 @@ def try_commands(trial: Trial, commit: str) -> None:
     run = trial.run
     run("dmftnet", "--version", says=f"commit {commit}")
     run("dmftnet", status=2, says="usage: dmftnet COMMAND")
-    run("python", "-c", DEFAULT_SOLVER, says="weights")
+    run("python", "-c", DEFAULT_SOLVER, says="self_energy")
     run("dmftnet", "dmft", "solver=network", "problem.U=2.0", says="converged: ")
     (summary,) = trial.written("outputs/dmft/*/summary.json")
     if json.loads(summary.read_text())["converged"] is not True:
@@ -136,8 +136,8 @@ def try_commands(trial: Trial, commit: str) -> None:
     (checkpoint,) = trial.written("outputs/train/*/model.yaml")
     run("dmftnet", "ship", "dataset=bethe_small", f"checkpoints={checkpoint.parent}",
         "calibration={kl: 50.0, share: 0.5}", "sharpening.most=1", says="weights: ")  # fmt: skip
-    trial.written("weights/README.md")
-    short = ("loop.max_iterations=2", "problem.U=1.0", "solver.checkpoint=weights")
+    trial.written("weights/network/README.md")
+    short = ("loop.max_iterations=2", "problem.U=1.0", "solver.checkpoint=weights/network")
     run("dmftnet", "dmft", "solver=network", *short, status=1, says="not converged: ")
 
 

@@ -164,12 +164,17 @@ class ReferenceStore:
         spectrum, sigma = (self[name][row][None] for name in ("spectrum", "self_energy"))
         return quasiparticle_weight(problem, spectrum, sigma.astype(np.complex128))
 
+    @property
+    def normalized_spectrum(self) -> np.ndarray:
+        """(L, n) float64 spectra, in 1/D, on the file's grid with integral 1."""
+        spectrum = self["spectrum"].astype(np.float64)
+        return spectrum / self.grid.integrate(spectrum)[:, None]
+
     def on(self, grid: FrequencyGrid, resolution: tuple[float, float]) -> References:
         """Everything on a network's grid at its Gaussian resolution (eta, slope)."""
         names = ("series", "U", "eps_d", "target", "iterations", "filling", "double_occupancy")
         sigma = self["self_energy"].astype(np.complex128)
         Z = [self.quasiparticle_weight(row) for row in range(len(self))]
-        norm = self.grid.integrate(self["spectrum"].astype(np.float64))[:, None]
         return References(
             grid=grid,
             kind=tuple(KINDS[code] for code in self["kind"]),
@@ -177,7 +182,7 @@ class ReferenceStore:
             start=tuple(STARTS[code] for code in self["start"]),
             converged=self["converged"].astype(bool),
             hybridization=network_spectrum(self.grid, grid, resolution, self["hybridization"]),
-            spectrum=network_spectrum(self.grid, grid, resolution, self["spectrum"] / norm),
+            spectrum=network_spectrum(self.grid, grid, resolution, self.normalized_spectrum),
             self_energy=self.grid.interpolate(sigma, grid.omega),
             Z=np.array([z.value for z in Z]),
             Z_error=np.array([z.error for z in Z]),

@@ -25,6 +25,7 @@ from dmftnet.evaluation.hysteresis import BRANCHES, BranchPath, HysteresisSettin
 from dmftnet.evaluation.latent_map import LatentMap, map_of_model
 from dmftnet.evaluation.loop_sets import LoopSet, close_all
 from dmftnet.evaluation.naming import KERNEL_RIDGE, NEAREST_NEIGHBOUR, Traits, is_zero_lam
+from dmftnet.evaluation.reproduction import reproduction
 from dmftnet.evaluation.stability import Stability, stability
 from dmftnet.evaluation.summary import summary
 from dmftnet.evaluation.targets import targets
@@ -131,6 +132,7 @@ class Assessment:
             "variant": self.variant,
             "baseline": self.baseline,
             "network": Traits.of(self.record).plain(),
+            "resolution": list(self.record["resolution"]),
             "checkpoint": self.checkpoint,
             "parameters": self.n_parameters,
             "training": _training(self.record),
@@ -300,6 +302,7 @@ def metrics(
     input_kl: np.ndarray,
     best: str | None = None,
     device: str = "CPU",
+    kept: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> dict[str, Any]:
     """The content of ``metrics.json``.
 
@@ -315,10 +318,12 @@ def metrics(
         Label of the model that the targets are for; by default `best_label`'s.
     device : str
         Device of the evaluation, as text.
+    kept : mapping of label to metrics, optional
+        Of models of an earlier report (`dmftnet.evaluation.kept`); one that is here gives way.
     """
     best = best or best_label(assessments)
     splits = next(a.stability for a in assessments if a.label == best)
-    models = {a.label: a.metrics() for a in assessments}
+    models = {**(kept or {}), **{a.label: a.metrics() for a in assessments}}
     numbers: dict[str, Any] = {
         "best": best,
         "device": device,
@@ -332,8 +337,8 @@ def metrics(
 
 
 def with_conclusions(numbers: Mapping[str, Any]) -> dict[str, Any]:
-    """The numbers, and the targets and the summary that follow from them."""
-    judged = {**numbers, "targets": targets(numbers)}
+    """The numbers, and the targets, the summary and the reproduction that follow from them."""
+    judged = {**numbers, "targets": targets(numbers), "reproduction": reproduction(numbers)}
     return {**judged, "summary": summary(judged)}
 
 

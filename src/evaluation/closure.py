@@ -18,7 +18,7 @@ import numpy as np
 
 from dmftnet import checks
 from dmftnet.data.exact_loops import lattice_named
-from dmftnet.evaluation.exact_loops import Reference
+from dmftnet.evaluation.exact_loops import COMMON, Reference
 from dmftnet.physics.analysis.distances import kl_divergence
 from dmftnet.physics.analysis.phases import phase_of_solution
 from dmftnet.physics.analysis.resolution import at_resolution
@@ -99,6 +99,8 @@ class Closure:
     kl : float
         ``KL(A_exact || A)`` of the last iteration, converged or not, at the reference's resolution:
         a spectrum that has none is smoothed first.
+    common_kl : float or None
+        The same at `COMMON`; none of spectra at another resolution.
     spectrum : (n_w,) float64, in 1/D
     self_energy : (n_w,) complex128, in D
     reason : str
@@ -114,6 +116,7 @@ class Closure:
     reference: Reference
     summary: dict[str, Any]
     kl: float
+    common_kl: float | None
     spectrum: np.ndarray = field(repr=False)
     self_energy: np.ndarray = field(repr=False)
     reason: str
@@ -198,6 +201,7 @@ class Closure:
             "U": r.U,
             "start": r.start,
             "kl": self.kl,
+            "common_kl": self.common_kl,
             **own,
             **exact,
             "Z_resolved": r.resolved[0],
@@ -271,19 +275,23 @@ def closure_of(
 ) -> Closure:
     """The end of a loop and its reference."""
     spectrum, sigma = result.solution.spectrum()[0], result.solution.self_energy()[0]
-    compared = spectrum
-    if result.solution.resolution is None:
-        compared = at_resolution(reference.grid, spectrum, reference.resolution)
+    grid, own = reference.grid, result.solution.resolution
+    compared = common = spectrum
+    if own is None:
+        compared = at_resolution(grid, spectrum, reference.resolution)
+        common = at_resolution(grid, spectrum, COMMON)
+    comparable = own is None or tuple(own) == COMMON
     return Closure(
         reference=reference,
         summary=summarize(result, solver.name, lattice.name, seconds),
-        kl=float(kl_divergence(reference.grid, reference.spectrum, compared)),
+        kl=float(kl_divergence(grid, reference.spectrum, compared)),
+        common_kl=float(kl_divergence(grid, reference.common, common)) if comparable else None,
         spectrum=spectrum,
         self_energy=sigma,
         reason=result.reason,
         branch=phase_of_solution(result.solution, lattice),
         clipped=result.solution.clipped_self_energy,
-        grid=reference.grid,
+        grid=grid,
     )
 
 
@@ -301,6 +309,9 @@ def closure_scalars(closures: Sequence[Closure]) -> dict[str, float]:
         "kl_median": float(np.median(kl)),
         "kl_worst": float(kl.max()),
     }
+    common = [closure.common_kl for closure in closures]
+    if None not in common:
+        scalars["common_kl_median"] = float(np.median(common))
     for name in ("A0", "filling"):
         errors = [abs(row[name] - row[f"{name}_exact"]) for row in rows]
         scalars[f"{name}_error"] = float(np.max(errors))

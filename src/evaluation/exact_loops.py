@@ -10,12 +10,17 @@ from pathlib import Path
 import numpy as np
 
 from dmftnet.data.exact_loops import REMEDY, References, ReferenceStore, lattice_named
+from dmftnet.data.labels import network_spectrum
 from dmftnet.errors import StoreError
 from dmftnet.physics.analysis.phases import phase_of
 from dmftnet.physics.analysis.quasiparticle import quasiparticle_weight
 from dmftnet.physics.analysis.self_energy import dyson_self_energy
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.problem import ImpurityProblem
+
+COMMON = (0.006, 0.06)
+"""Resolution (eta, slope), in D, at which networks of several resolutions are compared: that of the
+coarsest, which put out spectra."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +43,8 @@ class Reference:
     branch : {"metal", "insulator", "neither"}
     hybridization, spectrum : (n_w,) float64, in D and 1/D
         At the network's resolution.
+    common : (n_w,) float64, in 1/D
+        The spectrum at `COMMON`.
     resolution : (eta, slope), in D
     fine_grid : FrequencyGrid
         The exact solver's.
@@ -60,6 +67,7 @@ class Reference:
     branch: str
     hybridization: np.ndarray = field(repr=False)
     spectrum: np.ndarray = field(repr=False)
+    common: np.ndarray = field(repr=False)
     fine_grid: FrequencyGrid = field(repr=False)
     self_energy: np.ndarray = field(repr=False)
     resolution: tuple[float, float]
@@ -123,19 +131,26 @@ def load_references(
             f"file {path} holds no converged loop; raise sampling.loop.max_iterations and {REMEDY}"
         )
     every = store.on(grid, tuple(resolution))
+    common = every.spectrum
+    if tuple(resolution) != COMMON:
+        common = network_spectrum(store.grid, grid, COMMON, store.normalized_spectrum)
     references = []
     for i in range(len(every)):
         if only_converged and not every.converged[i]:
             continue
         if every.kind[i] in kinds and (lattices is None or every.lattice[i] in lattices):
-            reference = _reference(store, every, i, tuple(resolution))
+            reference = _reference(store, every, common, i, tuple(resolution))
             if reference.branch != "neither" or not only_converged:
                 references.append(reference)
     return references
 
 
 def _reference(
-    store: ReferenceStore, every: References, i: int, resolution: tuple[float, float]
+    store: ReferenceStore,
+    every: References,
+    common: np.ndarray,
+    i: int,
+    resolution: tuple[float, float],
 ) -> Reference:
     lattice = lattice_named(every.lattice[i])
     names = ("U", "eps_d", "filling", "double_occupancy", "Z", "Z_error", "A0", "target")
@@ -149,6 +164,7 @@ def _reference(
         ),
         hybridization=every.hybridization[i],
         spectrum=every.spectrum[i],
+        common=common[i],
         fine_grid=store.grid,
         self_energy=np.complex128(store["self_energy"][i]),
         resolution=resolution,

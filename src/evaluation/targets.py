@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 
 from dmftnet.evaluation.loop_sets import REFERENCE, TEST, judged
-from dmftnet.evaluation.naming import ENSEMBLE, NEAREST_NEIGHBOUR, PAPERS
-from dmftnet.report.html import cell
+from dmftnet.evaluation.naming import NEAREST_NEIGHBOUR
 
 KL_MEDIAN, KL_90 = 5e-4, 8e-3
 LOOP_KL, LOOP_ITERATIONS, A0_SHARE = 3e-3, 60, 0.02
@@ -23,7 +22,6 @@ HALF_FILLED_U = (0.5, 4.5)
 Z_FAR, Z_NEAR, NEAR_U, LAST_U = 0.05, 0.15, 2.625, 2.875
 FILLING_ERROR, CRITICAL_ERROR = 0.01, 0.1
 CLIPPED, LEAST_U = 1e-3, 0.5  # share of Im Sigma clipped; without interaction there is none
-ZERO_LAM_RATIO, ZERO_LAM_SEEDS = 5.0, 3
 
 Loops = Sequence[Mapping[str, Any]]
 
@@ -37,13 +35,11 @@ def targets(numbers: Mapping[str, Any]) -> list[dict[str, Any]]:
     Parameters
     ----------
     numbers : mapping
-        ``metrics.json``: ``best, models, variants, exact``.
+        ``metrics.json``: ``best, models, exact``.
     """
     best = numbers["models"][numbers["best"]]
     entries = [
         *_test(best),
-        _papers_architecture(numbers["variants"]),
-        *_zero_lam(numbers["variants"]),
         *_loops(judged(best["loops"]), numbers["models"]),
         *_critical(best["hysteresis"], numbers["exact"]),
     ]
@@ -84,55 +80,15 @@ def _test(best: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _papers_architecture(variants: Loops) -> dict[str, Any]:
-    """The paper's architecture and head, lam > 0 by validation: reported."""
-    found = [v for v in variants if (v["network"]["architecture"], v["network"]["head"]) == PAPERS]
-    found = [v for v in found if v["network"]["lam"]]
-    what = "the paper's network, lambda > 0: test KL, median and 90 %"
-    if not found:
-        return _entry(what, "reported", None, None)
-    row = min(found, key=lambda v: v["val_median"]["mean"])
-    text = f"{row['kl_median']['mean']:.2g} and {row['kl_90']['mean']:.2g} ({row['variant']})"
-    return _entry(what, "reported", text, None)
-
-
-def _zero_lam(variants: Loops) -> list[dict[str, Any]]:
-    """Without the derivative term against the best variant of several seeds.
-
-    A target for the direct head, which learns how the spectrum depends on the angle. For the
-    rotated head the exact rotation relates all angles, and the term only reweights frequencies.
-    Variants are ordered by validation error.
-    """
-    trained = [v for v in variants if not v["baseline"]]
-    several = [v for v in trained if v["seeds"] >= ZERO_LAM_SEEDS] or trained
-    top = next((v for v in several if v["network"]["lam"] != 0), None)
-    rows = []
-    for head, text, target in (
-        ("direct", "alpha as input", f">= {ZERO_LAM_RATIO:g}, {ZERO_LAM_SEEDS} seeds each"),
-        ("rotated", "exact rotation", "reported"),
-    ):
-        what = f"{text}, lambda = 0: test KL median over that of the best variant"
-        zero = [v for v in trained if _is_single(v, head) and v["network"]["lam"] == 0]
-        if not zero or top is None:
-            rows.append(_entry(what, target, None, None))
-            continue
-        ratio = zero[0]["kl_median"]["mean"] / top["kl_median"]["mean"]
-        seeds = (zero[0]["seeds"], top["seeds"])
-        met = ratio >= ZERO_LAM_RATIO and min(seeds) >= ZERO_LAM_SEEDS
-        names = f"{zero[0]['variant']} / {top['variant']}"
-        text = f"{cell(ratio)} ({names}), {seeds[0]} and {seeds[1]} seeds"
-        rows.append(_entry(what, target, text, met if head == "direct" else None))
-    return rows
-
-
-def _is_single(variant: Mapping[str, Any], head: str) -> bool:
-    network = variant["network"]
-    return network["architecture"] != ENSEMBLE and network["head"] == head
-
-
 def is_half_filled(loop: Mapping[str, Any]) -> bool:
     """Whether a loop's reference is half filled by symmetry."""
     return abs(loop["eps_d_exact"] + loop["U"] / 2) < 1e-9
+
+
+def compared_kl(loop: Mapping[str, Any]) -> float:
+    """KL of a loop at the common resolution where there is one, else at the network's."""
+    common = loop["common_kl"]
+    return loop["kl"] if common is None else common
 
 
 def _closed_loop(loops: Loops) -> list[dict[str, Any]]:
@@ -146,10 +102,10 @@ def _closed_loop(loops: Loops) -> list[dict[str, Any]]:
     iterations = max(loop["iterations"] for loop in half)
     right = sum(loop["right_branch"] for loop in half)
     metals = [loop for loop in half if loop["branch_exact"] == "metal"]
-    A0 = _largest([abs(loop["A0"] / loop["A0_exact"] - 1) for loop in metals])
+    A0 = largest([abs(loop["A0"] / loop["A0_exact"] - 1) for loop in metals])
 
     def Z(wanted: Callable[[float], bool]) -> float | None:
-        return _largest([loop["Z_relative_error"] for loop in metals if wanted(loop["U"])])
+        return largest([loop["Z_relative_error"] for loop in metals if wanted(loop["U"])])
 
     text = f"{converged} of {n}, at most {iterations}"
     target = f"all, in at most {LOOP_ITERATIONS} iterations"
@@ -157,7 +113,7 @@ def _closed_loop(loops: Loops) -> list[dict[str, Any]]:
     return [
         _entry(f"{where}: loops converged", target, text, met),
         _entry(f"{where}: right phase", "all", f"{right} of {n}", right == n),
-        _at_most(f"{where}: largest loop KL", LOOP_KL, max(loop["kl"] for loop in half)),
+        _at_most(f"{where}: largest loop KL", LOOP_KL, max(map(compared_kl, half))),
         _at_most(f"{where}: largest relative error of the metal's A(0)", A0_SHARE, A0),
         _at_most(
             f"metal, U < {NEAR_U:g}: largest relative error of Z", Z_FAR, Z(lambda U: U < NEAR_U)
@@ -196,7 +152,7 @@ def _fillings(loops: Loops) -> list[dict[str, Any]]:
     rows = []
     for name, low, high in (("U < 2.9", 0.0, 2.9), ("U > 2.9", 2.9, np.inf)):
         doped = [loop for loop in loops if low < loop["U"] < high and not is_half_filled(loop)]
-        error = _largest([abs(loop["filling"] - loop["filling_exact"]) for loop in doped])
+        error = largest([abs(loop["filling"] - loop["filling_exact"]) for loop in doped])
         wrong = sum(not loop["right_branch"] for loop in doped)
         text = f"{len(doped) - wrong} of {len(doped)}" if doped else None
         rows += [
@@ -212,7 +168,7 @@ def _elsewhere(loops: Loops, models: Mapping[str, Mapping[str, Any]]) -> list[di
     if not loops:
         return [_entry(what, "all", None, None)]
     converged, right = (sum(loop[key] for loop in loops) for key in ("converged", "right_branch"))
-    text = f"{np.median([loop['kl'] for loop in loops]):.2g}"
+    text = f"{np.median([compared_kl(loop) for loop in loops]):.2g}"
     if NEAREST_NEIGHBOUR in models:
         neighbour = judged(models[NEAREST_NEIGHBOUR]["loops"])["elsewhere"]
         text += f", nearest neighbour {neighbour['kl_median']:.2g}"
@@ -228,8 +184,9 @@ def _causality(loops: Loops) -> dict[str, Any]:
     """Share of Im Sigma that Dyson's equation made positive."""
     shares = [loop["clipped_self_energy"] for loop in loops if loop["U"] >= LEAST_U]
     what = f"-Im Sigma >= 0, U >= {LEAST_U:g}: largest share clipped"
-    return _at_most(what, CLIPPED, _largest(shares))
+    return _at_most(what, CLIPPED, largest(shares))
 
 
-def _largest(values: Sequence[float]) -> float | None:
+def largest(values: Sequence[float]) -> float | None:
+    """None of nothing."""
     return float(max(values)) if values else None

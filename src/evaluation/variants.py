@@ -19,6 +19,7 @@ COLUMNS = {
     "converged": ("closure", "converged"),
     "right_branch": ("closure", "right_branch"),
     "loop_kl_median": ("closure", "kl_median"),
+    "loop_common_kl": ("closure", "common_kl_median"),
     "loop_kl_worst": ("closure", "kl_worst"),
     "A0_error": ("closure", "A0_error"),
     "Z_error": ("closure", "Z_error"),
@@ -50,10 +51,12 @@ def variant_table(models: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any
             "baseline": entries[0]["baseline"],
             "parameters": entries[0]["parameters"],
             "network": entries[0]["network"],
+            "resolution": entries[0]["resolution"],
+            "commit": entries[0].get("commit"),
         }
         parts = [{**entry, "closure": judged(entry["loops"])["closure"]} for entry in entries]
         for name, (part, key) in COLUMNS.items():
-            values = [entry[part][key] for entry in parts if entry.get(part)]
+            values = [entry[part][key] for entry in parts if key in (entry.get(part) or {})]
             if values:
                 spread = float(np.std(values, ddof=1)) if len(values) > 1 else None
                 row[name] = {"mean": float(np.mean(values)), "spread": spread}

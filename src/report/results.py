@@ -34,6 +34,8 @@ KEPT_OF_OTHERS = (
     "calibration",
     "latent",
     "network",
+    "resolution",
+    "commit",
 )
 DIGITS = 6
 
@@ -112,10 +114,12 @@ def rewrite_results(
 def condensed(numbers: Mapping[str, Any]) -> dict[str, Any]:
     """The numbers that the text needs, to six digits.
 
-    Single loops are kept for the best model only; where the report ran is left out.
+    Single loops are kept for the best model and the paper's networks alone; where the report ran
+    is left out.
     """
+    papers = [numbers["reproduction"].get(key) for key in ("with", "without")]
     models = {
-        label: entry if label == numbers["best"] else _summary(entry)
+        label: entry if label == numbers["best"] or entry["variant"] in papers else _summary(entry)
         for label, entry in numbers["models"].items()
     }
     origin = dict(numbers["provenance"])

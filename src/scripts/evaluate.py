@@ -42,6 +42,7 @@ from dmftnet.evaluation.assessment import (
 )
 from dmftnet.evaluation.closure import LoopSettings
 from dmftnet.evaluation.hysteresis import HysteresisSettings, exact_paths
+from dmftnet.evaluation.kept import Kept
 from dmftnet.evaluation.loop_sets import REFERENCE, TEST
 from dmftnet.evaluation.naming import ensemble_name, variant_names
 from dmftnet.evaluation.sections import KL_COLUMNS, report_sections
@@ -77,6 +78,8 @@ def check(plain: Mapping[str, Any]) -> None:
     for key in ("results", "rerender"):
         if plain[key] is not None:
             checks.path(key, plain[key], "a folder, or null")
+    if plain["kept"] is not None:
+        checks.path("kept", plain["kept"], "the results.json of an earlier report, or null")
 
 
 def models_of(
@@ -169,6 +172,10 @@ def main(config) -> None:
         raise DmftnetError(
             f"best = '{wanted}' is none of {list(models)}; give one, or an ensemble's name"
         )
+    record = origin(plain)
+    kept = {}
+    if plain["kept"] is not None:
+        kept = Kept(plain["kept"], plain["kept_without"]).models(record)
     settings = Settings(plain["dataset"], reference_files(plain), loop, hysteresis, config.seed)
     assessments = []
     with progress("models", len(models), 0, config.progress_every, console) as update:
@@ -186,8 +193,7 @@ def main(config) -> None:
         assessments += assess_baselines(first, settings)
     exact = exact_paths(ReferenceStore.open(plain["references"]))
     input_kl = input_errors(first, plain["dataset"])
-    record = origin(plain)
-    numbers = {**metrics(assessments, exact, input_kl, best, device), "provenance": record}
+    numbers = metrics(assessments, exact, input_kl, best, device, kept) | {"provenance": record}
     sections = report_sections(assessments, numbers, exact, input_kl, plain["shown_U"])
     report = write_report(folder, TITLE, sections, record, numbers["summary"], best)
     (folder / "metrics.json").write_text(json.dumps(numbers, indent=2) + "\n")

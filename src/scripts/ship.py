@@ -5,8 +5,8 @@
 
 Calibrates the limits of spread and distance on the validation split, and there chooses a network's
 steps of sharpening; measures test scores and the cost of a solve. Writes members, ``model.yaml``
-and ``README.md`` to ``weights/``, or ``weights/correction/`` of corrections, which in a clone are
-the defaults of ``solver=network`` and ``solver=correction``. An existing folder is not touched.
+and ``README.md`` to ``folder``, which ``solver.checkpoint=FOLDER`` loads; those in ``weights`` come
+with the package. An existing folder is not touched.
 """
 
 from __future__ import annotations

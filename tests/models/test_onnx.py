@@ -12,14 +12,13 @@ from dmftnet.models.networks.ensemble import Ensemble
 from dmftnet.models.networks.onnx_graph import NotExportableError, exported
 from dmftnet.models.solvers import backend
 from dmftnet.models.solvers.backend import graph_of, with_backend
-from dmftnet.models.solvers.network import NetworkSolver
+from dmftnet.models.solvers.network import SHIPPED, NetworkSolver
 from dmftnet.models.training.baselines import NearestNeighbour
 from dmftnet.models.training.checkpoint import build_model, save_model
 from dmftnet.models.training.record import REQUIRED
 from dmftnet.models.training.scoring import predict_members
 from dmftnet.physics.impurity.problem import ImpurityProblem
 from dmftnet.physics.lattices.bethe import semicircle
-from dmftnet.places import WEIGHTS
 
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -76,9 +75,10 @@ def test_an_ensemble_is_one_graph(network):
     assert running.state_dict().keys() == made.state_dict().keys()
 
 
+@pytest.mark.parametrize("name", SHIPPED)
 @pytest.mark.parametrize("U", [0.5, 2.0, 4.0])
-def test_the_shipped_networks_answer_as_in_torch(U):
-    torch_solver, onnx_solver = (NetworkSolver(WEIGHTS, backend=b) for b in ("torch", "onnx"))
+def test_the_shipped_networks_answer_as_in_torch(name, U):
+    torch_solver, onnx_solver = (NetworkSolver(name, backend=b) for b in ("torch", "onnx"))
     grid = torch_solver.grid
     for shift in (0.0, -0.6):
         problem = ImpurityProblem.on_grid(U, shift - U / 2, grid, semicircle(grid, 0, 1, 0.25))

@@ -50,6 +50,7 @@ def numbers():
         "baseline": False,
         "network": {"architecture": "mlp"},
         "parameters": 10,
+        "resolution": [0.01, 0.05],
         "test": split,
         "val": split,
         "train": split,
@@ -60,9 +61,11 @@ def numbers():
     }
     value = {"mean": 1e-3, "spread": 1e-4}
     names = ("val_median", "kl_median", "kl_90", "kl_worst", "blocks_median", "blocks_90")
-    names += ("converged", "right_branch", "loop_kl_median")
+    names += ("converged", "right_branch", "loop_common_kl")
     names += ("A0_error", "Z_error", "filling_error")
     variant = {"variant": "net", "seeds": 2, **dict.fromkeys(names, value)}
+    variant |= {"resolution": [0.01, 0.05], "commit": None}
+    claim = {"claim": "stable", "what": "loops", "asked": "all", "found": "3 of 3", "met": True}
     target = {"what": "test KL", "target": "<= 1", "measured": "0.5", "met": True}
     target["reference"] = "0.4"
     origin = {
@@ -79,6 +82,7 @@ def numbers():
         "exact": {"metal": path},
         "samples": {"train": 5, "test": 3},
         "targets": [target],
+        "reproduction": {"with": "net", "without": None, "rows": [{**claim, "without": None}]},
         "provenance": origin,
     }
 
@@ -93,6 +97,7 @@ def test_text_numbers_and_figures_are_written_together(tmp_path):
     assert "figures/results_spectra.png" in text and "results_latent_map" not in text
     assert (tmp_path / "figures" / "results_spectra.png").read_bytes().startswith(b"\x89PNG")
     assert "| test KL | <= 1 | 0.5 | met | 0.4 |" in text
+    assert "| stable | loops | all | 3 of 3 | met | – |" in text
     assert "3.025 ± 0.025" in text and "hydra.run" not in text
     assert "\n\n\n" not in text
 
@@ -148,7 +153,10 @@ def test_remarks_stand_in_the_text_until_others_take_their_place(tmp_path):
 
 
 def test_loops_of_all_but_the_best_are_left_out():
-    kept = condensed(numbers())
+    """And of the paper's networks, of which a section of the text tells."""
+    full = numbers()
+    full["models"]["other"]["variant"] = "other"
+    kept = condensed(full)
     for name in ("reference", "test"):
         assert "loops" in kept["models"]["net"]["loops"][name]
         assert set(kept["models"]["other"]["loops"][name]) == {
@@ -167,7 +175,7 @@ def test_cells():
 def test_the_committed_conclusions_follow_from_the_committed_numbers():
     numbers = json.loads((DOCS / "results.json").read_text(encoding="utf-8"))
     again = with_conclusions(numbers)
-    for key in ("targets", "summary"):
+    for key in ("targets", "summary", "reproduction"):
         assert again[key] == numbers[key]
 
 

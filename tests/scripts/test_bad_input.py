@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = {"dmft": dmft, "evaluate": evaluate, "generate": generate, "ship": ship, "train": train}
 SMALL = ("solver.bath.n_bath=5", "solver.depths=[all,2]", "solver.n_lanczos=8", "grid.n_w=60")
 NETWORKS = "dmftnet.models.networks"
-NETWORK = ("solver=network", f"solver.checkpoint={ROOT / 'weights'}")
+NETWORK = ("solver=network", f"solver.checkpoint={ROOT / 'weights' / 'spectrum'}")
 CORRECTIONS = ("kind=corrections", "checkpoints=[nowhere]")
 TOY = (
     "model=mlp", "model.width=8", "model.n_blocks=1", "callbacks=none", "logger=csv",
@@ -103,7 +103,7 @@ def dataset(tmp_path_factory):
         (("solver=correction", "solver.checkpoint=5"), "solver.checkpoint = 5: give a folder"),
         (("solver=correction", "solver.checkpoint=nowhere"), "no checkpoint at 'nowhere'"),
         (
-            ("solver=correction", f"solver.checkpoint={ROOT / 'weights'}"),
+            ("solver=correction", f"solver.checkpoint={ROOT / 'weights' / 'spectrum'}"),
             "has schema dmftnet-model, dmftnet-correction is needed here; use it with solver=netw",
         ),
         (
@@ -197,7 +197,7 @@ def test_generate_refuses_and_leaves_no_file(refused, tmp_path, overrides, words
         ),
         (
             "ship",
-            ("kind=corrections", f"checkpoints={ROOT / 'weights'}", "folder=new"),
+            ("kind=corrections", f"checkpoints={ROOT / 'weights' / 'spectrum'}", "folder=new"),
             "has schema dmftnet-model, dmftnet-correction is needed here; use it with solver=netw",
         ),
     ],
@@ -258,7 +258,7 @@ def test_weights_that_are_not_finite_are_refused(refused, tmp_path):
 
 def test_a_guarded_solver_leaves_no_file_that_holds_nothing(refused, tmp_path):
     new = tmp_path / "new.h5"
-    refused("dmft", "solver=guarded", f"solver.network.checkpoint={ROOT / 'weights'}",
+    refused("dmft", "solver=guarded", f"solver.network.checkpoint={ROOT / 'weights' / 'spectrum'}",
             f"solver.collect={new}", "problem.U=-1")  # fmt: skip
     assert {path.name for path in tmp_path.iterdir()} == {"run"}
 

@@ -52,7 +52,7 @@ class DrivenPlan(TrajectoryPlan):
     ----------
     driver : Driver
         Like `NetworkSolver`. It determines the problems:
-        its identity is part of the file's recipe; for ``weights/`` the file's provenance names the
+        its identity is part of the file's recipe; of what ships the file's provenance names the
         commit that holds them.
     every : int
         The exact solver gets every such iteration of the driver, and the last if the loop

@@ -62,8 +62,8 @@ MIT, like the code and the data.
 
 OF_SPECTRA = {
     "use": """\
-dmftnet dmft solver=network problem.U=2.0     # what ships; another folder: solver.checkpoint=...
-dmftnet dmft solver=guarded problem.U=2.0     # exact solver beyond the limits of this one""",
+dmftnet dmft solver=network_spectrum problem.U=2.0
+dmftnet dmft solver=network solver.checkpoint=FOLDER problem.U=2.0   # another folder""",
     "resolution": """\
 The networks' spectra have the Gaussian resolution {eta:g} + {slope:g} |w| on {n_w} frequencies from
 {w_min:g} to {w_max:g} D. Its constant part would act anew in every iteration of a loop; the solver
@@ -77,8 +77,8 @@ perfect network instead.""",
 }
 OF_SELF_ENERGIES = {
     "use": """\
-dmftnet dmft solver=network_self_energy problem.U=2.0 lattice=square
-dmftnet dmft solver=network solver.checkpoint=FOLDER problem.U=2.0   # another folder""",
+dmftnet dmft solver=network problem.U=2.0 lattice=square   # another folder: solver.checkpoint=...
+dmftnet dmft solver=guarded problem.U=2.0     # exact solver beyond the limits of this one""",
     "resolution": """\
 The networks put out -Im Sigma with the Gaussian resolution {eta:g} + {slope:g} |w| on {n_w}
 frequencies from {w_min:g} to {w_max:g} D; Sigma has its exact sum rule and Hartree-Fock shift, A

@@ -1,7 +1,7 @@
 """The shipped folder: an ensemble with its limits and training points.
 
-``ship.py`` writes such folders: ``weights/`` in the repository, which `NetworkSolver` reads, and
-``weights/correction/``, which `CorrectionSolver` reads:
+``ship.py`` writes such folders: ``weights/self_energy/`` in the repository, which `NetworkSolver`
+reads, and ``weights/correction/``, which `CorrectionSolver` reads:
 
 =================================  ==============================================================
 ``model.yaml``                     as in `dmftnet.models.training.checkpoint`, or

@@ -47,8 +47,9 @@ from dmftnet.physics.impurity.protocol import ImpuritySolution, Solver
 from dmftnet.physics.impurity.solutions import CurveSolution, SelfEnergySolution
 from dmftnet.places import WEIGHTS
 
-SHIPPED = ("self_energy",)
-"""Folders of `dmftnet.places.WEIGHTS` with other networks than the default."""
+SHIPPED = ("self_energy", "spectrum")
+"""Folders of `dmftnet.places.WEIGHTS` with networks, named by what they put out; the first is the
+default."""
 
 AT_ONCE = 256
 """Problems whose curves on a fine grid are held together."""
@@ -65,8 +66,8 @@ class NetworkSolver(Solver):
     ----------
     checkpoint : path, or sequence of paths, optional
         A folder that ``ship.py`` wrote (with limits), or a run folder of ``train.py``; several make
-        an ensemble, whose spread has no limit unless given. By default the weights that ship;
-        also a name of `SHIPPED`.
+        an ensemble, whose spread has no limit unless given. Or a name of `SHIPPED`, by default
+        the first.
     limits : mapping, optional
         ``spread`` and ``distance``, in place of those in the folder.
     sharpening : int, optional
@@ -97,7 +98,7 @@ class NetworkSolver(Solver):
         sharpening: int | None = None,
         backend: str = "auto",
     ):
-        checkpoint = WEIGHTS if checkpoint is None else checkpoint
+        checkpoint = SHIPPED[0] if checkpoint is None else checkpoint
         if isinstance(checkpoint, str) and checkpoint in SHIPPED and not Path(checkpoint).exists():
             checkpoint = WEIGHTS / checkpoint
         folders = checks.paths("solver.checkpoint", checkpoint, "a folder or a list of folders")

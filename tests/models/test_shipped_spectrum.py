@@ -1,4 +1,4 @@
-"""The solver in ``weights/``: from the data that ship, and in a closed loop beside exact ones."""
+"""The networks in ``weights/spectrum``: their data, and closed loops beside exact ones."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from dmftnet.physics.lattices.density_of_states import DensityOfStates
 from dmftnet.provenance import sha256_of_all
 
 ROOT = Path(__file__).resolve().parents[2]
-WEIGHTS = ROOT / "weights"
+WEIGHTS = ROOT / "weights" / "spectrum"
 
 
 @pytest.fixture(scope="module")
