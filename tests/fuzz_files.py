@@ -24,7 +24,7 @@ from dmftnet.data.datamodule import SpectralDataModule
 from dmftnet.data.plans.collected import ProblemCollector
 from dmftnet.models.shipping.shipped import save_shipped
 from dmftnet.models.solvers.applicability import TrainingDistance
-from dmftnet.models.training.checkpoint import describe_data
+from dmftnet.models.training.checkpoint import NETWORKS, describe_data
 from dmftnet.physics.bath.intervals import Intervals
 from dmftnet.physics.dmft.files import save_solution
 from dmftnet.physics.dmft.loop import DMFTLoop
@@ -81,7 +81,7 @@ def make_base(folder: Path) -> None:
     grid = FrequencyGrid.geometric(**GRID)
     distance = TrainingDistance.fit(grid, train.hybridization, train.params)
     limits = {"limits": {"spread": 10.0, "distance": 10.0}}
-    save_shipped(folder / "weights", [folder / "run0", folder / "run1"], limits, distance)
+    save_shipped(folder / "weights", [folder / "run0", folder / "run1"], limits, distance, NETWORKS)
     _make_solves(folder)
     _make_curves(folder)
 

@@ -5,6 +5,7 @@ Every number is read from the files beside them. ``make cards`` runs this.
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +20,10 @@ from dmftnet.data.thermal import SCHEMA as THERMAL
 from dmftnet.data.thermal import WITNESS, ThermalStore, WitnessStore
 from dmftnet.data.thermal_loops import SCHEMA as THERMAL_LOOPS
 from dmftnet.data.thermal_loops import ThermalLoopStore
-from dmftnet.models.correction.checkpoint import read_correction
-from dmftnet.models.shipping.card import front_matter, model_card
-from dmftnet.models.shipping.correction_card import correction_card
+from dmftnet.models.shipping.correction_card import CORRECTION_CARD
+from dmftnet.models.shipping.model_card import card
+from dmftnet.models.shipping.network_card import NETWORK_CARD
 from dmftnet.models.solvers.network import SHIPPED
-from dmftnet.models.training.checkpoint import read_record
 from dmftnet.moved import flat_baths
 from dmftnet.physics.solvers.krylov.ed import FITTED_LEVELS
 from dmftnet.provenance import sha256
@@ -144,18 +144,7 @@ TAUS = np.linspace(0, 1, 201)
 """Times tau / beta at which approximations are compared."""
 
 
-def weights_card(folder: Path) -> str:
-    """The card of shipped weights, as ship.py wrote it."""
-    record = read_record(folder)
-    members = [read_record(folder / name) for name in record.get("members", [])] or [record]
-    return front_matter(record, members) + model_card(record, members, record["test"])
-
-
-def correction_card_of(folder: Path) -> str:
-    """The card of shipped corrections, as ship.py wrote it."""
-    record = read_correction(folder)
-    members = [read_correction(folder / name) for name in record.get("members", [])] or [record]
-    return correction_card(record, members)
+weights_card, correction_card = partial(card, NETWORK_CARD), partial(card, CORRECTION_CARD)
 
 
 def data_card(folder: Path) -> str:
@@ -292,6 +281,6 @@ if __name__ == "__main__":
     for name in SHIPPED:
         cards[f"weights/{name}"] = weights_card
     for folder in sorted((ROOT / "weights").glob("correction*")):
-        cards[f"weights/{folder.name}"] = correction_card_of
+        cards[f"weights/{folder.name}"] = correction_card
     for place, text in cards.items():
         (ROOT / place / "README.md").write_text(text(ROOT / place), encoding="utf-8")

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from dmftnet.evaluation.loop_sets import TEST, judged
-from dmftnet.models.shipping.card import filling_range
+from dmftnet.models.shipping.network_card import filling_range
 from dmftnet.report.html import cell
 
 

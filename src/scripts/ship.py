@@ -34,11 +34,12 @@ from dmftnet.evaluation.evidence import (
     examine,
     interpolation,
 )
-from dmftnet.models.correction.checkpoint import read_correction
+from dmftnet.models.correction.checkpoint import CORRECTIONS
 from dmftnet.models.shipping import correction
-from dmftnet.models.shipping.card import front_matter, model_card
-from dmftnet.models.shipping.correction_card import correction_card
-from dmftnet.models.shipping.shipped import CORRECTIONS, NETWORKS, FolderKind, save_shipped
+from dmftnet.models.shipping.correction_card import CORRECTION_CARD
+from dmftnet.models.shipping.model_card import CardKind, card
+from dmftnet.models.shipping.network_card import NETWORK_CARD
+from dmftnet.models.shipping.shipped import require_data, run_records, save_shipped
 from dmftnet.models.solvers.applicability import TrainingDistance
 from dmftnet.models.solvers.limits import (
     ErrorPromise,
@@ -46,7 +47,7 @@ from dmftnet.models.solvers.limits import (
     calibration_report,
     choose_limits,
 )
-from dmftnet.models.training.checkpoint import load_ensemble, read_record
+from dmftnet.models.training.checkpoint import NETWORKS, load_ensemble, read_record
 from dmftnet.models.training.scoring import hybridization_kl, kl_summary
 from dmftnet.places import CONF
 from dmftnet.provenance import provenance
@@ -58,21 +59,14 @@ def training_data(config, checkpoints: list[str], records: list[dict]) -> Spectr
     own["smoothed"] = records[0].get("smoothed", SMOOTHED[0])
     data = instantiate(config, "dataset", SpectralDataModule, **own)
     for checkpoint, record in zip(checkpoints, records, strict=True):
-        if "members" in record or not record["head"]:
-            raise StoreError(f"'{checkpoint}' is no single network; give run folders of train.py")
-        origin = record.get("data") or {}
-        found = origin.get("sha256")
-        if found != data.data_hash:
-            raise StoreError(
-                f"'{checkpoint}' was trained on other data ({origin.get('file')}) "
-                f"than dataset.path = {config.dataset.path}: its validation split would prove "
-                "nothing; give the dataset it was trained on"
-            )
+        if not record["head"]:
+            raise StoreError(f"'{checkpoint}' is no network; give run folders of train.py")
+    require_data(data, checkpoints, records)
     return data
 
 
-def evidence(config, model, data) -> tuple[dict, dict, TrainingDistance]:
-    """(record of limits, calibration and cost; rows of the test table; training points)."""
+def evidence(config, model, data) -> tuple[dict, TrainingDistance]:
+    """(record of test scores, limits, calibration and cost; training points)."""
     train, validation, test = (data.arrays(split) for split in ("train", "val", "test"))
     eta, choice = data.resolution[0], settings(to_plain(config), "sharpening", SharpeningChoice)
     steps, tried = choose_sharpening(model, validation, data.resolution, config.references, choice)
@@ -104,40 +98,32 @@ def evidence(config, model, data) -> tuple[dict, dict, TrainingDistance]:
     record["cost"] = cost(model, test, data.resolution, steps)
     if config.twin is not None:
         record["interpolation"] = twin_scores(config, data, distance, steps)
-    return {**record, "shipping": provenance()}, rows, distance
+    return record, distance
 
 
-def ship_networks(config, checkpoints: list[str], part: Path) -> str:
-    """Writes networks as one solver; its card."""
-    records = [read_record(checkpoint) for checkpoint in checkpoints]
+def ship_networks(config, checkpoints: list[str], part: Path) -> None:
+    """Writes networks as one solver."""
+    records = run_records(NETWORKS, checkpoints)
     model = load_ensemble(checkpoints)
-    record, rows, distance = evidence(config, model, training_data(config, checkpoints, records))
-    save_shipped(part, checkpoints, record, distance)
-    own, members = described(part, NETWORKS)
-    return front_matter(own, members) + model_card(own, members, rows)
+    record, distance = evidence(config, model, training_data(config, checkpoints, records))
+    save_shipped(part, checkpoints, record | {"shipping": provenance()}, distance, NETWORKS)
 
 
-def ship_corrections(config, checkpoints: list[str], part: Path) -> str:
-    """Writes corrections as one solver; its card."""
-    records = [read_correction(checkpoint) for checkpoint in checkpoints]
+def ship_corrections(config, checkpoints: list[str], part: Path) -> None:
+    """Writes corrections as one solver."""
+    records = run_records(CORRECTIONS, checkpoints)
     model = correction.load_members(checkpoints)
     inputs = list(records[0]["inputs"])
     data = instantiate(config, "dataset", ThermalDataModule, inputs=inputs)
-    correction.require_data(data, checkpoints, records)
+    require_data(data, checkpoints, records)
+    correction.require_inputs(data, checkpoints, records)
     promise = settings(to_plain(config), "calibration", ErrorPromise)
     record, distance = correction.evidence(model, data, promise)
-    record["shipping"] = provenance()
-    save_shipped(part, checkpoints, record, distance, CORRECTIONS)
-    return correction_card(*described(part, CORRECTIONS))
-
-
-def described(folder: Path, kind: FolderKind) -> tuple[dict, list[dict]]:
-    """Descriptions of a shipped folder and of its members."""
-    own = kind.read(folder)
-    return own, [kind.read(folder / name) for name in own.get("members", [])] or [own]
+    save_shipped(part, checkpoints, record | {"shipping": provenance()}, distance, CORRECTIONS)
 
 
 KINDS = {"networks": ship_networks, "corrections": ship_corrections}
+CARDS: dict[str, CardKind] = {"networks": NETWORK_CARD, "corrections": CORRECTION_CARD}
 DATA: dict[str, type] = {"networks": SpectralDataModule, "corrections": ThermalDataModule}
 """What each kind was trained on."""
 
@@ -203,8 +189,9 @@ def main(config) -> None:
     checkpoints = folders("checkpoints", to_plain(config)["checkpoints"])
     part = folder.with_name(folder.name + ".part")
     shutil.rmtree(part, ignore_errors=True)  # of a run that was killed
-    card = KINDS[config.kind](config, checkpoints, part)
-    (part / "README.md").write_text(card, encoding="utf-8")
+    KINDS[config.kind](config, checkpoints, part)
+    text = card(CARDS[config.kind], part)
+    (part / "README.md").write_text(text, encoding="utf-8")
     size = sum(file.stat().st_size for file in part.rglob("*") if file.is_file()) / 1e6
     if size > config.max_size:
         shutil.rmtree(part)
@@ -213,7 +200,7 @@ def main(config) -> None:
             "fewer or smaller networks"
         )
     part.rename(folder)
-    Console().print(Markdown(card.split("---\n\n", 1)[1]))
+    Console().print(Markdown(text.split("---\n\n", 1)[1]))
     print(f"{folder}: {size:.1f} MB")
 
 

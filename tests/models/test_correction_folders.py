@@ -16,11 +16,12 @@ from toy_correction import (
 )
 
 from dmftnet.errors import DmftnetError, StoreError
-from dmftnet.models.correction.checkpoint import save_correction
+from dmftnet.models.correction.checkpoint import CORRECTIONS, save_correction
 from dmftnet.models.correction.ensemble import CorrectionEnsemble
-from dmftnet.models.correction.trust import POINTS, FeatureDistance, load_trust
-from dmftnet.models.shipping.shipped import CORRECTIONS, save_shipped
+from dmftnet.models.correction.trust import FeatureDistance, load_trust
+from dmftnet.models.shipping.shipped import save_shipped
 from dmftnet.models.solvers.correction import CorrectionSolver, built_solver
+from dmftnet.models.training.folder import TRAINING_POINTS
 from dmftnet.physics.solvers.krylov.ed import EdSolver
 
 
@@ -75,6 +76,10 @@ def changed(folder, **change):
         ({"members": ["member_0", "nowhere"]}, "no checkpoint at '.*nowhere'"),
         ({"limits": {"spread": "abc"}}, "limits.spread = 'abc': give a number"),
         ({"limits": [1]}, r"limits = \[1\]: give a section"),
+        ({"ranges": {"T": [0.0, 1.0]}}, "ranges.T is unknown"),
+        ({"training": {"seconds": "long"}}, "training.seconds = 'long': give a number"),
+        ({"provenance": {"commit": 7}}, "provenance.commit = 7: give text"),
+        ({"n_orb": 0}, "n_orb = 0"),
         ({"ranges": {"U": [0.0]}}, r"ranges.U = \[0.0\]: give a list of 2 numbers"),
         ({"schema": "dmftnet-model"}, "use it with solver=network"),
         ({"schema": ["x"]}, "is no model description"),
@@ -94,7 +99,7 @@ def test_an_ensemble_has_no_ensembles(shipped):
         CorrectionSolver(shipped)
 
 
-@pytest.mark.parametrize("name", ["member_1/model.safetensors", POINTS])
+@pytest.mark.parametrize("name", ["member_1/model.safetensors", TRAINING_POINTS])
 def test_a_damaged_file_is_one_line(shipped, name):
     path = shipped / name
     path.write_bytes(path.read_bytes()[:200])
@@ -113,16 +118,18 @@ def test_a_damaged_file_is_one_line(shipped, name):
     ],
 )
 def test_training_points_that_do_not_fit_are_one_line(shipped, name, change):
-    arrays = load_file(shipped / POINTS)
-    save_file({**arrays, name: np.ascontiguousarray(change(arrays[name]))}, shipped / POINTS)
+    arrays = load_file(shipped / TRAINING_POINTS)
+    save_file(
+        {**arrays, name: np.ascontiguousarray(change(arrays[name]))}, shipped / TRAINING_POINTS
+    )
     with pytest.raises(StoreError, match=r"training points of shapes .*; run ship.py"):
         load_trust(shipped)
 
 
 def test_training_points_of_another_model_are_one_line(shipped):
-    arrays = load_file(shipped / POINTS)
+    arrays = load_file(shipped / TRAINING_POINTS)
     cut = {"mean": arrays["mean"][:-2], "axes": np.ascontiguousarray(arrays["axes"][:, :-2])}
-    save_file({**arrays, **cut}, shipped / POINTS)
+    save_file({**arrays, **cut}, shipped / TRAINING_POINTS)
     with pytest.raises(StoreError, match="training points are of another model"):
         CorrectionSolver(shipped)
 

@@ -14,7 +14,13 @@ from dmftnet.models.networks.ensemble import Ensemble
 from dmftnet.models.shipping.shipped import save_shipped
 from dmftnet.models.solvers.applicability import TrainingDistance
 from dmftnet.models.solvers.network import NetworkSolver
-from dmftnet.models.training.checkpoint import build_model, load_ensemble, load_model, read_record
+from dmftnet.models.training.checkpoint import (
+    NETWORKS,
+    build_model,
+    load_ensemble,
+    load_model,
+    read_record,
+)
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 
 FREQUENCIES = FrequencyGrid.geometric(**GRID)
@@ -37,7 +43,7 @@ def shipped(tmp_path, arrays):
         make_checkpoint(tmp_path / f"run{seed}", seed, provenance={"command": "train.py"})
     distance = TrainingDistance.fit(FREQUENCIES, arrays.hybridization, arrays.params)
     runs = [tmp_path / "run0", tmp_path / "run1"]
-    return save_shipped(tmp_path / "both", runs, {"limits": {"spread": 0.1}}, distance)
+    return save_shipped(tmp_path / "both", runs, {"limits": {"spread": 0.1}}, distance, NETWORKS)
 
 
 def test_spectrum_is_the_mean_of_the_members(inputs):
@@ -94,7 +100,7 @@ def test_run_folders_leave_no_trace(tmp_path, arrays):
     record["provenance"]["command"] = "train.py model=mlp hydra.run.dir=/some/where seed=1"
     (folder / "model.yaml").write_text(yaml.safe_dump(record))
     distance = TrainingDistance.fit(FREQUENCIES, arrays.hybridization, arrays.params)
-    save_shipped(tmp_path / "one", [folder], {"limits": {"distance": 0.5}}, distance)
+    save_shipped(tmp_path / "one", [folder], {"limits": {"distance": 0.5}}, distance, NETWORKS)
     found = read_record(tmp_path / "one")
     assert found["provenance"]["command"] == "train.py model=mlp seed=1"
     assert found["limits"] == {"distance": 0.5} and "members" not in found

@@ -106,7 +106,7 @@ def test_the_folder_is_a_solver_with_limits_and_a_card(folder, weights):
     ):
         assert words in card, words
     assert "hydra.run.dir" not in card
-    assert card == TOOL["correction_card_of"](weights)
+    assert card == TOOL["correction_card"](weights)
     _, matter, _ = card.split("---\n", 2)
     assert yaml.safe_load(matter)["license"] == "mit"
     names = sorted(p.name for p in weights.iterdir())

@@ -14,23 +14,18 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.numpy import load_file
 from scipy.spatial import cKDTree
 
 from dmftnet import checks
 from dmftnet.data.thermal_arrays import ThermalArrays
 from dmftnet.errors import SettingError, StoreError
-from dmftnet.models.correction.checkpoint import read_correction
+from dmftnet.models.correction.checkpoint import CORRECTIONS, RANGES
 from dmftnet.models.correction.ensemble import CorrectionEnsemble
 from dmftnet.models.correction.model import CorrectionModel, as_problems
 from dmftnet.models.correction.thermal import Problems
-
-POINTS = "training_points.safetensors"
-"""Beside a checkpoint's weights: what `FeatureDistance` is rebuilt from."""
+from dmftnet.models.training.kind import LIMITS
 
 N_LEADING = 8
-RANGES = ("U", "shift", "beta", "J")
-LIMITS = ("spread", "distance")
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,15 +183,6 @@ class ThermalTrust:
 
 def load_trust(directory: str | Path, limits: Mapping[str, float] | None = None) -> ThermalTrust:
     """Box, limits and training points of a checkpoint; `limits` replace those on file."""
-    directory = Path(directory)
-    record, path = read_correction(directory), directory / POINTS
-    distance = None
-    if path.is_file():
-        try:
-            distance = FeatureDistance(**load_file(path))
-        except Exception as exc:  # of a damaged file safetensors raises almost anything
-            raise StoreError(
-                f"'{path}' is damaged ({checks.reason(exc)}); copy it anew, or run ship.py"
-            ) from None
-    limits = {**(record.get("limits") or {}), **checks.section("solver.limits", limits or {})}
-    return ThermalTrust(record.get("ranges") or {}, limits, distance)
+    return ThermalTrust(
+        *CORRECTIONS.trust(directory, limits, lambda _, arrays: FeatureDistance(**arrays))
+    )

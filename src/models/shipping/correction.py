@@ -18,7 +18,7 @@ from dmftnet.data.thermal_arrays import ThermalArrays
 from dmftnet.data.thermal_datamodule import ThermalDataModule
 from dmftnet.errors import DmftnetError, StoreError
 from dmftnet.models.correction.answers import CHUNK, errors
-from dmftnet.models.correction.checkpoint import load_correction, read_correction
+from dmftnet.models.correction.checkpoint import load_correction
 from dmftnet.models.correction.ensemble import CorrectionEnsemble, disagreement
 from dmftnet.models.correction.model import CorrectionModel, as_problems
 from dmftnet.models.correction.scoring import approximation_errors, error_summary
@@ -42,16 +42,9 @@ def load_members(checkpoints: Sequence[str]) -> Model:
 
     Raises
     ------
-    StoreError
-        If a folder is an ensemble already.
     DmftnetError
         If members do not belong together, or one is not causal by construction.
     """
-    for checkpoint in checkpoints:
-        if "members" in read_correction(checkpoint):
-            raise StoreError(
-                f"'{checkpoint}' is no single correction; give run folders of train.py"
-            )
     models = [load_correction(checkpoint) for checkpoint in checkpoints]
     for checkpoint, model in zip(checkpoints, models, strict=True):
         if not model.is_projected:
@@ -62,18 +55,11 @@ def load_members(checkpoints: Sequence[str]) -> Model:
     return CorrectionEnsemble(models).eval() if len(models) > 1 else models[0]
 
 
-def require_data(
+def require_inputs(
     data: ThermalDataModule, checkpoints: Sequence[str], records: Sequence[Mapping[str, Any]]
 ) -> None:
-    """Raise StoreError unless all were trained on these files, with inputs made alike."""
+    """Raise StoreError unless all read the same approximations."""
     for checkpoint, record in zip(checkpoints, records, strict=True):
-        origin = record.get("data") or {}
-        if origin.get("sha256") != data.data_hash:
-            raise StoreError(
-                f"'{checkpoint}' was trained on other data ({origin.get('file')}) than "
-                f"dataset.path = {', '.join(map(str, data.paths))}: its validation split would "
-                "prove nothing; give the dataset it was trained on"
-            )
         if list(record["inputs"]) != list(data.inputs):
             raise StoreError(
                 f"'{checkpoint}' reads {record['inputs']}, others {list(data.inputs)}; ship "

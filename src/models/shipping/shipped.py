@@ -4,74 +4,74 @@
 reads, and ``weights/correction/``, which `CorrectionSolver` reads:
 
 =================================  ==============================================================
-``model.yaml``                     as in `dmftnet.models.training.checkpoint`, or
-                                   `dmftnet.models.correction.checkpoint`; on top of it ``members``,
+``model.yaml``                     as in `dmftnet.models.training.kind`; on top of it ``members``,
                                    test scores, ``limits`` and how they were calibrated
 ``member_<i>/``                    the members' checkpoints (none where a single model ships)
 ``training_points.safetensors``    see `dmftnet.models.solvers.applicability.TrainingDistance`, or
                                    `dmftnet.models.correction.trust.FeatureDistance`
-``README.md``                      the model card (`dmftnet.models.shipping.card`, or
-                                   `correction_card`)
+``README.md``                      the model card (`dmftnet.models.shipping.model_card`)
 =================================  ==============================================================
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
+import numpy as np
 from safetensors.numpy import save_file
 
-from dmftnet.models.correction.checkpoint import read_correction, write_correction
-from dmftnet.models.correction.trust import FeatureDistance
-from dmftnet.models.solvers.applicability import TRAINING_POINTS, TrainingDistance
-from dmftnet.models.training.checkpoint import read_record, write_description
-from dmftnet.models.training.folder import WEIGHTS
+from dmftnet.data.files_datamodule import FilesDataModule
+from dmftnet.errors import StoreError
+from dmftnet.models.training.folder import TRAINING_POINTS, WEIGHTS
+from dmftnet.models.training.kind import FolderKind
 
 
-@dataclass(frozen=True)
-class FolderKind:
-    """How the descriptions of one kind of model are read and written.
+class Points(Protocol):
+    """What the distance to the training data is rebuilt from."""
 
-    Parameters
-    ----------
-    read, write : callable
-        Of a folder's ``model.yaml``.
-    ensemble : str
-        Its class.
-    shared : tuple of str
-        What an ensemble's description has of its members'.
+    def arrays(self) -> dict[str, np.ndarray]: ...
+
+
+def run_records(kind: FolderKind, checkpoints: Sequence[str]) -> list[dict[str, Any]]:
+    """Descriptions of run folders.
+
+    Raises
+    ------
+    StoreError
+        If one is an ensemble already.
     """
+    records = [kind.read(checkpoint) for checkpoint in checkpoints]
+    for checkpoint, record in zip(checkpoints, records, strict=True):
+        if "members" in record:
+            raise StoreError(
+                f"'{checkpoint}' is no single {kind.noun}; give run folders of train.py"
+            )
+    return records
 
-    read: Callable[[Path], dict[str, Any]]
-    write: Callable[[Path, Mapping[str, Any]], None]
-    ensemble: str
-    shared: tuple[str, ...]
 
-
-NETWORKS = FolderKind(
-    read_record,
-    write_description,
-    "dmftnet.models.networks.ensemble.Ensemble",
-    ("head", "grid", "angles", "resolution", "smoothed", "units", "data", "ranges"),
-)
-CORRECTIONS = FolderKind(
-    read_correction,
-    write_correction,
-    "dmftnet.models.correction.ensemble.CorrectionEnsemble",
-    ("inputs", "size", "accuracy", "solvers", "data", "ranges"),
-)
+def require_data(
+    data: FilesDataModule, checkpoints: Sequence[str], records: Sequence[Mapping[str, Any]]
+) -> None:
+    """Raise StoreError unless all were trained on the files of a data module."""
+    for checkpoint, record in zip(checkpoints, records, strict=True):
+        origin = record.get("data") or {}
+        if origin.get("sha256") != data.data_hash:
+            raise StoreError(
+                f"'{checkpoint}' was trained on other data ({origin.get('file')}) than "
+                f"dataset.path = {', '.join(map(str, data.paths))}: its validation split would "
+                "prove nothing; give the dataset it was trained on"
+            )
 
 
 def save_shipped(
     directory: str | Path,
     members: Sequence[str | Path],
     record: Mapping[str, Any],
-    distance: TrainingDistance | FeatureDistance,
-    kind: FolderKind = NETWORKS,
+    distance: Points,
+    kind: FolderKind,
 ) -> Path:
     """Copy checkpoints into one folder, a solver with its limits.
 
@@ -87,7 +87,8 @@ def save_shipped(
     record : mapping of plain values
         Added to the description: test scores, ``limits``, ``calibration``, ``shipping``, the
         provenance of the folder; ``provenance`` stays that of each training.
-    distance : TrainingDistance or FeatureDistance
+    distance : Points
+        `dmftnet.models.solvers.applicability.TrainingDistance`, or that of corrections.
     kind : FolderKind
     """
     directory = Path(directory)
@@ -102,7 +103,8 @@ def save_shipped(
             (directory / name).mkdir()
             shutil.copyfile(Path(member) / WEIGHTS, directory / name / WEIGHTS)
             kind.write(directory / name, _without_run_folder(own))
-        common = {"model": {"_target_": kind.ensemble}, "members": names}
+        ensemble = f"{kind.ensemble.__module__}.{kind.ensemble.__qualname__}"
+        common = {"model": {"_target_": ensemble}, "members": names}
         common |= {key: records[0][key] for key in kind.shared if key in records[0]}
     save_file(distance.arrays(), directory / TRAINING_POINTS)
     kind.write(directory, _without_run_folder({**common, **record}))

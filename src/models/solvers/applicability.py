@@ -23,18 +23,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from safetensors.numpy import load_file
 from scipy.spatial import cKDTree
 
 from dmftnet import checks
 from dmftnet.errors import DmftnetError, StoreError
-from dmftnet.models.training.checkpoint import read_record
+from dmftnet.models.training.checkpoint import NETWORKS
+from dmftnet.models.training.kind import LIMITS
 from dmftnet.physics.grids.real_axis import FrequencyGrid
-
-TRAINING_POINTS = "training_points.safetensors"
-"""Beside a checkpoint's weights: what `TrainingDistance` is rebuilt from."""
 
 MAX_POINTS = 10_000
 """Training problems kept for the distance, chosen at random if there are more."""
@@ -148,7 +146,7 @@ class Applicability:
     distance: TrainingDistance | None = None
 
     def __post_init__(self):
-        unknown = set(checks.section("limits", self.limits)) - {"spread", "distance"}
+        unknown = set(checks.section("limits", self.limits)) - {*LIMITS}
         if unknown:
             raise DmftnetError(
                 f"limits: '{sorted(unknown)[0]}' is unknown; give spread, distance or both"
@@ -196,16 +194,8 @@ def load_applicability(
     directory: str | Path, limits: Mapping[str, float] | None = None
 ) -> Applicability:
     """The box, limits and training points of a checkpoint; `limits` replace those on file."""
-    directory = Path(directory)
-    record, path = read_record(directory), directory / TRAINING_POINTS
-    distance = None
-    if path.is_file():
-        grid = FrequencyGrid.geometric(**record["grid"])
-        try:
-            distance = TrainingDistance(grid, **load_file(path))
-        except Exception as exc:  # of a damaged file safetensors raises almost anything
-            raise StoreError(
-                f"'{path}' is damaged ({checks.reason(exc)}); copy it anew, or run ship.py"
-            ) from None
-    limits = {**(record.get("limits") or {}), **checks.section("solver.limits", limits or {})}
-    return Applicability(record.get("ranges") or {}, limits, distance)
+
+    def points(record: Mapping[str, Any], arrays: dict[str, np.ndarray]) -> TrainingDistance:
+        return TrainingDistance(FrequencyGrid.geometric(**record["grid"]), **arrays)
+
+    return Applicability(*NETWORKS.trust(directory, limits, points))

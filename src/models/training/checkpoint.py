@@ -1,11 +1,7 @@
-"""Trained models on disk: ``model.safetensors`` (weights) and ``model.yaml`` (everything else).
+"""Trained networks and baselines on disk, see `dmftnet.models.training.kind`.
 
-Nothing is unpickled, and a checkpoint can only name classes of `dmftnet.models`. ``model.yaml``
-says how to build the model (network, head, grid, angles), what its data were (resolution, hash,
-ranges), how good it was, and where it came from.
-
-A folder is also a model where its ``model.yaml`` lists ``members``, the names of folders inside it:
-then it is their ensemble (`dmftnet.models.shipping.shipped` writes such folders).
+``model.yaml`` says how to build the model (network, head, grid, angles), what its data were
+(resolution, hash, ranges), how good it was, and where it came from.
 """
 
 from __future__ import annotations
@@ -14,28 +10,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from dmftnet import checks
-from dmftnet.errors import DmftnetError, StoreError
+from dmftnet.errors import DmftnetError
 from dmftnet.models.networks.ensemble import Ensemble
 from dmftnet.models.networks.heads import Head
 from dmftnet.models.networks.network import SpectralNetwork
 from dmftnet.models.networks.spectral_model import SpectralModel
 from dmftnet.models.training.baselines import Baseline
-from dmftnet.models.training.folder import (
-    DESCRIPTION,
-    built,
-    check_weights,
-    model_class,
-    read_description,
-    read_weights,
-    save_folder,
-    write_yaml,
-)
-from dmftnet.models.training.record import OF_BATH, REQUIRED, check_record, upgraded
+from dmftnet.models.training.folder import DESCRIPTION, built, model_class
+from dmftnet.models.training.kind import FolderKind
+from dmftnet.models.training.record import OF_BATH, RANGES, REQUIRED, check_record, upgraded
 from dmftnet.provenance import sha256_of_all
-
-SCHEMA = "dmftnet-model"
-SCHEMA_VERSION = 1
 
 
 def build_model(
@@ -113,56 +100,27 @@ def describe_data(datamodule, dataset: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def save_model(directory: str | Path, model: SpectralModel, record: Mapping[str, Any]) -> Path:
-    """Write a model's weights and description; each file appears complete or not at all.
-
-    Parameters
-    ----------
-    directory : path
-        Created if need be.
-    model : SpectralModel
-    record : mapping of plain values
-        ``model, head, grid, angles, resolution`` as `build_model` takes them; further keys (data
-        hash, ranges, metrics) are kept as they are.
-    """
-    missing = [key for key in REQUIRED if key not in record]
-    if missing:
-        raise StoreError(f"a model's description lacks {missing}; give all of {list(REQUIRED)}")
-    return save_folder(directory, model, _described(record))
+def _of_record(record: Mapping[str, Any], state: Mapping[str, torch.Tensor]) -> SpectralModel:
+    model = build_model(*(record[key] for key in REQUIRED))
+    if isinstance(model, Baseline):
+        model.prepare(state)
+    return model
 
 
-def write_description(directory: Path, record: Mapping[str, Any]) -> None:
-    """Write ``model.yaml``; it appears complete or not at all."""
-    write_yaml(directory, _described(record))
+NETWORKS = FolderKind[SpectralModel](
+    schema="dmftnet-model",
+    noun="network",
+    required=REQUIRED,
+    ranges=RANGES,
+    shared=("head", "grid", "angles", "resolution", "smoothed", "units", "data", "ranges"),
+    check=check_record,
+    build=_of_record,
+    ensemble=Ensemble,
+    upgrade=upgraded,
+)
+"""Folders of networks, and of baselines."""
 
-
-def _described(record: Mapping[str, Any]) -> dict[str, Any]:
-    return {"schema": SCHEMA, "schema_version": SCHEMA_VERSION, **record}
-
-
-def read_record(directory: str | Path) -> dict[str, Any]:
-    """The checked content of a checkpoint's ``model.yaml``."""
-    path, record = read_description(directory, SCHEMA, SCHEMA_VERSION)
-    record = upgraded(record)
-    check_record(path, record)
-    return record
-
-
-def load_model(directory: str | Path) -> SpectralModel:
-    """Rebuild a trained model, in evaluation mode, with its description as ``model.record``.
-
-    Raises
-    ------
-    StoreError
-        If files are missing or damaged, or the weights belong to another model.
-    """
-    record = read_record(directory)
-    directory = Path(directory)
-    model = (
-        _load_members(directory, record) if "members" in record else _load_one(directory, record)
-    )
-    model.record = record
-    return model.eval()
+read_record, save_model, load_model = NETWORKS.read, NETWORKS.save, NETWORKS.load
 
 
 def load_ensemble(directories: Sequence[str | Path]) -> SpectralModel:
@@ -200,23 +158,3 @@ def shipped_record(directories: Sequence[str | Path]) -> dict[str, Any] | None:
     record = read_record(parent)
     same = [parent / name for name in record.get("members", [])] == folders
     return record if same else None
-
-
-def _load_members(directory: Path, record: Mapping[str, Any]) -> Ensemble:
-    members = {name: read_record(directory / name) for name in record["members"]}
-    for name, own in members.items():
-        if "members" in own:
-            raise StoreError(
-                f"'{directory / name}' is an ensemble itself; a member is a single model"
-            )
-    return Ensemble([load_model(directory / name) for name in record["members"]])
-
-
-def _load_one(directory: Path, record: Mapping[str, Any]) -> SpectralModel:
-    path, state = read_weights(directory)
-    model = build_model(*(record[key] for key in REQUIRED))
-    if isinstance(model, Baseline):
-        model.prepare(state)
-    check_weights(path, model, state, record["model"]["_target_"].rpartition(".")[2])
-    model.load_state_dict(state)
-    return model

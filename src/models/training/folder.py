@@ -1,8 +1,7 @@
-"""A model's folder: ``model.safetensors`` (weights) and ``model.yaml`` (everything else).
+"""The files of a model: ``model.safetensors`` (weights) and ``model.yaml`` (everything else).
 
-Nothing is unpickled, and a description can only name classes of `dmftnet.models`. What the
-description must hold is a matter of the kind of model: spectral ones are those of
-`dmftnet.models.training.checkpoint`, corrections those of `dmftnet.models.correction.checkpoint`.
+Nothing is unpickled, and a description can only name classes of `dmftnet.models`. What it must hold
+is a matter of the kind of model (`dmftnet.models.training.kind`).
 """
 
 from __future__ import annotations
@@ -24,6 +23,9 @@ from dmftnet.errors import DmftnetError, SettingError, StoreError
 from dmftnet.provenance import provenance
 
 WEIGHTS, DESCRIPTION = "model.safetensors", "model.yaml"
+TRAINING_POINTS = "training_points.safetensors"
+"""Beside the weights of what ships: from it the distance to the training data is rebuilt."""
+
 PACKAGE = "dmftnet.models."
 USES = {
     "dmftnet-model": "solver=network, or ship.py kind=networks",
