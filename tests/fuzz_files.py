@@ -81,7 +81,8 @@ def make_base(folder: Path) -> None:
     grid = FrequencyGrid.geometric(**GRID)
     distance = TrainingDistance.fit(grid, train.hybridization, train.params)
     limits = {"limits": {"spread": 10.0, "distance": 10.0}}
-    save_shipped(folder / "weights", [folder / "run0", folder / "run1"], limits, distance, NETWORKS)
+    members = [folder / "run0", folder / "run1"]
+    save_shipped(folder / "weights", members, lambda _: (limits, distance), NETWORKS)
     _make_solves(folder)
     _make_curves(folder)
 

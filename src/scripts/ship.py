@@ -35,6 +35,7 @@ from dmftnet.evaluation.evidence import (
     interpolation,
 )
 from dmftnet.models.correction.checkpoint import CORRECTIONS
+from dmftnet.models.correction.trust import FeatureDistance
 from dmftnet.models.shipping import correction
 from dmftnet.models.shipping.correction_card import CORRECTION_CARD
 from dmftnet.models.shipping.model_card import CardKind, card
@@ -104,22 +105,29 @@ def evidence(config, model, data) -> tuple[dict, TrainingDistance]:
 def ship_networks(config, checkpoints: list[str], part: Path) -> None:
     """Writes networks as one solver."""
     records = run_records(NETWORKS, checkpoints)
-    model = load_ensemble(checkpoints)
-    record, distance = evidence(config, model, training_data(config, checkpoints, records))
-    save_shipped(part, checkpoints, record | {"shipping": provenance()}, distance, NETWORKS)
+    data = training_data(config, checkpoints, records)
+
+    def measured(copies: list[Path]) -> tuple[dict, TrainingDistance]:
+        record, distance = evidence(config, load_ensemble(copies), data)
+        return record | {"shipping": provenance()}, distance
+
+    save_shipped(part, checkpoints, measured, NETWORKS)
 
 
 def ship_corrections(config, checkpoints: list[str], part: Path) -> None:
     """Writes corrections as one solver."""
     records = run_records(CORRECTIONS, checkpoints)
-    model = correction.load_members(checkpoints)
     inputs = list(records[0]["inputs"])
     data = instantiate(config, "dataset", ThermalDataModule, inputs=inputs)
     require_data(data, checkpoints, records)
     correction.require_inputs(data, checkpoints, records)
     promise = settings(to_plain(config), "calibration", ErrorPromise)
-    record, distance = correction.evidence(model, data, promise)
-    save_shipped(part, checkpoints, record | {"shipping": provenance()}, distance, CORRECTIONS)
+
+    def measured(copies: list[Path]) -> tuple[dict, FeatureDistance]:
+        record, distance = correction.evidence(correction.load_members(copies), data, promise)
+        return record | {"shipping": provenance()}, distance
+
+    save_shipped(part, checkpoints, measured, CORRECTIONS)
 
 
 KINDS = {"networks": ship_networks, "corrections": ship_corrections}
@@ -189,7 +197,11 @@ def main(config) -> None:
     checkpoints = folders("checkpoints", to_plain(config)["checkpoints"])
     part = folder.with_name(folder.name + ".part")
     shutil.rmtree(part, ignore_errors=True)  # of a run that was killed
-    KINDS[config.kind](config, checkpoints, part)
+    try:
+        KINDS[config.kind](config, checkpoints, part)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
     text = card(CARDS[config.kind], part)
     (part / "README.md").write_text(text, encoding="utf-8")
     size = sum(file.stat().st_size for file in part.rglob("*") if file.is_file()) / 1e6

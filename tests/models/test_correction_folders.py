@@ -31,7 +31,7 @@ def shipped(tmp_path):
     runs = [toy_checkpoint(tmp_path / f"run{seed}", seed) for seed in (0, 1)]
     distance = FeatureDistance.fit(toy_model(0), toy_arrays())
     limits = {"limits": {"spread": 0.1, "distance": 20.0}}
-    return save_shipped(tmp_path / "weights", runs, limits, distance, CORRECTIONS)
+    return save_shipped(tmp_path / "weights", runs, lambda _: (limits, distance), CORRECTIONS)
 
 
 def test_a_folder_is_the_solver_that_was_saved(shipped):
@@ -40,9 +40,10 @@ def test_a_folder_is_the_solver_that_was_saved(shipped):
     assert solver.limits == {"spread": 0.1, "distance": 20.0} and solver.trust.ranges == RANGES
     given = toy_problem(2.0, -0.9)
     one, other = solver.solve(given), known.solve(given)
-    np.testing.assert_array_equal(one.matsubara_greens(), other.matsubara_greens())
+    # of half the precision, relative 5e-4 a weight
+    np.testing.assert_allclose(one.matsubara_greens(), other.matsubara_greens(), rtol=5e-3)
     for score in ("spread", "distance"):
-        assert one.diagnostics[score] == pytest.approx(other.diagnostics[score], rel=1e-5)
+        assert one.diagnostics[score] == pytest.approx(other.diagnostics[score], rel=0.05)
     assert CorrectionSolver(shipped, {"spread": 0.5}).limits == {"spread": 0.5, "distance": 20.0}
 
 

@@ -11,7 +11,7 @@ from toy_files import ANGLES, GRID, HEAD, NET, RESOLUTION, make_checkpoint, make
 
 from dmftnet.errors import DmftnetError, StoreError
 from dmftnet.models.networks.ensemble import Ensemble
-from dmftnet.models.shipping.shipped import save_shipped
+from dmftnet.models.shipping.shipped import halved, save_shipped
 from dmftnet.models.solvers.applicability import TrainingDistance
 from dmftnet.models.solvers.network import NetworkSolver
 from dmftnet.models.training.checkpoint import (
@@ -43,7 +43,8 @@ def shipped(tmp_path, arrays):
         make_checkpoint(tmp_path / f"run{seed}", seed, provenance={"command": "train.py"})
     distance = TrainingDistance.fit(FREQUENCIES, arrays.hybridization, arrays.params)
     runs = [tmp_path / "run0", tmp_path / "run1"]
-    return save_shipped(tmp_path / "both", runs, {"limits": {"spread": 0.1}}, distance, NETWORKS)
+    limits = {"limits": {"spread": 0.1}}
+    return save_shipped(tmp_path / "both", runs, lambda _: (limits, distance), NETWORKS)
 
 
 def test_spectrum_is_the_mean_of_the_members(inputs):
@@ -91,7 +92,19 @@ def test_a_folder_of_members_is_one_model(shipped, inputs):
     loaded, expected = load_model(shipped), Ensemble([make_model(0), make_model(1)]).eval()
     assert loaded.record["members"] == ["member_0", "member_1"] and not loaded.training
     with torch.inference_mode():
-        assert torch.equal(loaded.real_axis(*inputs), expected.real_axis(*inputs))
+        own = loaded.real_axis(*inputs)
+        assert torch.allclose(own, expected.real_axis(*inputs), rtol=0.02, atol=1e-3)
+        for member in expected.members:
+            member.load_state_dict({k: halved(v) for k, v in member.state_dict().items()})
+        torch.testing.assert_close(own, Ensemble(list(expected.members)).eval().real_axis(*inputs))
+
+
+def test_weights_ship_in_half_precision_where_that_holds_them():
+    values = torch.tensor([1.0, 1e-3, 0.1])
+    assert halved(values).dtype == torch.float16
+    assert torch.allclose(halved(values).float(), values, rtol=5e-4, atol=0)
+    assert halved(torch.tensor([1e5])).dtype == torch.float32  # float16 ends at 65504
+    assert halved(values.double()).dtype == torch.float64
 
 
 def test_run_folders_leave_no_trace(tmp_path, arrays):
@@ -100,7 +113,8 @@ def test_run_folders_leave_no_trace(tmp_path, arrays):
     record["provenance"]["command"] = "train.py model=mlp hydra.run.dir=/some/where seed=1"
     (folder / "model.yaml").write_text(yaml.safe_dump(record))
     distance = TrainingDistance.fit(FREQUENCIES, arrays.hybridization, arrays.params)
-    save_shipped(tmp_path / "one", [folder], {"limits": {"distance": 0.5}}, distance, NETWORKS)
+    limits = {"limits": {"distance": 0.5}}
+    save_shipped(tmp_path / "one", [folder], lambda _: (limits, distance), NETWORKS)
     found = read_record(tmp_path / "one")
     assert found["provenance"]["command"] == "train.py model=mlp seed=1"
     assert found["limits"] == {"distance": 0.5} and "members" not in found

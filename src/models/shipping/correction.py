@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -37,7 +38,7 @@ REPEATS = 5
 Model = CorrectionModel | CorrectionEnsemble
 
 
-def load_members(checkpoints: Sequence[str]) -> Model:
+def load_members(checkpoints: Sequence[str | Path]) -> Model:
     """The single model of one run folder, or the ensemble of several.
 
     Raises

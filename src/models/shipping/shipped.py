@@ -6,7 +6,8 @@ reads, and ``weights/correction/``, which `CorrectionSolver` reads:
 =================================  ==============================================================
 ``model.yaml``                     as in `dmftnet.models.training.kind`; on top of it ``members``,
                                    test scores, ``limits`` and how they were calibrated
-``member_<i>/``                    the members' checkpoints (none where a single model ships)
+``member_<i>/``                    the members' checkpoints, in half precision (none where a single
+                                   model ships)
 ``training_points.safetensors``    see `dmftnet.models.solvers.applicability.TrainingDistance`, or
                                    `dmftnet.models.correction.trust.FeatureDistance`
 ``README.md``                      the model card (`dmftnet.models.shipping.model_card`)
@@ -15,17 +16,18 @@ reads, and ``weights/correction/``, which `CorrectionSolver` reads:
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 from safetensors.numpy import save_file
+from safetensors.torch import save_file as save_tensors
 
 from dmftnet.data.files_datamodule import FilesDataModule
 from dmftnet.errors import StoreError
-from dmftnet.models.training.folder import TRAINING_POINTS, WEIGHTS
+from dmftnet.models.training.folder import TRAINING_POINTS, WEIGHTS, read_weights
 from dmftnet.models.training.kind import FolderKind
 
 
@@ -66,17 +68,19 @@ def require_data(
             )
 
 
+Evidence = Callable[[list[Path]], tuple[Mapping[str, Any], Points]]
+"""From the members' folders to what is added to the description (test scores, ``limits``,
+``calibration``, ``shipping``), and the points."""
+
+
 def save_shipped(
-    directory: str | Path,
-    members: Sequence[str | Path],
-    record: Mapping[str, Any],
-    distance: Points,
-    kind: FolderKind,
+    directory: str | Path, members: Sequence[str | Path], evidence: Evidence, kind: FolderKind
 ) -> Path:
     """Copy checkpoints into one folder, a solver with its limits.
 
-    One checkpoint is copied as it is, several become ``member_0``, ``member_1``, ... The
-    copies keep the records of their runs except the run folders.
+    One checkpoint stands in the folder itself, several become ``member_0``, ``member_1``, ... The
+    copies keep the records of their runs except the run folders. Float32 weights are rounded to
+    float16, relative 5e-4, and read as float32 again: the evidence is that of the copies.
 
     Parameters
     ----------
@@ -84,31 +88,39 @@ def save_shipped(
         Must not exist.
     members : sequence of paths
         Folders of single models.
-    record : mapping of plain values
-        Added to the description: test scores, ``limits``, ``calibration``, ``shipping``, the
-        provenance of the folder; ``provenance`` stays that of each training.
-    distance : Points
-        `dmftnet.models.solvers.applicability.TrainingDistance`, or that of corrections.
+    evidence : callable
+        See `Evidence`.
     kind : FolderKind
     """
     directory = Path(directory)
     directory.mkdir(parents=True)
-    records = [kind.read(Path(member)) for member in members]
-    if len(members) == 1:
-        shutil.copyfile(Path(members[0]) / WEIGHTS, directory / WEIGHTS)
-        common = records[0]
-    else:
-        names = [f"member_{number}" for number in range(len(members))]
-        for name, member, own in zip(names, members, records, strict=True):
-            (directory / name).mkdir()
-            shutil.copyfile(Path(member) / WEIGHTS, directory / name / WEIGHTS)
-            kind.write(directory / name, _without_run_folder(own))
+    records = [_without_run_folder(kind.read(Path(member))) for member in members]
+    names = [f"member_{number}" for number in range(len(members))]
+    copies = [directory / name for name in names] if len(members) > 1 else [directory]
+    for copy, member, own in zip(copies, members, records, strict=True):
+        copy.mkdir(exist_ok=True)
+        _copy_weights(Path(member), copy)
+        kind.write(copy, own)
+    common = records[0]
+    if len(members) > 1:
         ensemble = f"{kind.ensemble.__module__}.{kind.ensemble.__qualname__}"
         common = {"model": {"_target_": ensemble}, "members": names}
         common |= {key: records[0][key] for key in kind.shared if key in records[0]}
+    record, distance = evidence(copies)
     save_file(distance.arrays(), directory / TRAINING_POINTS)
-    kind.write(directory, _without_run_folder({**common, **record}))
+    kind.write(directory, {**common, **record})
     return directory
+
+
+def _copy_weights(source: Path, directory: Path) -> None:
+    _, state = read_weights(source)
+    save_tensors({name: halved(values) for name, values in state.items()}, directory / WEIGHTS)
+
+
+def halved(values: torch.Tensor) -> torch.Tensor:
+    """Float32 as float16, where that holds it; anything else as it is."""
+    rounded = values.half() if values.dtype == torch.float32 else values
+    return rounded if bool(torch.isfinite(rounded).all()) else values
 
 
 def _without_run_folder(record: dict[str, Any]) -> dict[str, Any]:
