@@ -146,6 +146,21 @@ def origin(plain: dict[str, Any]) -> dict[str, str]:
     }
 
 
+def kept_models(plain: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Metrics of an earlier report's models that stay."""
+    if plain["kept"] is None:
+        return {}
+    kept = Kept(plain["kept"], plain["kept_without"])
+    try:
+        record = origin(plain)
+    except OSError as error:
+        raise DmftnetError(
+            f"'{error.filename}' cannot be read ({error.strerror}); dataset.path, references and "
+            "test_references name the files"
+        ) from None
+    return kept.models(record)
+
+
 @hydra.main(version_base="1.3", config_path=CONF, config_name="evaluate")
 @entry_point
 def main(config) -> None:
@@ -172,10 +187,7 @@ def main(config) -> None:
         raise DmftnetError(
             f"best = '{wanted}' is none of {list(models)}; give one, or an ensemble's name"
         )
-    record = origin(plain)
-    kept = {}
-    if plain["kept"] is not None:
-        kept = Kept(plain["kept"], plain["kept_without"]).models(record)
+    kept = kept_models(plain)  # before what takes long
     settings = Settings(plain["dataset"], reference_files(plain), loop, hysteresis, config.seed)
     assessments = []
     with progress("models", len(models), 0, config.progress_every, console) as update:
@@ -193,6 +205,7 @@ def main(config) -> None:
         assessments += assess_baselines(first, settings)
     exact = exact_paths(ReferenceStore.open(plain["references"]))
     input_kl = input_errors(first, plain["dataset"])
+    record = origin(plain)
     numbers = metrics(assessments, exact, input_kl, best, device, kept) | {"provenance": record}
     sections = report_sections(assessments, numbers, exact, input_kl, plain["shown_U"])
     report = write_report(folder, TITLE, sections, record, numbers["summary"], best)

@@ -139,6 +139,24 @@ def test_documents_come_from_the_same_numbers(report, files):
     assert drawn == FIGURES - {"dmft_closure"}
 
 
+def test_models_of_an_earlier_report_stay(report, files, tmp_path, monkeypatch):
+    """One is evaluated again, one stays with its commit, the rest is left out."""
+    earlier = files / "docs" / "results.json"
+    argv = arguments(files, tmp_path / "report", f"kept={earlier}", "baselines=false")
+    argv += ["kept_without=[Ensemble*,Kernel*]", "hysteresis=null"]
+    argv[0] = f"checkpoints=[{files}/a]"
+    monkeypatch.setattr(sys, "argv", ["evaluate.py", f"--config-path={ROOT / 'conf'}", *argv])
+    evaluate.main()
+    numbers = json.loads((tmp_path / "report" / "metrics.json").read_text())
+    before = json.loads(earlier.read_text())
+    commits = {row["variant"]: row["commit"] for row in numbers["variants"]}
+    commit = before["provenance"]["commit"][:9]
+    assert commits["MLP"] is None and commits["MLP, lambda = 1"] == commit
+    assert "Nearest neighbour" in commits and "Kernel ridge" not in commits
+    kept = numbers["models"]["MLP, lambda = 1"]
+    assert kept == {**before["models"]["MLP, lambda = 1"], "commit": commit}
+
+
 def test_the_text_is_written_again_without_evaluating(report, files, tmp_path, monkeypatch):
     shutil.copyfile(files / "docs" / "results.json", tmp_path / "results.json")
     argv = [
@@ -194,6 +212,7 @@ def test_an_existing_report_is_not_overwritten(report, files, monkeypatch, capsy
         ("best=nobody", "best = 'nobody' is none of"),
         ("best={a: 1}", "best = {'a': 1}: give"),
         ("rerender=no/such", "no/such/results.json' cannot be read"),
+        ("kept=no/such.json", "kept = 'no/such.json' cannot be read"),
     ],
 )
 def test_bad_input_is_one_line_and_leaves_no_report(
