@@ -8,8 +8,10 @@ with the last good state.
 Steps overshoot on rare determinants: the law may lose all that begin with one prefix. What brings
 them back are their own local energies, the larger the smaller an amplitude, so that these are not
 cut by default; a last regularisation below the metric's eigenvalues there; and samples of a low
-power, which finds them and without which uncut energies make a training run away. Two trainings with one seed are the same to the last bit on one machine,
-and so is one that was broken off and goes on from its file (`dmftnet.models.nqs.record`).
+power, which finds them and without which uncut energies make a training run away.
+
+Two trainings with one seed are the same to the last bit on one machine, and so is one that was
+broken off and goes on from its file (`dmftnet.models.nqs.record`).
 """
 
 from __future__ import annotations
