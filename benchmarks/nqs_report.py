@@ -49,7 +49,8 @@ energy of the neural state is that of the whole sector where it is enumerated, e
 samples, whose error bar then limits what an error means. Trainings end after a fixed number of
 steps and never see the reference; defaults were chosen at U / Gamma = 5. CPU seconds are those of
 one core. V-score: electrons times variance over E^2, E counted from zero. Commit: of the runs of a
-line, where they recorded it; `nqs.py` redoes any case and keeps the others.
+line, where they recorded it; `nqs.py` redoes any case and keeps the others. Lines with a clip of
+100 are older: their last regularisation was 1e-5, not the default of today, 1e-7.
 """
 
 
