@@ -1,13 +1,12 @@
-"""What neural ground states cost: a step, its derivatives, matrices from samples, strings.
+"""What neural ground states cost: derivatives, matrices from samples, strings.
 
-OMP_NUM_THREADS=1 python benchmarks/nqs_cost.py [steps] [derivatives] [matrices] [strings]
-                                                                            default: all of them
+OMP_NUM_THREADS=1 python benchmarks/nqs_cost.py [derivatives] [matrices] [strings]
+
+Default: all of them.
 
 Half-filled Wilson chains of the semicircle at U / Gamma = 10, as in benchmarks/nqs.py; sites count
 the impurity. CPU seconds, the least of some repetitions; what is compared is measured in turns.
 
-* steps: one step of a training against sites, samples and width, one varied at a time, in units of
-  one solve by `ras` with its defaults (half-filled Bethe lattice, U = 2);
 * derivatives: Gram matrix and both products of the factored Jacobian against ``vmap(grad)``;
 * matrices: S and H of an exact state from its draws, against strings and draws, draws included;
 * strings: their number and what the algebra takes, against depth.
@@ -31,21 +30,15 @@ from dmftnet.models.nqs.jacobian import DenseJacobian, Jacobian
 from dmftnet.models.nqs.position_nets import PositionNets
 from dmftnet.models.nqs.sampler import sample
 from dmftnet.models.nqs.state import NeuralState
-from dmftnet.models.nqs.training import Training, TrainingRun
-from dmftnet.physics.dmft.starts import starting_problem
+from dmftnet.models.nqs.training import Training
 from dmftnet.physics.fermions.kanamori import UP
-from dmftnet.physics.grids.real_axis import FrequencyGrid
-from dmftnet.physics.lattices.bethe import Bethe
 from dmftnet.physics.solvers.krylov.lanczos import ground_state
-from dmftnet.physics.solvers.krylov.ras import RasSolver
 from dmftnet.physics.solvers.scol.impurity import ImpurityChains
 from dmftnet.physics.solvers.scol.sampled_states import SampledState, VectorAmplitudes
 from dmftnet.physics.solvers.scol.sets import Reach
 
 RATIO = 10.0
-PLAIN = {"sites": 10, "samples": 768, "width": 24}
-VARIED = {"sites": (6, 8, 12), "samples": (192, 3072), "width": (12, 48)}
-GRID = FrequencyGrid.geometric(1e-3, 8.0, 800)
+SAMPLES, WIDTH = 768, 24
 DEPTHS = {1: (0, 1, 2, 3, 4), 2: (0, 1, 2, 3), 3: (0, 1, 2, 3)}
 SITES = 5
 """Of each orbital in the table of strings."""
@@ -75,26 +68,6 @@ def half_filled(sites: int, width: int, ansatz: type[PositionNets] = PositionNet
     return NeuralState.of(chains, (sites // 2,) * 2, partial(ansatz, width=width))
 
 
-def steps_table() -> Table:
-    """Against sites, samples, width."""
-    sizes = [PLAIN] + [PLAIN | {name: x} for name, own in VARIED.items() for x in own]
-    runs = []
-    for size in sizes:
-        training = Training(n_samples=size["samples"])
-        state = half_filled(size["sites"], size["width"])
-        runs.append(TrainingRun(training, state, np.random.default_rng(0)))
-    problem = starting_problem(GRID, Bethe(), 2.0)
-    ras = RasSolver()
-    *seconds, solve = in_turns([*(run.step for run in runs), partial(ras.solve, problem)], 3)
-    table = Table(*PLAIN, "parameters", "s a step", "in ras solves", title=f"ras: {solve:.2f} s")
-    for size, run, own in zip(sizes, runs, seconds, strict=True):
-        parameters = sum(p.numel() for p in run.state.law.parameters())
-        table.add_row(
-            *(str(x) for x in size.values()), f"{parameters:,}", f"{own:.3f}", f"{own / solve:.2f}"
-        )
-    return table
-
-
 def used(jacobian: Jacobian, values: torch.Tensor) -> None:
     """What a step asks of the derivatives."""
     jacobian.gram()
@@ -108,8 +81,8 @@ def derivatives_table() -> Table:
         title="derivatives of a step",
     )  # fmt: skip
     for sites in (8, 10, 12):
-        law = half_filled(sites, PLAIN["width"], Written).law
-        drawn = sample(law, PLAIN["samples"], np.random.default_rng(0), Training().power).states
+        law = half_filled(sites, WIDTH, Written).law
+        drawn = sample(law, SAMPLES, np.random.default_rng(0), Training().power).states
         states, values = torch.from_numpy(drawn), torch.linspace(-1, 1, len(drawn)).double()
 
         def factored(law=law, states=states, values=values) -> None:
@@ -169,8 +142,7 @@ def strings_table() -> Table:
 
 
 TABLES = {
-    "steps": steps_table, "derivatives": derivatives_table, "matrices": matrices_table,
-    "strings": strings_table,
+    "derivatives": derivatives_table, "matrices": matrices_table, "strings": strings_table,
 }  # fmt: skip
 
 
