@@ -19,7 +19,8 @@ from dmftnet.report.markdown import write_markdown
 from dmftnet.report.style import colours_of, panel_grid
 
 ASKED = {
-    ("one", 10): 1e-5, ("one", 16): 5e-5, ("one", 20): 3e-4, ("two", 8): 5e-5, ("two", 10): 1e-4,
+    ("star", 10): 1e-7, ("one", 10): 1e-5, ("one", 16): 5e-5, ("one", 20): 3e-4,
+    ("two", 8): 5e-5, ("two", 10): 1e-4,
 }  # fmt: skip
 ASKED |= {
     (kind, sites): 3 * ASKED[half, sites]
@@ -31,14 +32,15 @@ ASKED |= {
 
 TITLES = {
     "one": "One orbital, half filling",
+    "star": "The same in the star geometry",
     "doped": "One orbital, its level U/4 above half filling",
     "two": f"Two orbitals, half filling, J = {HUND} U",
     "twodoped": f"Two orbitals, their levels U/2 above half filling, J = {HUND} U",
 }
 COLUMNS = (
-    "sites", "U / Gamma", "sector", "ansatz", "parameters", "steps", "samples", "power", "seeds",
-    "median error", "asked", "worst", "error bar", "variance / D^2", "V-score", "CPU s",
-    "reference", "its CPU s",
+    "sites", "U / Gamma", "sector", "ansatz", "parameters", "steps", "samples", "power", "clip",
+    "seeds", "median error", "asked", "worst", "error bar", "variance / D^2", "V-score", "CPU s",
+    "reference", "its CPU s", "commit",
 )  # fmt: skip
 INTRODUCTION = """
 Wilson chains of a semicircular band (Lambda = 2, Gamma = 0.1 D); sites count the impurity orbitals.
@@ -46,7 +48,9 @@ Errors are relative, against exact diagonalisation up to {limit:,} determinants 
 energy of the neural state is that of the whole sector where it is enumerated, else an average over
 samples, whose error bar then limits what an error means. Trainings end after a fixed number of
 steps and never see the reference; defaults were chosen at U / Gamma = 5. CPU seconds are those of
-one core. V-score: electrons times variance over E^2, E counted from zero.
+one core. V-score: electrons times variance over E^2, E counted from zero. Commit: of the runs of a
+line, where they recorded it; `nqs.py` redoes any case and keeps the others. Lines with a clip of
+100 are older: their last regularisation was 1e-5, not the default of today, 1e-7.
 """
 
 
@@ -55,9 +59,9 @@ def read() -> dict[tuple, list[dict]]:
     found = defaultdict(list)
     with RESULTS.open(newline="") as file:
         for row in csv.DictReader(file):
-            words = ("kind", "ansatz")
+            words = ("kind", "ansatz", "commit")
             row = {k: v if k in words else float(v) for k, v in row.items()}
-            names = ("kind", "sites", "U", "ansatz", "steps", "samples", "power")
+            names = ("kind", "sites", "U", "ansatz", "steps", "samples", "power", "clip")
             found[tuple(row[name] for name in names)].append(row)
     return dict(sorted(found.items()))
 
@@ -69,7 +73,7 @@ def error(row: dict) -> float:
 
 def line(key: tuple, rows: Sequence[dict]) -> list:
     """One row of a table."""
-    kind, sites, U, ansatz, steps, samples, power = key
+    kind, sites, U, ansatz, steps, samples, power, clip = key
     first, errors = rows[0], [error(row) for row in rows]
     medians = {
         name: float(np.median([row[name] for row in rows]))
@@ -78,13 +82,20 @@ def line(key: tuple, rows: Sequence[dict]) -> list:
     asked, electrons = ASKED.get((kind, int(sites))), first["n_up"] + first["n_dn"]
     return [
         int(sites), f"{U:g}", f"({first['n_up']:.0f}, {first['n_dn']:.0f})", ansatz,
-        int(first["parameters"]), int(steps), int(samples), power, len(rows),
+        int(first["parameters"]), int(steps), int(samples), power, f"{clip:g}", len(rows),
         f"{np.median(errors):.1e}", "–" if asked is None else f"{asked:.0e}",
         f"{max(errors, key=abs):.1e}", f"{medians['error_bar'] / abs(first['reference']):.0e}",
         f"{medians['variance']:.1e}",
         f"{electrons * medians['variance'] / first['reference'] ** 2:.0e}",
         f"{medians['seconds']:.0f}", f"{first['reference']:.6f}", f"{medians['reference_s']:.1f}",
+        ", ".join(sorted({short(row["commit"]) for row in rows})),
     ]  # fmt: skip
+
+
+def short(commit: str) -> str:
+    """As in a table."""
+    name, *dirty = commit.partition("+")
+    return name[:7] + "".join(dirty) or "–"
 
 
 def figure(runs: dict[tuple, list[dict]]):

@@ -8,8 +8,9 @@ import numpy as np
 from dmftnet.models.nqs.position_nets import PositionNets
 from dmftnet.models.nqs.rwkv import RWKV
 from dmftnet.physics.bath.chains import ChainBath
+from dmftnet.physics.bath.star import StarBath
 from dmftnet.physics.impurity.interaction import Interaction
-from dmftnet.physics.solvers.scol.impurity import ImpurityChains
+from dmftnet.physics.solvers.scol.impurity import DiscreteImpurity, ImpurityChains
 
 HUND = Interaction(1.2, 0.2)
 ANSATZE = {
@@ -30,6 +31,14 @@ def chains(n_bath, interaction, n_orb=1, level=None, onsite=0.0, seed=3):
     return ImpurityChains.of_chains(levels, interaction, baths)
 
 
+def star(n_bath, U, level, seed=5):
+    """One orbital with random levels, not in order, and couplings."""
+    rng = np.random.default_rng(seed)
+    bath = StarBath(rng.uniform(-1, 1, n_bath), rng.uniform(0.1, 0.5, n_bath))
+    assert np.any(np.diff(bath.energies) < 0)
+    return ImpurityChains.of_stars(DiscreteImpurity(np.array([level]), Interaction(U), (bath,)))
+
+
 def all_states(n_sites, sector):
     """Local states of a sector, by brute force."""
     every = np.array(list(product(range(4), repeat=n_sites)))
@@ -42,6 +51,8 @@ CASES = {
     "one orbital, magnetised": (chains(3, Interaction(2.0)), (3, 1)),
     "one orbital, doped": (chains(4, Interaction(2.0), level=-0.3, onsite=0.2), (2, 2)),
     "one orbital, unequal": (chains(4, Interaction(1.0), level=-0.3, onsite=0.2), (3, 1)),
+    "star": (star(3, 2.0, -1.0), (2, 2)),
+    "star, doped": (star(4, 3.0, -0.4), (3, 2)),
     "two orbitals": (chains(2, HUND, n_orb=2), (3, 3)),
     "two orbitals, doped": (chains(1, HUND, n_orb=2, level=-0.2, onsite=0.3), (2, 1)),
 }

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.stats import chi2
-from toy_nqs import ANSATZE, CASES, HUND, all_states, chains, exact
+from toy_nqs import ANSATZE, CASES, HUND, all_states, chains, exact, star
 
 from dmftnet.errors import InvalidProblemError, SettingError
 from dmftnet.models.nqs import prior as nqs_prior
@@ -49,7 +49,7 @@ def test_connections_are_the_sectors_matrix(interaction):
 
 def test_line_reads_and_writes_determinants(case):
     found, sector = case
-    line = Line.of(found.cluster, found.sites)
+    line = Line.of(found.cluster, found.sites, sector)
     states = all_states(line.n_sites, sector)
     codes = line.codes(states)
     np.testing.assert_array_equal(line.states(codes), states)
@@ -58,25 +58,42 @@ def test_line_reads_and_writes_determinants(case):
     np.testing.assert_array_equal(np.sort(codes), np.sort(every))
 
 
-def test_with_its_signs_no_element_of_the_hamiltonian_is_positive(case):
-    found, sector = case
-    line = Line.of(found.cluster, found.sites)
+def gauged(found, sector):
+    """Signs of a sector's determinants, and its matrix with them."""
+    line = Line.of(found.cluster, found.sites, sector)
     up, down = found.cluster.strings(sector)
     signs = line.signs(
         line.states((up.codes[:, None] | down.codes[None, :] << line.n_sites).ravel())
     )
-    H = found.cluster.hamiltonian(sector).toarray()
-    gauged = signs[:, None] * H * signs
-    off = gauged - np.diag(np.diag(gauged))
-    assert off.max() == 0 and off.min() < -0.1
+    return signs, signs[:, None] * found.cluster.hamiltonian(sector).toarray() * signs
+
+
+def test_signs_are_those_of_the_ground_state(case):
+    """In those of chains no element of H off the diagonal is positive; in those of stars many."""
+    found, sector = case
+    signs, H = gauged(found, sector)
+    off = H - np.diag(np.diag(H))
+    is_star = Line.of(found.cluster, found.sites, sector).is_star
+    assert off.min() < -0.1 and (off.max() > 0.1 if is_star else off.max() == 0)
     psi = exact(found.cluster, sector)[1]
     assert abs(np.sum(signs * psi)) == pytest.approx(np.abs(psi).sum(), abs=1e-10)
+
+
+@pytest.mark.parametrize("sector", [(1, 1), (2, 3), (3, 3), (4, 2), (5, 3)], ids=str)
+@pytest.mark.parametrize("U", [0.0, 1.0, 8.0])
+def test_every_amplitude_of_a_star_has_its_sign(U, sector):
+    for seed, level in ((5, -U / 2), (6, 0.2), (7, -U - 0.1)):
+        found = star(4, U, level, seed)
+        signs, _ = gauged(found, sector)
+        turned = signs * exact(found.cluster, sector)[1]
+        turned *= np.sign(turned.sum())
+        assert turned.min() > -1e-13 and turned.max() > 0.1
 
 
 def test_ground_state_is_one_number_an_orbit(case):
     """In spin and in particle-hole symmetric sectors all images have one amplitude."""
     found, sector = case
-    line, symmetry = Line.of(found.cluster, found.sites), Symmetry.of(found.cluster, sector)
+    line, symmetry = Line.of(found.cluster, found.sites, sector), Symmetry.of(found.cluster, sector)
     up, down = found.cluster.strings(sector)
     states = line.states((up.codes[:, None] | down.codes[None, :] << line.n_sites).ravel())
     canonical, place = np.unique(symmetry.canonical(states), axis=0, return_inverse=True)
@@ -100,7 +117,7 @@ def test_symmetries_are_those_of_the_sector():
 def test_each_of_two_orbitals_has_one_parity(name):
     """Pairs hop between them, single electrons never: half of the sector is empty."""
     found, sector = CASES[name]
-    line, symmetry = Line.of(found.cluster, found.sites), Symmetry.of(found.cluster, sector)
+    line, symmetry = Line.of(found.cluster, found.sites, sector), Symmetry.of(found.cluster, sector)
     up, down = found.cluster.strings(sector)
     states = line.states((up.codes[:, None] | down.codes << found.cluster.n_sites).ravel())
     sites, parity = symmetry.gate
@@ -139,14 +156,19 @@ def test_table_of_what_leads_to_a_sector():
 
 
 def test_what_has_signs_is_refused():
-    star = np.diag([-0.5, 0.1, -0.2])
-    star[0, 1:] = star[1:, 0] = 0.3
+    mixed = np.diag([-0.5, 0.1, 0.2])
+    mixed[0, 1:] = mixed[1:, 0] = mixed[1, 2] = mixed[2, 1] = 0.3
     with pytest.raises(InvalidProblemError, match=r"sites 0 and 2 are coupled by 0\.3"):
-        Line.of(KanamoriCluster(star, Interaction(1.0), 1), [[1, 2]])
+        Line.of(KanamoriCluster(mixed, Interaction(1.0), 1), [[1, 2]], (1, 1))
+    falling = np.diag([-0.5, 0.1, -0.2])
+    falling[0, 1:] = falling[1:, 0] = 0.3
+    with pytest.raises(InvalidProblemError, match=r"levels \[0\.1, -0\.2\] of a star do not rise"):
+        Line.of(KanamoriCluster(falling, Interaction(1.0), 1), [[1, 2]], (1, 1))
     with pytest.raises(InvalidProblemError, match="at most 2 orbitals"):
         NeuralState.of(chains(1, HUND, n_orb=3), (3, 3))
     with pytest.raises(InvalidProblemError, match="real"):
-        Line.of(KanamoriCluster(np.array([[0, 1j], [-1j, 0]]), Interaction(1.0), 1), [[1]])
+        imaginary = KanamoriCluster(np.array([[0, 1j], [-1j, 0]]), Interaction(1.0), 1)
+        Line.of(imaginary, [[1]], (1, 1))
     with pytest.raises(InvalidProblemError, match=r"sector \(5, 2\): give 0 to 4"):
         NeuralState.of(chains(3, Interaction(1.0)), (5, 2))
     with pytest.raises(InvalidProblemError, match="24 sites are more than the 22"):
@@ -182,7 +204,7 @@ def test_amplitudes_do_not_depend_on_the_chunk(monkeypatch):
 def test_conditionals_are_those_of_a_determinant():
     """Their product along the line is the square of the exact amplitudes at U = 0."""
     found, sector = chains(4, Interaction(0.0), level=-0.1, onsite=0.3), (3, 2)
-    line = Line.of(found.cluster, found.sites)
+    line = Line.of(found.cluster, found.sites, sector)
     orbitals = Correlated.of(found.cluster, sector).orbitals[0][line.order]
     psi = exact(found.cluster, sector)[1].reshape([len(s) for s in found.cluster.strings(sector)])
     for spin, strings in enumerate(found.cluster.strings(sector)):

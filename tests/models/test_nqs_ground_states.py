@@ -5,13 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scipy.stats import chi2
-from toy_nqs import CASES, chains, exact
+from toy_nqs import CASES, HUND, chains, exact
 
 import dmftnet.models.nqs.by_name  # noqa: F401
 from dmftnet.errors import ConvergenceError, InvalidProblemError, SettingError, SpaceTooLargeError
 from dmftnet.models.nqs import training
 from dmftnet.models.nqs.ground_states import NeuralGroundStates
 from dmftnet.models.nqs.training import Training
+from dmftnet.physics.bath.star import StarBath
 from dmftnet.physics.bath.wilson import Wilson
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.interaction import Interaction
@@ -20,6 +21,7 @@ from dmftnet.physics.impurity.problem import ImpurityProblem
 from dmftnet.physics.impurity.spectral_hybridization import SpectralHybridization
 from dmftnet.physics.lattices.bethe import semicircle
 from dmftnet.physics.solvers.scol.ground_states import GroundStates
+from dmftnet.physics.solvers.scol.impurity import DiscreteImpurity
 from dmftnet.physics.solvers.scol.named import ground_states
 from dmftnet.physics.solvers.scol.solver import ScolSolver
 
@@ -131,6 +133,26 @@ def test_a_sector_is_given_away_from_half_filling():
     assert (neural.greens[0].amplitudes[:, 0] ** 2).sum() == pytest.approx(1.0, abs=1e-10)
 
 
+def test_a_star_has_the_spectra_of_its_chain():
+    """Four sites: all strings of either basis span the excited states; errors are the state's."""
+    exactly, neural = (
+        ScolSolver(bath=Wilson(n_bath=3), depth=4, ground_state=kind).solve(half_filled())
+        for kind in ("exact", replace(NEURAL, geometry="star"))
+    )
+    energies = [s.diagnostics["ground_energy"] for s in (exactly, neural)]
+    assert -1e-10 < energies[1] - energies[0] < 1e-5
+    assert neural.double_occupancy == pytest.approx(exactly.double_occupancy, rel=1e-2)
+    for a, b in zip(exactly.greens[0].responses(Z), neural.greens[0].responses(Z), strict=True):
+        np.testing.assert_allclose(b, a, atol=0.01 * np.abs(a).max())
+
+
+def test_a_star_takes_one_orbital():
+    bath = StarBath(np.array([-0.2, 0.3, 0.4]), np.full(3, 0.2))
+    pair = DiscreteImpurity(np.zeros(2), HUND, (bath, bath))
+    with pytest.raises(InvalidProblemError, match="takes one orbital, not 2; use 'chain'"):
+        replace(NEURAL, geometry="star", sector=(4, 4)).find(pair)
+
+
 def test_two_orbitals():
     found, sector = chains(1, Interaction(1.2, 0.2), n_orb=2), (2, 2)
     state, _ = NEURAL.trained(found, sector)
@@ -160,6 +182,7 @@ def test_a_training_that_breaks_off_is_an_error(monkeypatch):
     [
         {"training": None},
         {"ansatz": "rwkv"},
+        {"geometry": "Star"},
         {"warm_steps": -1},
         {"folder": 3},
         {"seed": -1},

@@ -13,7 +13,7 @@ from dmftnet.models.nqs.energy import Energy, local_energies
 from dmftnet.models.nqs.natural_gradient import Derivatives, move, no_direction, norm, spring
 from dmftnet.models.nqs.sampler import sample
 from dmftnet.models.nqs.state import NeuralState
-from dmftnet.models.nqs.training import Training, clipped
+from dmftnet.models.nqs.training import Training, centred
 from dmftnet.physics.impurity.interaction import Interaction
 
 SHORT = Training(40, 100, rate=(0.5, 0.05), momentum=0.9, n_final=500, seed=1)
@@ -192,8 +192,9 @@ def test_no_direction_out_of_what_is_not_finite(four):
 def test_local_energies_are_cut_around_the_median():
     weights = np.array([0.3, 0.4, 0.2, 0.1])
     local = np.array([-1.0, 0.0, 1.0, 100.0])  # mean absolute deviation 10.5 from 0
-    np.testing.assert_allclose(clipped(local, weights, 1000.0), local - weights @ local)
-    cut = clipped(local, weights, 2.0)
+    for limit in (1000.0, None):
+        np.testing.assert_allclose(centred(local, weights, limit), local - weights @ local)
+    cut = centred(local, weights, 2.0)
     assert weights @ cut == pytest.approx(0.0, abs=1e-14)
     np.testing.assert_allclose(np.diff(cut), [1.0, 1.0, 20.0])
 

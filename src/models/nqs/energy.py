@@ -1,7 +1,7 @@
 """Energy of a neural state, from samples.
 
-``E(s) = sum_s' H_ss' psi(s') / psi(s) = H_ss - sum_(s' != s) |H_ss'| |psi(s') / psi(s)|``: in the
-line's signs no element off the diagonal is positive, so that no sign is ever computed.
+``E(s) = sum_s' H_ss' psi(s') / psi(s)``. In the line's signs of chains no element off the diagonal
+is positive, so that no sign is computed: ``H_ss - sum_(s' != s) |H_ss'| |psi(s') / psi(s)|``.
 """
 
 from __future__ import annotations
@@ -76,5 +76,9 @@ def local_energies(state: NeuralState, states: np.ndarray) -> np.ndarray:
     _, first, place = np.unique(state.line.codes(images), return_index=True, return_inverse=True)
     there = state.log_amplitudes(images[first])[place]
     ratios = np.exp(there - state.log_amplitudes(states)[rows])
-    moved = np.bincount(rows, np.abs(elements) * ratios, minlength=len(states))
-    return state.H.diagonal(codes) - moved
+    if state.line.is_star:
+        turned = state.line.signs(states)[rows] * state.line.signs(state.line.states(found))
+        elements = elements * turned
+    else:
+        elements = -np.abs(elements)
+    return state.H.diagonal(codes) + np.bincount(rows, elements * ratios, minlength=len(states))

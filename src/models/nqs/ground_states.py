@@ -7,10 +7,10 @@ cannot be enumerated.
 The excited states are ``(H - E) O psi`` with no use of psi as an eigenstate, so that the poles are
 those of H in the span. ``energy_variance`` in the solver's diagnostics says how good the state is.
 
-Range: chains whose ground state has known signs (`dmftnet.models.nqs.line`). The sector is given;
-by default it is that of half filling, where particle-hole symmetry and chains of an even number of
-sites make its ground state the lowest of all. Of two orbitals either chain has the parity of
-electrons that the mean field gives it (`dmftnet.models.nqs.line.Symmetry`).
+Range: chains, or one star, whose ground state has known signs (`dmftnet.models.nqs.line`). The
+sector is given; by default it is that of half filling, where particle-hole symmetry and an even
+number of sites an orbital make its ground state the lowest of all. Of two orbitals either chain has
+the parity of electrons that the mean field gives it (`dmftnet.models.nqs.line.Symmetry`).
 
 The weights of one solve are those that the next one starts from, if it has the same sites and
 sector: from one iteration of a DMFT loop to the next a state moves little.
@@ -40,6 +40,9 @@ from dmftnet.physics.solvers.scol.ground_states import ExplicitState
 from dmftnet.physics.solvers.scol.impurity import DiscreteImpurity, ImpurityChains
 from dmftnet.physics.solvers.scol.sampled_states import SampledState
 from dmftnet.progress import EVERY, check_every, progress
+
+GEOMETRIES = {"chain": ImpurityChains.of, "star": ImpurityChains.of_stars}
+"""Bases of the bath."""
 
 N_BLOCKS = 10
 """Of the samples, by which errors are found."""
@@ -97,6 +100,8 @@ class NeuralGroundStates:
     ansatz : callable
         ``ansatz(sector, symmetry, prior, seed=seed)`` is a law: `PositionNets` or `RWKV`, with
         their sizes bound.
+    geometry : "chain" or "star"
+        Basis of the bath: each orbital's levels as a chain, or as they are, of one orbital.
     seed : int
         Of the initial weights.
     warm_steps : int, optional
@@ -125,6 +130,7 @@ class NeuralGroundStates:
 
     training: Training = field(default_factory=Training)
     ansatz: Callable[..., Law] = PositionNets
+    geometry: str = "chain"
     seed: int = 0
     warm_steps: int | None = 200
     sector: Sector | None = None
@@ -149,6 +155,7 @@ class NeuralGroundStates:
                 f"{key}.ansatz = {checks.shown(self.ansatz)}: give a law of dmftnet.models.nqs, "
                 "with _partial_: true in a config"
             )
+        checks.choice(f"{key}.geometry", self.geometry, tuple(GEOMETRIES))
         for name, least in {"max_determinants": 1, "warm_steps": 0, "n_samples": N_BLOCKS}.items():
             if getattr(self, name) is None and name != "max_determinants":
                 continue
@@ -173,7 +180,7 @@ class NeuralGroundStates:
     def find(
         self, impurity: DiscreteImpurity
     ) -> tuple[ImpurityChains, list[ExplicitState] | list[SampledState]]:
-        """In the basis of chains; see `GroundStates`.
+        """In the basis of the geometry; see `GroundStates`.
 
         Raises
         ------
@@ -182,7 +189,12 @@ class NeuralGroundStates:
         ConvergenceError
             If a number was not finite.
         """
-        chains = ImpurityChains.of(impurity)
+        n_orb = len(impurity.stars)
+        if self.geometry == "star" and n_orb > 1:
+            raise InvalidProblemError(
+                f"solver.ground_state.geometry = 'star' takes one orbital, not {n_orb}; use 'chain'"
+            )
+        chains = GEOMETRIES[self.geometry](impurity)
         state, trained = self.trained(chains, self._sector(impurity, chains))
         if not trained.is_finite:
             kept = "" if self.folder is None else f"; the last good state is kept in {self.folder}"

@@ -1,14 +1,24 @@
-"""Determinants of impurity chains as local states along a line, and the signs of the ground state.
+"""Determinants of an impurity as local states along a line, and the signs of the ground state.
 
-Sites stand in one line: an orbital's chain from the impurity outward, and of two orbitals the first
-chain inward, then the second outward, so that the two impurity sites are neighbours. Of either
-spin no hop then passes an electron. With gauge signs that make every hop negative, and E_12 of the
-two impurity sites negative for spin up and positive for spin down, spin flip and pair hopping,
-``+J E_ab x (E_ba + E_ab)``, are negative too. All off-diagonal elements are then <= 0, and by
-Perron and Frobenius a ground state of the sector has amplitudes >= 0.
+Sites of chains stand in one line: an orbital's chain from the impurity outward, and of two orbitals
+the first chain inward, then the second outward, so that the two impurity sites are neighbours. Of
+either spin no hop then passes an electron. With gauge signs that make every hop negative, and E_12
+of the two impurity sites negative for spin up and positive for spin down, spin flip and pair
+hopping, ``+J E_ab x (E_ba + E_ab)``, are negative too. All off-diagonal elements are then <= 0, and
+by Perron and Frobenius a ground state of the sector has amplitudes >= 0.
 
 This holds for real chains: of one orbital, of two with any `Interaction` (its J is never negative),
-of more where it has densities alone. Everything else is refused.
+of more where it has densities alone.
+
+The levels of a star, one orbital, have numbers k from 1 in rising order, behind the impurity. No
+order makes every element negative, since an electron that hops passes those on the levels between.
+With N electrons of a spin the sign is still a product, ``prod_k [sgn(V_k) (-1)^min(k, N)]^(n_k)``.
+At U = 0 these are signs of Cauchy determinants: orbitals are ``V_k / (E_i - e_k)``, and their
+energies interlace with the levels, ``E_1 < e_1 < E_2 < e_2 ..``. At U > 0 they are not proved here,
+but found by exact diagonalisation, for every amplitude, of small stars. Energies are mean values of
+H with these signs, hence upper bounds whatever the true ones.
+
+Everything else is refused.
 
 A local state is ``n_up + 2 n_down``: 0 empty, 1 up, 2 down, 3 both.
 """
@@ -42,19 +52,25 @@ class Line:
         Site of the cluster at each position.
     gauge : (2, n_sites) float64
         +1 or -1, of spin and position.
+    is_star : bool
+        Whether every bath site is coupled to the impurity alone; the signs are then products of
+        the gauge in the cluster's own order of sites, and elements of H have either sign.
     """
 
     order: np.ndarray
     gauge: np.ndarray
+    is_star: bool = False
 
     @classmethod
-    def of(cls, cluster: KanamoriCluster, sites: Sequence[Sequence[int]]) -> Line:
+    def of(cls, cluster: KanamoriCluster, sites: Sequence[Sequence[int]], sector: Sector) -> Line:
         """The line of a cluster.
 
         Parameters
         ----------
         sites
-            Bath sites of each orbital, from the impurity outward.
+            Bath sites of each orbital, from the impurity outward; levels of a star in rising order.
+        sector : (n_up, n_dn)
+            On which the signs of a star depend.
 
         Raises
         ------
@@ -76,6 +92,8 @@ class Line:
             raise InvalidProblemError("a neural state is real; give a real one-body matrix")
         chains = [[orbital, *own] for orbital, own in enumerate(sites)]
         rest = h - np.diag(np.diag(h))
+        if n_orb == 1 and cluster.n_sites > 2 and not np.any(rest[1:, 1:]):
+            return cls._of_star(h, sector)
         gauge = np.ones((2, cluster.n_sites))
         for chain in chains:
             if chain[0] == 1:
@@ -87,12 +105,25 @@ class Line:
             i, j = np.argwhere(rest != 0)[0]
             raise InvalidProblemError(
                 f"sites {i} and {j} are coupled by {h[i, j]:g} but are no neighbours of a chain; "
-                "a neural state takes orbitals that do not mix, each with its bath as a chain"
+                "a neural state takes orbitals that do not mix, each with its bath as a chain, "
+                "or one with a star"
             )
         if n_orb == 2:
             chains[0].reverse()
         order = np.concatenate(chains).astype(np.int64)
         return cls(order, gauge[:, order])
+
+    @classmethod
+    def _of_star(cls, h: np.ndarray, sector: Sector) -> Line:
+        energies, n_sites = np.diag(h)[1:], len(h)
+        if np.any(np.diff(energies) < 0):
+            raise InvalidProblemError(
+                f"levels {energies.tolist()} of a star do not rise; give them in rising order"
+            )
+        place = np.arange(1, n_sites)
+        signs = [np.where(h[0, 1:] < 0, -1.0, 1.0) * (-1.0) ** place.clip(max=N) for N in sector]
+        gauge = np.concatenate([np.ones((2, 1)), signs], axis=1)
+        return cls(np.arange(n_sites), gauge, is_star=True)
 
     @property
     def n_sites(self) -> int:
@@ -111,6 +142,7 @@ class Line:
     def signs(self, states: np.ndarray) -> np.ndarray:
         """(n,) float64 signs of a positive state's amplitudes in the cluster's determinants."""
         turned = np.triu(self.order[:, None] > self.order[None, :]).astype(np.int64)
+        turned *= not self.is_star
         total = np.ones(len(states))
         for spin in (UP, DOWN):
             n = states >> spin & 1

@@ -74,7 +74,7 @@ class NeuralState:
             )
         if not all(0 <= electrons <= n for electrons in sector):
             raise InvalidProblemError(f"sector {sector}: give 0 to {n} electrons of each spin")
-        line = Line.of(cluster, chains.sites)
+        line = Line.of(cluster, chains.sites, sector)
         prior = Prior.of(cluster, sector, line.order)
         law = ansatz(sector, Symmetry.of(cluster, sector), prior, seed=seed)
         H = quadratic(cluster.one_body) + kanamori(cluster.interaction, cluster.n_orb, n)

@@ -3,8 +3,15 @@
 Rate and regularisation fall geometrically from step to step. A block of steps whose mean energy
 lies above the best block's, beyond noise, is taken back: the last good state returns, with a
 regularisation ten times larger that falls off again. A number that is not finite ends the training
-with the last good state. Two trainings with one seed are the same to the last bit on one machine,
-and so is one that was broken off and goes on from its file (`dmftnet.models.nqs.record`).
+with the last good state.
+
+Steps overshoot on rare determinants: the law may lose all that begin with one prefix. What brings
+them back are their own local energies, the larger the smaller an amplitude, so that these are not
+cut by default; a last regularisation below the metric's eigenvalues there; and samples of a low
+power, which finds them and without which uncut energies make a training run away.
+
+Two trainings with one seed are the same to the last bit on one machine, and so is one that was
+broken off and goes on from its file (`dmftnet.models.nqs.record`).
 """
 
 from __future__ import annotations
@@ -64,8 +71,8 @@ class Training:
     momentum : float in [0, 1)
     regularisation : (first, last)
         Added to the eigenvalues of the metric.
-    clip : float
-        Local energies count up to so many mean absolute deviations from the median.
+    clip : float, optional
+        Local energies count up to so many mean absolute deviations from the median; None: all do.
     largest_step : float
         Euclidean length that a step is cut to.
     n_final : int
@@ -81,11 +88,11 @@ class Training:
 
     steps: int = 400
     n_samples: int = 768
-    power: float = 0.5
+    power: float = 0.3
     rate: tuple = (0.3, 0.02)
     momentum: float = 0.95
-    regularisation: tuple = (1e-3, 1e-5)
-    clip: float = 100.0
+    regularisation: tuple = (1e-3, 1e-7)
+    clip: float | None = None
     largest_step: float = 3.0
     n_final: int = 20_000
     seed: int = 0
@@ -100,9 +107,10 @@ class Training:
         limits: dict[str, dict[str, float]] = {
             "power": {"above": 0, "at_most": 1},
             "momentum": {"at_least": 0, "below": 1},
-            "clip": {"above": 0},
             "largest_step": {"above": 0},
         }
+        if self.clip is not None:
+            limits["clip"] = {"above": 0}
         for name, limit in limits.items():
             settle(name, checks.number(f"{key}.{name}", getattr(self, name), **limit))
         for name in ("rate", "regularisation"):
@@ -232,7 +240,7 @@ class TrainingRun:
         energy = Energy.of(samples, local)
         self.energies.append(energy.mean)
         weights = normalised_weights(samples)
-        deviations = clipped(local, weights, training.clip)
+        deviations = centred(local, weights, training.clip)
         derivatives = Derivatives.of(law, samples.states, weights)
         rate, regularisation = (
             self._falling(pair, self.n_steps) for pair in (training.rate, training.regularisation)
@@ -277,17 +285,19 @@ class TrainingRun:
         return {name: x.clone() for name, x in self.state.law.state_dict().items()}
 
 
-def clipped(local: np.ndarray, weights: np.ndarray, limit: float) -> np.ndarray:
-    """(n,) deviations from the mean of local energies, cut around the weighted median.
+def centred(local: np.ndarray, weights: np.ndarray, limit: float | None) -> np.ndarray:
+    """(n,) deviations from the mean of local energies, which may be cut around the weighted median.
 
     Parameters
     ----------
     local : (n,) float64, in D
     weights : (n,) float64
         Their sum is one.
-    limit : float
-        In mean absolute deviations from the median.
+    limit : float, optional
+        In mean absolute deviations from the median; None: nothing is cut.
     """
+    if limit is None:
+        return local - weights @ local
     order = np.argsort(local)
     middle = local[order][np.searchsorted(np.cumsum(weights[order]), 0.5).clip(0, local.size - 1)]
     width = limit * float(weights @ np.abs(local - middle))

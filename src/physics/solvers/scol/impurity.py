@@ -47,14 +47,14 @@ class DiscreteImpurity:
 
 @dataclass(frozen=True, eq=False)
 class ImpurityChains:
-    """The Hamiltonian in a basis where each orbital's bath has an order.
+    """The Hamiltonian in a basis where each orbital's bath has an order: chains or stars.
 
     Parameters
     ----------
     cluster : KanamoriCluster
         The impurity's orbitals stand first.
     sites : tuple of tuple of int
-        Bath sites of each orbital, from the impurity outward.
+        Bath sites of each orbital, from the impurity outward; levels of a star as they rise.
     """
 
     cluster: KanamoriCluster
@@ -65,6 +65,15 @@ class ImpurityChains:
         """Every orbital's levels as a chain."""
         chains = [star_to_chain(star) for star in impurity.stars]
         return cls.of_chains(impurity.levels, impurity.interaction, chains)
+
+    @classmethod
+    def of_stars(cls, impurity: DiscreteImpurity) -> ImpurityChains:
+        """Every orbital's levels as they are, in rising order."""
+        blocks = []
+        for star, level in zip(impurity.stars, impurity.levels, strict=True):
+            rising = np.concatenate([[0], 1 + np.argsort(star.energies, kind="stable")])
+            blocks.append(star.one_body(float(level))[np.ix_(rising, rising)])
+        return cls.of_blocks(blocks, impurity.interaction)
 
     @classmethod
     def of_chains(
