@@ -22,13 +22,20 @@ from dmftnet.models.correction.checkpoint import build_correction
 from dmftnet.models.correction.compiled import compiled_correction
 from dmftnet.models.correction.ensemble import CorrectionEnsemble
 from dmftnet.models.correction.model import as_problems
-from dmftnet.models.solvers.correction_inputs import AxisMaps, ScaledProblem, inputs_of, unit_of
-from dmftnet.physics.analysis.self_energy_measure import SelfEnergyMeasure
+from dmftnet.models.solvers.correction_inputs import AxisMaps, ScaledProblems, inputs_of, unit_of
+from dmftnet.physics.analysis.self_energy_measure import NORM_WEIGHT, SelfEnergyMeasure
 from dmftnet.physics.grids.matsubara import ImaginaryAxis
 from dmftnet.physics.impurity.interaction import Interaction
 from dmftnet.physics.impurity.matsubara_hybridization import MatsubaraHybridization
 from dmftnet.physics.impurity.problem import ImpurityProblem
+from dmftnet.physics.solvers.perturbative.hubbard1 import Hubbard1Solver
 from dmftnet.physics.solvers.perturbative.ipt import IptSolver
+from dmftnet.physics.solvers.perturbative.nca import NcaSolver
+
+EPS = np.finfo(float).eps
+
+PROJECTED = 1e-8
+"""Of the goal, how far what non-negative weights add up to may be from the best: `nonnegative`."""
 
 ROUNDING = 1e-6
 """Of G(tau): sums of the networks are float32, in another order, of outputs of order one."""
@@ -118,9 +125,9 @@ def even_problem(U=2.0):
 def test_half_filling_by_symmetry_is_exact(make):
     solver = make()
     problem, measure = even_problem(), solver.model.measure
-    scaled = ScaledProblem.of(problem, unit_of(problem.hybridization, measure), measure)
-    assert scaled.is_even
-    found = solver._found(inputs_of([scaled], solver.approximations))
+    scaled = ScaledProblems.of([problem], [unit_of(problem.hybridization, measure)], measure)
+    assert scaled.even.all()
+    found = solver._found(inputs_of(scaled, solver.approximations))
     assert found.density[0] == 0.5 and np.array_equal(found.measures, found.measures[:, ::-1])
     solution = solver.solve(problem)
     np.testing.assert_allclose(solution.matsubara_self_energy().real, 1.0, rtol=0, atol=1e-12)
@@ -149,7 +156,7 @@ def test_axes_are_changed_as_the_hybridization_says(scale):
     known = problem.hybridization
     unit = unit_of(known, measure)
     assert unit == pytest.approx(scale, rel=1e-7)  # weight 1/4 in D^2
-    own = ScaledProblem.of(problem, unit, measure).problem
+    (own,) = ScaledProblems.of([problem], [unit], measure).problems
     expected = known.at(1j * own.axis.omega_n * unit) / unit
     np.testing.assert_allclose(own.hybridization.values, expected, rtol=0, atol=1e-9)
     weights = np.random.default_rng(0).dirichlet(np.ones(measure.nodes.size))
@@ -158,10 +165,58 @@ def test_axes_are_changed_as_the_hybridization_says(scale):
     np.testing.assert_allclose(problem.beta * (kernel @ weights), t, rtol=1e-12)
 
 
-def test_inputs_are_those_of_the_approximation():
-    problem, measure = CASES[1], SelfEnergyMeasure(SIZE, ACCURACY)
-    scaled = ScaledProblem.of(problem, unit_of(problem.hybridization, measure), measure)
-    arrays = inputs_of([scaled], {"ipt": IptSolver()})
-    answer = IptSolver().solve(scaled.problem)
-    assert np.array_equal(arrays[Batch.SELF_ENERGIES][0], answer.matsubara_self_energy())
-    assert arrays[Batch.DENSITIES][0, 0] == answer.filling / 2
+@pytest.mark.parametrize("solver", [Hubbard1Solver(), IptSolver(), NcaSolver()])
+def test_inputs_are_those_of_the_approximation(solver):
+    """By arrays alone, and by solutions of problems: of one batch, whose search ends alike."""
+    measure = SelfEnergyMeasure(SIZE, ACCURACY)
+    given = [*CASES[:3], even_problem(), even_problem(0)]
+    scaled = ScaledProblems.of(given, [unit_of(p.hybridization, measure) for p in given], measure)
+    assert scaled.even.tolist() == [False, False, False, True, True]
+    arrays = inputs_of(scaled, {"own": solver})
+    for i, answer in enumerate(solver.solve_batch(scaled.problems)):
+        for name, value in (
+            (Batch.SELF_ENERGIES, answer.matsubara_self_energy()[0]),
+            (Batch.DENSITIES, 0.5 if scaled.even[i] else answer.filling / 2),
+        ):
+            np.testing.assert_allclose(arrays[name][i, 0], value, rtol=0, atol=1e-11)
+
+
+def test_answers_hardly_change_with_the_roundings_of_the_inputs():
+    """A density by the solution of a problem or by arrays differs in the last digits.
+
+    The projection may then end with other nodes, whose weights differ in the third digit: what they
+    add up to is the best to `PROJECTED` of the goal, a row of which is the norm that is divided by.
+    """
+    solver, ipt = toy_ensemble(), IptSolver()
+    measure = solver.model.measure
+    scaled = ScaledProblems.of(CASES, [unit_of(p.hybridization, measure) for p in CASES], measure)
+    arrays = inputs_of(scaled, solver.approximations)
+    before = np.array([[answer.filling / 2] for answer in ipt.solve_batch(scaled.problems)])
+    reference = solver._compiled(arrays)
+    factor = np.abs(reference.greens) ** 2
+    scale = factor / factor.max(axis=1, keepdims=True)
+    fit = scale * (reference.measures @ measure.kernel.T)
+    goal = np.sqrt(np.sum(np.abs(fit) ** 2, axis=1) + NORM_WEIGHT**2)
+    bound = 2 * PROJECTED * goal * (1 + goal / NORM_WEIGHT)  # each of the two is as near
+    shifted = [arrays[Batch.DENSITIES] * (1 + k * EPS) for k in range(-8, 9)]
+    for densities in (before, *shifted):
+        np.testing.assert_allclose(densities, arrays[Batch.DENSITIES], rtol=1e-11, atol=0)
+        found = solver._compiled(arrays | {Batch.DENSITIES: densities})
+        here = scale * (found.measures @ measure.kernel.T)
+        assert np.all(np.linalg.norm(here - fit, axis=1) <= bound)
+
+
+def test_large_batches_are_taken_in_parts():
+    class Few(IptSolver):
+        together = 2
+
+    measure = SelfEnergyMeasure(SIZE, ACCURACY)
+    units = [unit_of(p.hybridization, measure) for p in CASES]
+    scaled = ScaledProblems.of(CASES, units, measure)
+    for here, there in zip(
+        Few().self_energies(scaled.batch),
+        IptSolver().self_energies(scaled.batch),
+        strict=True,
+    ):
+        assert here.shape == there.shape
+        np.testing.assert_allclose(here, there, rtol=0, atol=1e-11)

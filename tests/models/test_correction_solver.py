@@ -24,7 +24,7 @@ from toy_correction import (
 from dmftnet.errors import DmftnetWarning
 from dmftnet.models.correction.answers import measured, project
 from dmftnet.models.correction.model import as_problems
-from dmftnet.models.correction.trust import FeatureDistance
+from dmftnet.models.correction.trust import FeatureDistance, nearest
 from dmftnet.physics.grids.matsubara import ImaginaryAxis, thermal_tau
 from dmftnet.physics.impurity.interaction import Interaction
 from dmftnet.physics.impurity.matsubara_hybridization import MatsubaraHybridization
@@ -202,3 +202,14 @@ def test_the_distance_is_nought_at_a_training_sample_and_its_mirror_image():
     for known in (arrays, arrays.particle_hole()):
         assert distance(model, as_problems(known)).max() < 1e-2
     assert distance(model, as_problems(toy_arrays(12, 7))).min() > 0.05
+
+
+@pytest.mark.parametrize("spread", [1e-7, 1.0])
+def test_the_nearest_point_is_found_in_double_precision(spread):
+    """Also among points that single precision cannot tell apart."""
+    rng = np.random.default_rng(3)
+    points = (5 + spread * rng.normal(size=(400, 6))).astype(np.float32)
+    places = 5 + spread * rng.normal(size=(9, 6))
+    away = np.linalg.norm(places[:, None] - points.astype(np.float64), axis=-1).min(axis=1)
+    found = nearest(places, np.ascontiguousarray(points.T), points)
+    np.testing.assert_allclose(found, away, rtol=1e-12)

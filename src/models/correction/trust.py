@@ -8,13 +8,12 @@ components of the features. Limits are calibrated on loops that no training saw 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
-from scipy.spatial import cKDTree
 
 from dmftnet import checks
 from dmftnet.data.thermal_arrays import ThermalArrays
@@ -24,8 +23,11 @@ from dmftnet.models.correction.ensemble import CorrectionEnsemble
 from dmftnet.models.correction.model import CorrectionModel, as_problems
 from dmftnet.models.correction.thermal import Problems
 from dmftnet.models.training.kind import LIMITS
+from dmftnet.physics.solvers.compiled import compiled
 
 N_LEADING = 8
+SINGLE = 1e-5
+"""Of coordinates: more than single precision and a sum of some squares lose."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,8 +56,8 @@ class FeatureDistance:
                 f"training points of shapes {[part.shape for part in parts]} do not fit together, "
                 "or are not finite; run ship.py"
             )
-        object.__setattr__(self, "_tree", cKDTree(self.points))
-        object.__setattr__(self, "_to_leading", np.asarray(self.axes.T, dtype=np.float64))
+        columns = np.ascontiguousarray(self.points.T, dtype=np.float32)
+        object.__setattr__(self, "_columns", columns)
 
     @classmethod
     def fit(cls, model: CorrectionModel, train: ThermalArrays) -> FeatureDistance:
@@ -79,24 +81,73 @@ class FeatureDistance:
         first = first_of(model)
         own = first.features(problems) if known is None else known
         scaling = (part.numpy(force=True) for part in (first.offset, first.scale, first.mirror))
-        return self.of(own.numpy(force=True), *scaling)
+        return self.of(*scaling)(own.numpy(force=True))
 
     def of(
-        self, features: np.ndarray, offset: np.ndarray, scale: np.ndarray, mirror: np.ndarray
-    ) -> np.ndarray:
-        """(B, F) features of a model -> (B,); with its (F,) scales, and signs of a mirror image."""
-        images = features * mirror
-        if np.array_equal(images, features):
-            return self._nearest((features - offset) / scale)
-        rows = np.concatenate([features, images])
-        return self._nearest((rows - offset) / scale).reshape(2, -1).min(axis=0)
+        self, offset: np.ndarray, scale: np.ndarray, mirror: np.ndarray
+    ) -> Callable[[np.ndarray], np.ndarray]:
+        """The distance for features of a model, (B, F) -> (B,).
 
-    def _nearest(self, rows: np.ndarray) -> np.ndarray:
-        return self._tree.query((rows - self.mean) @ self._to_leading)[0]
+        Parameters
+        ----------
+        offset, scale, mirror : (F,) float64
+            Of its features, and the signs that a mirror image changes.
+        """
+        leading = self.axes.T / scale[:, None]
+        both = np.concatenate([leading, leading * mirror[:, None]], axis=1)
+        origin = np.tile((offset / scale + self.mean) @ self.axes.T, 2)
+
+        def distance(features: np.ndarray) -> np.ndarray:
+            places = (features @ both - origin).reshape(-1, len(self.axes))
+            return nearest(places, self._columns, self.points).reshape(-1, 2).min(axis=1)
+
+        return distance
 
     def arrays(self) -> dict[str, np.ndarray]:
         """What a `FeatureDistance` is rebuilt from."""
         return {"mean": self.mean, "axes": self.axes, "points": self.points}
+
+
+@compiled
+def nearest(places, columns, points):
+    """Distance to the nearest of some points, in double precision.
+
+    All points in single precision, in the order of memory, then again those that may be nearest:
+    of ten thousand points a tree takes as long, and three times as long where other work has filled
+    the processor's cache between two calls.
+
+    Parameters
+    ----------
+    places : (m, k) float64
+    columns : (k, n) float32
+        Coordinates of the points.
+    points : (n, k) float32 or float64
+        The same.
+
+    Returns
+    -------
+    (m,) float64
+    """
+    found, squares = np.empty(len(places)), np.empty(len(points), np.float32)
+    for row in range(len(places)):
+        squares[:] = 0
+        largest = 0.0
+        for axis in range(len(columns)):
+            at = np.float32(places[row, axis])
+            largest = max(largest, abs(places[row, axis]))
+            for i in range(len(points)):
+                away = columns[axis, i] - at
+                squares[i] += away * away
+        reach = (np.sqrt(np.float64(squares.min())) + SINGLE * (1 + largest)) ** 2
+        best = np.inf
+        for i in range(len(points)):
+            if not squares[i] > reach:
+                square = 0.0
+                for axis in range(len(columns)):
+                    square += (points[i, axis] - places[row, axis]) ** 2
+                best = min(best, square)
+        found[row] = np.sqrt(best)
+    return found
 
 
 def features(model: CorrectionModel | CorrectionEnsemble, problems: Problems) -> np.ndarray:

@@ -13,7 +13,9 @@ Range
     answer is causal, with exact norm, boundary condition and tails. Without a bath, or without
     interaction, it is exact; half-filled by symmetry, it is half-filled.
 Cost
-    That of the approximations, and half a millisecond (`benchmarks/correction_cost.py`).
+    With `ipt`, half a millisecond more than it: 1.15 times its cost doped, 2.4 times half-filled,
+    where it has nothing to search. With `ed` of three levels 1.01 and 1.34 times
+    (`benchmarks/correction_cost.py`, `docs/benchmarks.md`).
 Otherwise
     ``guarded_correction``, which hands over to ``ed``; ``ed`` with six fitted levels; ``ctseg``.
 """
@@ -25,7 +27,7 @@ import importlib
 import inspect
 import json
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -47,7 +49,7 @@ from dmftnet.models.correction.thermal import Answer, Problems, second_order
 from dmftnet.models.correction.trust import ThermalTrust, load_trust
 from dmftnet.models.solvers.correction_inputs import (
     AxisMaps,
-    ScaledProblem,
+    ScaledProblems,
     inputs_of,
     unit_of,
 )
@@ -180,8 +182,8 @@ class CorrectionSolver(Solver):
         for i in atoms:
             found[i].diagnostics.update(self._nothing_to_say())
         if with_bath:
-            chosen = [(problems[i], units[i]) for i in with_bath]
-            found |= dict(zip(with_bath, self._corrected(chosen), strict=True))
+            chosen = [problems[i] for i in with_bath], [units[i] for i in with_bath]
+            found |= dict(zip(with_bath, self._corrected(*chosen), strict=True))
         return [found[i] for i in range(len(problems))]
 
     def _isolated(self, atoms: Sequence[ImpurityProblem]) -> Sequence[ImpuritySolution]:
@@ -200,13 +202,13 @@ class CorrectionSolver(Solver):
         }
 
     def _corrected(
-        self, chosen: Sequence[tuple[ImpurityProblem, float]]
+        self, problems: Sequence[ImpurityProblem], units: Sequence[float]
     ) -> list[MatsubaraSolution]:
-        scaled = [ScaledProblem.of(p, unit, self.model.measure) for p, unit in chosen]
+        scaled = ScaledProblems.of(problems, units, self.model.measure)
         found = self._found(inputs_of(scaled, self.approximations))
         solutions = []
-        for i, ((problem, unit), own) in enumerate(zip(chosen, scaled, strict=True)):
-            axis, beta = problem.axis, own.problem.beta
+        for i, (problem, unit) in enumerate(zip(problems, units, strict=True)):
+            axis, beta = problem.axis, float(scaled.beta[i])
             known = problem.hybridization
             z = 1j * axis.omega_n
             delta = known.values if isinstance(known, MatsubaraHybridization) else known.at(z)
@@ -215,7 +217,7 @@ class CorrectionSolver(Solver):
                 greens = self._interpolated(found.greens[i], beta, axis) / unit
                 sigma = free - 1 / greens
             else:
-                n, h = found.density[i], own.problem.interaction.mean_field(problem.n_orb)
+                n, h = found.density[i], scaled.mean_field[i]
                 kernel = AxisMaps.of(axis, self.model.measure).kernel
                 t = beta * (kernel @ found.measures[i])
                 sigma = unit * (h * n + found.strengths[i] * n * (1 - n) * t)
@@ -227,19 +229,19 @@ class CorrectionSolver(Solver):
             solutions.append(
                 MatsubaraSolution(
                     problem, axis, values, float(found.doubles[i]), sigmas,
-                    diagnostics=self._said(own.problem, found.spread[i], found.distance[i]),
+                    diagnostics=self._said(scaled, i, found.spread[i], found.distance[i]),
                 )
             )  # fmt: skip
         return solutions
 
     def _said(
-        self, own: ImpurityProblem, spread: float | None, distance: float | None
+        self, scaled: ScaledProblems, i: int, spread: float | None, distance: float | None
     ) -> dict[str, Any]:
-        """Diagnostics of an answer; `own` in units of its D."""
+        """Diagnostics of an answer."""
         scores = {"spread": spread, "distance": distance}
-        half = own.interaction.half_filling(own.n_orb)
-        level = float(own.eps_d[0])
-        outside, objection = self.trust.verdict(own.U, level, own.beta, scores, own.J, half)
+        values = (scaled.U, scaled.eps_d[:, 0], scaled.beta, scaled.J, -0.5 * scaled.mean_field)
+        U, level, beta, J, half = (float(known[i]) for known in values)
+        outside, objection = self.trust.verdict(U, level, beta, scores, J, half)
         if objection:
             objection = f"correction '{self.label}' beyond its limits at {objection}"
         return {
@@ -255,10 +257,9 @@ class CorrectionSolver(Solver):
             got = self._compiled(arrays)
             n = len(got.density)
             spread = [None] * n if got.spread is None else got.spread.tolist()
-            known = self.trust.distance
             distance: list[float | None] = [None] * n
-            if known is not None:
-                distance = known.of(got.features, *self._compiled.scaling).tolist()
+            if self._distance is not None:
+                distance = self._distance(got.features).tolist()
             strengths = arrays[Batch.U] ** 2
             return Found(
                 got.measures, got.density, got.greens, strengths, got.doubles, spread, distance
@@ -287,6 +288,12 @@ class CorrectionSolver(Solver):
     @cached_property
     def _compiled(self) -> CompiledCorrection | None:
         return compiled_correction(self.model)
+
+    @cached_property
+    def _distance(self) -> Callable[[np.ndarray], np.ndarray] | None:
+        """From features of the compiled model, where there are training points."""
+        known, compiled = self.trust.distance, self._compiled
+        return None if known is None or compiled is None else known.of(*compiled.scaling)
 
     def _interpolated(self, greens: np.ndarray, beta: float, axis: ImaginaryAxis) -> np.ndarray:
         """(n_iw,) of another axis at the same temperature."""

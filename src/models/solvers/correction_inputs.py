@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,8 @@ from dmftnet.physics.impurity.matsubara_hybridization import MatsubaraHybridizat
 from dmftnet.physics.impurity.pole_hybridization import PoleHybridization
 from dmftnet.physics.impurity.problem import ImpurityProblem
 from dmftnet.physics.impurity.protocol import ImpuritySolution, ImpuritySolver
+from dmftnet.physics.solvers.perturbative.thermal import Batch as ThermalRows
+from dmftnet.physics.solvers.perturbative.thermal import ThermalSolver
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,98 +70,140 @@ def unit_of(hybridization: Hybridization, measure: SelfEnergyMeasure) -> float:
         weight = float(np.sum(np.abs(hybridization.couplings) ** 2)) / hybridization.n_orb
     else:
         axis = hybridization.axis
-        values = hybridization.values.mean(axis=0)
+        rows = hybridization.values
+        values = rows[0] if len(rows) == 1 else rows.mean(axis=0)
         weight = float(_parts(values) @ AxisMaps.of(axis, measure).weight) / axis.beta
     return 2 * float(np.sqrt(max(weight, 0.0)))
 
 
 @dataclass(frozen=True, eq=False)
-class ScaledProblem:
-    """A problem in units of its D, on the universal axis, as in the training data.
+class ScaledProblems:
+    """Problems in units of their D, on the universal axis, as in the training data.
+
+    Half-filled by symmetry, what is known of them is made so to the last digit.
 
     Parameters
     ----------
-    problem : ImpurityProblem
-    is_even : bool
-        Half-filled by symmetry: what is known of it is made so to the last digit.
+    measure : SelfEnergyMeasure
+        Of the model.
+    even : (B,) bool
+        Half-filled by symmetry.
+    beta : (B,) float64, in 1/D
+    U, J, mean_field : (B,) float64, in D
+        The last as `Interaction.mean_field`.
+    eps_d : (B, n_orb) float64, in D
+    delta : (B, n_orb, n_iw) complex128, in D
     """
 
-    problem: ImpurityProblem
-    is_even: bool
+    measure: SelfEnergyMeasure
+    even: np.ndarray
+    beta: np.ndarray
+    U: np.ndarray
+    J: np.ndarray
+    mean_field: np.ndarray
+    eps_d: np.ndarray
+    delta: np.ndarray
 
     @classmethod
-    def of(cls, given: ImpurityProblem, unit: float, measure: SelfEnergyMeasure) -> ScaledProblem:
-        """`unit` is the D of the problem, as `unit_of` says."""
-        beta = given.beta * unit
-        axis = ImaginaryAxis.universal(beta, measure.size, measure.accuracy)
-        known = given.hybridization
-        if isinstance(known, MatsubaraHybridization) and known.is_diagonal:
-            maps = AxisMaps.of(known.axis, measure)
-            parts, n_iw = _parts(known.values) @ maps.resampling, measure.axis.indices.size
-            real, imag = parts[:, :n_iw], parts[:, n_iw:]
-        else:
-            values = known.at(1j * axis.omega_n * unit)
-            real, imag = values.real, values.imag
-        interaction = Interaction(given.U / unit, given.J / unit)
-        even, level = given.is_particle_hole_symmetric(), given.eps_d / unit
-        if even:
-            real = np.zeros_like(real)
-            level = np.full(given.n_orb, interaction.half_filling(given.n_orb))
-        bath = MatsubaraHybridization(axis, (real + 1j * imag) / unit)
-        return cls(ImpurityProblem(level, interaction, bath, float(beta)), even)
+    def of(
+        cls,
+        given: Sequence[ImpurityProblem],
+        units: Sequence[float],
+        measure: SelfEnergyMeasure,
+    ) -> ScaledProblems:
+        """`units` are the D of the problems, as `unit_of` says."""
+        even = np.array([p.is_particle_hole_symmetric() for p in given])
+        unit, n_orb = np.array(units), given[0].n_orb
+        couplings = [(p.U, p.J, p.interaction.mean_field(n_orb)) for p in given]
+        U, J, mean_field = np.array(couplings).T / unit
+        eps_d = np.array([p.eps_d for p in given]) / unit[:, None]
+        baths = [_resampled(p, measure) for p in given]
+        delta = np.array(baths) / unit[:, None, None]
+        delta.real[even], eps_d[even] = 0.0, -0.5 * mean_field[even, None]
+        beta = np.array([p.beta for p in given]) * unit
+        return cls(measure, even, beta, U, J, mean_field, eps_d, delta)
+
+    @property
+    def n_orb(self) -> int:
+        """Number of orbitals, the same for all."""
+        return self.eps_d.shape[1]
+
+    @cached_property
+    def problems(self) -> list[ImpurityProblem]:
+        """For solvers that take nothing else."""
+        made = []
+        for i, (U, J) in enumerate(zip(self.U.tolist(), self.J.tolist(), strict=True)):
+            beta = float(self.beta[i])
+            axis = ImaginaryAxis.universal(beta, self.measure.size, self.measure.accuracy)
+            bath = MatsubaraHybridization(axis, self.delta[i])
+            made.append(ImpurityProblem(self.eps_d[i], Interaction(U, J), bath, beta))
+        return made
+
+    @cached_property
+    def batch(self) -> ThermalRows:
+        """Of one orbital: for solvers that take rows of arrays."""
+        beta = self.beta
+        U, eps_d, delta = beta * self.U, beta * self.eps_d[:, 0], beta[:, None] * self.delta[:, 0]
+        return ThermalRows(self.measure.axis, beta, U, eps_d, delta)
+
+
+def _resampled(problem: ImpurityProblem, measure: SelfEnergyMeasure) -> np.ndarray:
+    """(n_orb, n_iw) Delta at the frequencies of the model's axis, in the problem's own units."""
+    known, n_iw = problem.hybridization, measure.axis.indices.size
+    if isinstance(known, MatsubaraHybridization) and known.is_diagonal:
+        parts = _parts(known.values) @ AxisMaps.of(known.axis, measure).resampling
+        return parts[:, :n_iw] + 1j * parts[:, n_iw:]
+    return known.at(1j * measure.axis.omega_n / problem.beta)
 
 
 def inputs_of(
-    scaled: Sequence[ScaledProblem], approximations: Mapping[str, ImpuritySolver]
+    scaled: ScaledProblems, approximations: Mapping[str, ImpuritySolver]
 ) -> dict[str, np.ndarray]:
     """The inputs of `ThermalBatch`: the problems, and what the approximations make of them."""
-    problems = [own.problem for own in scaled]
-    axes = [p.axis for p in problems]
-    n, n_orb, n_iw = len(problems), problems[0].n_orb, axes[0].omega_n.size
-    even = np.array([own.is_even for own in scaled])
-    interactions = [p.interaction for p in problems]
-    mean_field = np.array([i.mean_field(n_orb) for i in interactions])
-    shape = (n, len(approximations))
-    sigmas = np.empty((*shape, n_iw), dtype=np.complex128)
-    densities = np.empty(shape)
+    n, n_orb, n_iw = scaled.delta.shape
+    even, beta = scaled.even, scaled.beta
+    sigmas = np.empty((n, len(approximations), n_iw), dtype=np.complex128)
+    densities = np.empty((n, len(approximations)))
     answers: list[Sequence[ImpuritySolution]] = []
     for k, solver in enumerate(approximations.values()):
-        answers.append(solver.solve_batch(problems))
-        for i, (answer, axis) in enumerate(zip(answers[-1], axes, strict=True)):
-            sigma = answer.matsubara_self_energy(axis)
-            sigmas[i, k] = sigma[0] if n_orb == 1 else sigma.mean(axis=0)
-            densities[i, k] = 0.5 if even[i] else answer.filling / (2 * n_orb)
+        if n_orb == 1 and isinstance(solver, ThermalSolver):
+            in_T, densities[:, k] = solver.self_energies(scaled.batch)
+            sigmas[:, k] = in_T / beta[:, None]
+            continue
+        answers.append(solver.solve_batch(scaled.problems))
+        for i, (answer, problem) in enumerate(zip(answers[-1], scaled.problems, strict=True)):
+            sigmas[i, k] = answer.matsubara_self_energy(problem.axis).mean(axis=0)
+            densities[i, k] = answer.filling / (2 * n_orb)
     if even.any():
-        sigmas[even] = mean_field[even, None, None] / 2 + 1j * sigmas[even].imag
+        sigmas[even] = scaled.mean_field[even, None, None] / 2 + 1j * sigmas[even].imag
+        densities[even] = 0.5
     arrays = {
-        Batch.U: np.array([p.U for p in problems]),
-        Batch.EPS_D: np.array([p.eps_d[0] for p in problems]),
-        Batch.BETA: np.array([p.beta for p in problems]),
-        Batch.HYBRIDIZATION: np.array([p.hybridization.values[0] for p in problems]),
+        Batch.U: scaled.U,
+        Batch.EPS_D: np.ascontiguousarray(scaled.eps_d[:, 0]),
+        Batch.BETA: beta,
+        Batch.HYBRIDIZATION: np.ascontiguousarray(scaled.delta[:, 0]),
         Batch.SELF_ENERGIES: sigmas,
         Batch.DENSITIES: densities,
     }
-    return arrays if n_orb == 1 else arrays | _of_several(problems, even, mean_field, answers)
+    return arrays if n_orb == 1 else arrays | _of_several(scaled, answers)
 
 
 def _of_several(
-    problems: Sequence[ImpurityProblem],
-    even: np.ndarray,
-    mean_field: np.ndarray,
+    scaled: ScaledProblems,
     answers: Sequence[Sequence[ImpuritySolution]],
 ) -> dict[str, np.ndarray]:
     """What a correction of several orbitals reads beside."""
-    n_orb, n_iw = problems[0].n_orb, problems[0].axis.omega_n.size
+    problems, (_, n_orb, n_iw) = scaled.problems, scaled.delta.shape
 
     def each(what: Any, *rest: int) -> np.ndarray:
         found = [[what(a, p.axis) for a, p in zip(own, problems, strict=True)] for own in answers]
         return np.array(found).reshape(len(answers), len(problems), *rest).swapaxes(0, 1)
 
     misfits = each(bath_misfit, n_iw).astype(np.complex128)
-    misfits[even] = 1j * misfits[even].imag
+    misfits[scaled.even] = 1j * misfits[scaled.even].imag
     return {
-        Batch.J: np.array([p.J for p in problems]),
-        Batch.MEAN_FIELD: mean_field,
+        Batch.J: scaled.J,
+        Batch.MEAN_FIELD: scaled.mean_field,
         Batch.SECOND_ORDER: np.array([p.interaction.second_order(n_orb) for p in problems]),
         Batch.STRENGTHS: each(lambda answer, axis: dynamic_strength(answer)).astype(float),
         Batch.MISFITS: misfits,

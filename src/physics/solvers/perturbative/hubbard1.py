@@ -24,13 +24,14 @@ from typing import ClassVar
 import numpy as np
 
 from dmftnet.physics.impurity.problem import ImpurityProblem
-from dmftnet.physics.impurity.protocol import Capabilities, Solver
+from dmftnet.physics.impurity.protocol import Capabilities
 from dmftnet.physics.impurity.solutions import MatsubaraSolution
 from dmftnet.physics.solvers.perturbative.thermal import (
     THERMAL,
     Batch,
+    ThermalSolver,
     answered,
-    in_batches,
+    self_energy,
     time_maps,
 )
 
@@ -39,7 +40,7 @@ OCCUPATION_ERROR = 1e-3
 
 
 @dataclass(frozen=True)
-class Hubbard1Solver(Solver):
+class Hubbard1Solver(ThermalSolver):
     """Impurity solver in the Hubbard-I approximation."""
 
     name: ClassVar[str] = "hubbard1"
@@ -53,19 +54,29 @@ class Hubbard1Solver(Solver):
         """Solve several problems, in order, all together."""
         for problem in problems:
             self.require(problem)
-        return in_batches(problems, self._solve)
+        return self.in_batches(problems)
 
-    def _solve(self, batch: Batch) -> list[MatsubaraSolution]:
-        n = atomic_occupation(batch.U, batch.eps_d, batch.axis.beta)
-        z = 1j * batch.axis.omega_n
-        s = 1 / (z - (batch.eps_d + (1 - n) * batch.U)[:, None])
-        sigma = (batch.U * n)[:, None] + (batch.U**2 * n * (1 - n))[:, None] * s
-        occupation = time_maps(batch.axis).occupation(batch.greens(sigma))
+    def self_energies_of(self, batch: Batch) -> tuple[np.ndarray, np.ndarray]:
+        n, s, occupation = self._found(batch)
+        return self_energy(batch, n, s), occupation
+
+    def solutions_of(
+        self, batch: Batch, problems: Sequence[ImpurityProblem]
+    ) -> list[MatsubaraSolution]:
+        n, s, occupation = self._found(batch)
         said = [
             _said(*values) for values in zip(batch.U / batch.beta, n, n - occupation, strict=True)
         ]
         # at U = 0 spins are independent, though of the bath's density, not the atom's
-        return answered(batch, np.where(batch.U == 0, occupation, n), s, said, self.name)
+        n = np.where(batch.U == 0, occupation, n)
+        return answered(batch, problems, n, s, said, self.name)
+
+    def _found(self, batch: Batch) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The atom's occupation, s of `answered`, and the occupation of G."""
+        n = atomic_occupation(batch.U, batch.eps_d, batch.axis.beta)
+        s = 1 / (1j * batch.axis.omega_n - (batch.eps_d + (1 - n) * batch.U)[:, None])
+        greens = batch.greens(self_energy(batch, n, s))
+        return n, s, time_maps(batch.axis).occupation(greens)
 
 
 def atomic_occupation(U: np.ndarray, eps_d: np.ndarray, beta: float) -> np.ndarray:

@@ -35,17 +35,23 @@ from dmftnet import checks
 from dmftnet.errors import InvalidProblemError
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.problem import ImpurityProblem
-from dmftnet.physics.impurity.protocol import Capabilities, Solver
+from dmftnet.physics.impurity.protocol import Capabilities
 from dmftnet.physics.impurity.solutions import MatsubaraSolution, SelfEnergySolution
 from dmftnet.physics.solvers.perturbative.diagram import SecondOrderDiagram
 from dmftnet.physics.solvers.perturbative.second_order import RealAxis
-from dmftnet.physics.solvers.perturbative.thermal import THERMAL, Batch, answered, in_batches
+from dmftnet.physics.solvers.perturbative.thermal import (
+    THERMAL,
+    Batch,
+    ThermalSolver,
+    answered,
+    self_energy,
+)
 from dmftnet.physics.solvers.perturbative.thermal_second_order import thermal_second_order
 
 OCCUPATION_ERROR = 1e-3  # of one spin; what is missed by more is warned of
 
 
-class IptSolver(Solver):
+class IptSolver(ThermalSolver):
     """Impurity solver by modified second-order perturbation theory.
 
     Parameters
@@ -92,21 +98,24 @@ class IptSolver(Solver):
         """Solve several problems, in order; at finite temperature together."""
         for problem in problems:
             self.require(problem)
-        thermal = iter(
-            in_batches([p for p in problems if np.isfinite(p.beta)], self._at_temperature)
-        )
+        thermal = iter(self.in_batches([p for p in problems if np.isfinite(p.beta)]))
         return [next(thermal) if np.isfinite(p.beta) else self._ground_state(p) for p in problems]
 
-    def _at_temperature(self, batch: Batch) -> list[MatsubaraSolution]:
-        even = np.array([problem.is_particle_hole_symmetric() for problem in batch.problems])
-        answer = thermal_second_order(batch, even, self.tolerance)
+    def self_energies_of(self, batch: Batch) -> tuple[np.ndarray, np.ndarray]:
+        answer = thermal_second_order(batch, self.tolerance)
+        return self_energy(batch, answer.n, answer.s), answer.occupation
+
+    def solutions_of(
+        self, batch: Batch, problems: Sequence[ImpurityProblem]
+    ) -> list[MatsubaraSolution]:
+        answer = thermal_second_order(batch, self.tolerance)
         said = [
             {"reference_level": float(level), "warning": _inconsistent(n, {"occupation": off})}
             for level, n, off in zip(
                 answer.eps_0 / batch.beta, answer.n, answer.occupation - answer.n, strict=True
             )
         ]
-        return answered(batch, answer.n, answer.s, said, self.name)
+        return answered(batch, problems, answer.n, answer.s, said, self.name)
 
     def _ground_state(self, problem: ImpurityProblem) -> SelfEnergySolution:
         self._check(problem)

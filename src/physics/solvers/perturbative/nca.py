@@ -27,7 +27,7 @@ import numpy as np
 
 from dmftnet import checks
 from dmftnet.physics.impurity.problem import ImpurityProblem
-from dmftnet.physics.impurity.protocol import Capabilities, Solver
+from dmftnet.physics.impurity.protocol import Capabilities
 from dmftnet.physics.impurity.solutions import MatsubaraSolution
 from dmftnet.physics.solvers.arguments import settle
 from dmftnet.physics.solvers.perturbative.propagators import (
@@ -39,7 +39,7 @@ from dmftnet.physics.solvers.perturbative.thermal import (
     NORM_ERROR,
     THERMAL,
     Batch,
-    in_batches,
+    ThermalSolver,
     solutions,
     time_maps,
 )
@@ -47,12 +47,9 @@ from dmftnet.physics.solvers.perturbative.thermal import (
 MOMENT_ERROR = 1e-2
 """Of ``Sigma(i inf) = U n``, in D; more is warned of."""
 
-TOGETHER = 32
-"""Problems in one batch: their matrices stay within a few megabytes."""
-
 
 @dataclass(frozen=True)
-class NcaSolver(Solver):
+class NcaSolver(ThermalSolver):
     """Impurity solver in the non-crossing approximation.
 
     Parameters
@@ -71,6 +68,8 @@ class NcaSolver(Solver):
     max_iterations: int = 300
     name: ClassVar[str] = "nca"
     capabilities: ClassVar[Capabilities] = THERMAL
+    together: ClassVar[int] = 32
+    """So that the matrices of a batch stay within a few megabytes."""
 
     def __post_init__(self):
         tolerance = checks.number("solver.tolerance", self.tolerance, above=0, at_most=1e-2)
@@ -85,20 +84,31 @@ class NcaSolver(Solver):
         """Solve several problems, in order, all together."""
         for problem in problems:
             self.require(problem)
-        return in_batches(problems, self._solve, TOGETHER)
+        return self.in_batches(problems)
 
-    def _solve(self, batch: Batch) -> list[MatsubaraSolution]:
+    def self_energies_of(self, batch: Batch) -> tuple[np.ndarray, np.ndarray]:
+        _, _, greens, sigma = self._found(batch)
+        return sigma, time_maps(batch.axis).occupation(greens)
+
+    def solutions_of(
+        self, batch: Batch, problems: Sequence[ImpurityProblem]
+    ) -> list[MatsubaraSolution]:
+        found, Z, greens, sigma = self._found(batch)
+        n = (found.at_beta[:, 1] + found.at_beta[:, 2]) / Z
+        moments = high_frequency(batch.axis.omega_n, sigma) - batch.U * n
+        said = [self._said(found, i, float(moment)) for i, moment in enumerate(moments)]
+        doubles = found.at_beta[:, 2] / Z
+        return solutions(batch, problems, greens, sigma, doubles, said, self.name)
+
+    def _found(self, batch: Batch) -> tuple[Propagators, np.ndarray, np.ndarray, np.ndarray]:
+        """Propagators, what they are normalised by, G in 1/T and Sigma in T."""
         found = propagators(batch, self.tolerance, self.max_iterations)
         maps, conv = time_maps(batch.axis), convolution(batch.axis)
         empty, single, double = found.values.swapaxes(0, 1)
         greens_tau = -((empty @ conv.reversal) * single + (single @ conv.reversal) * double)
         Z = found.at_beta.sum(axis=1) + found.at_beta[:, 1]
         greens = maps.to_frequencies(greens_tau / Z[:, None])
-        sigma = 1 / batch.greens(0.0) - 1 / greens
-        n = (found.at_beta[:, 1] + found.at_beta[:, 2]) / Z
-        moments = high_frequency(batch.axis.omega_n, sigma) - batch.U * n
-        said = [self._said(found, i, float(moment)) for i, moment in enumerate(moments)]
-        return solutions(batch, greens, sigma, found.at_beta[:, 2] / Z, said, self.name)
+        return found, Z, greens, 1 / batch.greens(0.0) - 1 / greens
 
     def _said(self, found: Propagators, i: int, moment: float) -> dict:
         change, lost = float(found.change[i]), float(np.abs(found.at_zero[i] - 1).max())

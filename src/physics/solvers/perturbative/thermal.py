@@ -1,7 +1,8 @@
 """One-orbital problems at finite temperature, many at once: what the cheap solvers share.
 
 The problem is scale invariant: in units of T = 1/beta all temperatures are one, and problems whose
-axes have the same ``beta w_max`` form a batch, whose functions are rows of arrays. `TimeMaps` holds
+axes have the same ``beta w_max`` form a batch, whose functions are rows of arrays. A
+`ThermalSolver` gives solutions of problems, or the self-energies of a batch alone. `TimeMaps` holds
 the linear maps between values at Matsubara frequencies and in imaginary time as matrices, found
 once: seconds, by the intermediate representation of `dmftnet.physics.grids.matsubara`; after that a
 transform is a product of matrices.
@@ -13,17 +14,18 @@ Where ``Sigma = U n + U^2 n (1 - n) s``, with s of unit weight, `answered` makes
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from dmftnet.physics.grids.matsubara import ImaginaryAxis
 from dmftnet.physics.impurity.pole_hybridization import PoleHybridization
 from dmftnet.physics.impurity.problem import ImpurityProblem
-from dmftnet.physics.impurity.protocol import IMAGINARY, Capabilities
+from dmftnet.physics.impurity.protocol import IMAGINARY, Capabilities, Solver
 from dmftnet.physics.impurity.solutions import MatsubaraSolution
 
 THERMAL = Capabilities(
@@ -37,6 +39,9 @@ WIDER = 3.0
 NORM_ERROR = 1e-7
 """Of ``-G(0) - G(beta) = 1``: more is warned of. G(tau) is then off by up to ten times as much."""
 
+EVEN = 1e-9
+"""Of a level in D, and of Re Delta over the largest value: less is rounding."""
+
 ROUNDING = 1e-7
 """Of Im Sigma over the largest value, and of a double occupancy: beyond, a sign counts as wrong."""
 
@@ -49,7 +54,6 @@ class Batch:
     ----------
     axis : ImaginaryAxis
         At ``beta = 1``.
-    problems : tuple of ImpurityProblem
     beta : (B,) float64, in 1/D
     U, eps_d : (B,) float64, in T
     delta : (B, n_iw) complex128, in T
@@ -57,7 +61,6 @@ class Batch:
     """
 
     axis: ImaginaryAxis
-    problems: tuple[ImpurityProblem, ...]
     beta: np.ndarray
     U: np.ndarray
     eps_d: np.ndarray
@@ -73,39 +76,83 @@ class Batch:
             for p, values in zip(problems, known, strict=True)
         ]
         U, eps_d = (np.array(v) for v in zip(*((p.U, p.eps_d[0]) for p in problems), strict=True))
-        scaled = beta * U, beta * eps_d, beta[:, None] * np.array(delta)
-        return cls(axis, tuple(problems), beta, *scaled)
+        return cls(axis, beta, beta * U, beta * eps_d, beta[:, None] * np.array(delta))
+
+    @cached_property
+    def even(self) -> np.ndarray:
+        """(B,) bool: half-filled by symmetry, as `ImpurityProblem.is_particle_hole_symmetric`."""
+        uneven = np.abs(self.delta.real).max(axis=1) > EVEN * np.abs(self.delta).max(axis=1)
+        return ~uneven & (np.abs(self.eps_d + self.U / 2) <= EVEN * self.beta)
 
     def greens(self, sigma: np.ndarray | float, eps: np.ndarray | None = None) -> np.ndarray:
         """(B, n_iw) ``1 / (i w_n - eps - Delta - Sigma)``, in 1/T; eps is `eps_d` by default."""
         level = (self.eps_d if eps is None else eps)[:, None]
         return 1 / (1j * self.axis.omega_n - level - self.delta - sigma)
 
-    def select(self, chosen: np.ndarray) -> Batch:
-        """Those of an array of indices."""
-        problems = tuple(self.problems[i] for i in chosen)
+    def select(self, chosen: np.ndarray | slice) -> Batch:
+        """Those of an array of indices, or of a slice."""
         arrays = (a[chosen] for a in (self.beta, self.U, self.eps_d, self.delta))
-        return Batch(self.axis, problems, *arrays)
+        return Batch(self.axis, *arrays)
 
 
-def in_batches(
-    problems: Sequence[ImpurityProblem],
-    solve: Callable[[Batch], list[MatsubaraSolution]],
-    largest: int = 256,
-) -> list[MatsubaraSolution]:
-    """Solve problems of any axes, those of one size together, and give the answers in order."""
+class ThermalSolver(Solver):
+    """Base of solvers that take a `Batch`.
+
+    A correction calls `self_energies` and never ``solve_batch``: a subclass that answers otherwise
+    overrides both `self_energies_of` and `solutions_of`.
+    """
+
+    together: ClassVar[int] = 256
+    """Most problems in one."""
+
+    @abstractmethod
+    def solutions_of(
+        self, batch: Batch, problems: Sequence[ImpurityProblem]
+    ) -> list[MatsubaraSolution]:
+        """Solutions of a batch, which was made of the problems."""
+
+    @abstractmethod
+    def self_energies_of(self, batch: Batch) -> tuple[np.ndarray, np.ndarray]:
+        """As `self_energies`, of at most `together` problems."""
+
+    def self_energies(self, batch: Batch) -> tuple[np.ndarray, np.ndarray]:
+        """What a correction reads, and no more: nothing is warned of.
+
+        Returns
+        -------
+        sigma : (B, n_iw) complex128, in T
+            ``Sigma(i w_n)``.
+        density : (B,) float64
+            Of one spin, that of G.
+        """
+        n = batch.U.size
+        if n <= self.together:
+            return self.self_energies_of(batch)
+        parts = (slice(start, start + self.together) for start in range(0, n, self.together))
+        found = [self.self_energies_of(batch.select(part)) for part in parts]
+        sigma, density = (np.concatenate(each) for each in zip(*found, strict=True))
+        return sigma, density
+
+    def in_batches(self, problems: Sequence[ImpurityProblem]) -> list[MatsubaraSolution]:
+        """Solve problems of any axes, those of one size together, and give the answers in order."""
+        answers: dict[int, MatsubaraSolution] = {}
+        for axis, members in _groups(problems):
+            for start in range(0, len(members), self.together):
+                places = members[start : start + self.together]
+                some = [problems[i] for i in places]
+                found = self.solutions_of(Batch.of(axis, some), some)
+                answers.update(zip(places, found, strict=True))
+        return [answers[i] for i in range(len(problems))]
+
+
+def _groups(problems: Sequence[ImpurityProblem]) -> Iterator[tuple[ImaginaryAxis, list[int]]]:
+    """Axes at ``beta = 1``, and the places of the problems that are on them."""
     groups: dict[ImaginaryAxis, list[int]] = {}
     for i, problem in enumerate(problems):
         axis = problem.axis
         size = float(f"{axis.beta * axis.w_max:.12g}")  # one that differs by rounding is the same
         groups.setdefault(ImaginaryAxis.universal(1.0, size, axis.accuracy), []).append(i)
-    answers: dict[int, MatsubaraSolution] = {}
-    for axis, members in groups.items():
-        for start in range(0, len(members), largest):
-            some = members[start : start + largest]
-            batch = Batch.of(axis, [problems[i] for i in some])
-            answers.update(zip(some, solve(batch), strict=True))
-    return [answers[i] for i in range(len(problems))]
+    yield from groups.items()
 
 
 class TimeMaps:
@@ -193,6 +240,7 @@ def _parts(values: np.ndarray) -> np.ndarray:
 
 def answered(
     batch: Batch,
+    problems: Sequence[ImpurityProblem],
     n: np.ndarray,
     s: np.ndarray,
     diagnostics: Sequence[Mapping[str, Any]],
@@ -214,11 +262,17 @@ def answered(
     greens = batch.greens(sigma)
     maps = time_maps(batch.axis)
     doubles = n * maps.occupation(greens) - maps.at_ends(weight * greens)[:, 1]
-    return solutions(batch, greens, sigma, doubles, diagnostics, name)
+    return solutions(batch, problems, greens, sigma, doubles, diagnostics, name)
+
+
+def self_energy(batch: Batch, n: np.ndarray, s: np.ndarray) -> np.ndarray:
+    """(B, n_iw) ``U n + U^2 n (1 - n) s``, in T; arguments as of `answered`."""
+    return batch.U[:, None] * (n[:, None] + (batch.U * n * (1 - n))[:, None] * s)
 
 
 def solutions(
     batch: Batch,
+    problems: Sequence[ImpurityProblem],
     greens: np.ndarray,
     sigma: np.ndarray,
     doubles: np.ndarray,
@@ -234,7 +288,7 @@ def solutions(
     """
     ends = time_maps(batch.axis).at_ends(greens)
     answers = []
-    for i, (problem, beta) in enumerate(zip(batch.problems, batch.beta, strict=True)):
+    for i, (problem, beta) in enumerate(zip(problems, batch.beta, strict=True)):
         axis, in_D = problem.axis, sigma[[i]] / beta
         said = dict(diagnostics[i])
         double = float(doubles[i])

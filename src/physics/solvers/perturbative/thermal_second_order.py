@@ -32,20 +32,22 @@ class ThermalAnswers(NamedTuple):
     s: np.ndarray
 
 
-def thermal_second_order(batch: Batch, even: np.ndarray, tolerance: float) -> ThermalAnswers:
+def thermal_second_order(batch: Batch, tolerance: float) -> ThermalAnswers:
     """``Sigma = U n + U^2 n (1 - n) s`` with ``n_0 = n``.
+
+    Half-filled by symmetry, the level of the reference is zero and n is 1/2.
 
     Parameters
     ----------
-    even : (B,) bool
-        Its own particle-hole mirror: the level of the reference is zero, n is 1/2.
+    batch : Batch
     tolerance : float
         On the occupation of one spin.
     """
+    even = batch.even
     beta, reach = batch.axis.beta, LEVEL_SHARE * batch.axis.w_max
     eps_0 = np.zeros_like(batch.U)
-    uneven = np.flatnonzero(~even)
-    if uneven.size:
+    if not even.all():
+        uneven = np.flatnonzero(~even)
         sought = batch.select(uneven)
 
         def surplus(level: np.ndarray, chosen: np.ndarray) -> np.ndarray:
