@@ -3,6 +3,7 @@
 import csv
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from toy_nqs import ANSATZE, CASES, chains
 from dmftnet.errors import ConvergenceError, StoreError
 from dmftnet.models.nqs import training
 from dmftnet.models.nqs.energy import local_energies
-from dmftnet.models.nqs.ground_states import NeuralGroundStates
+from dmftnet.models.nqs.ground_states import GEOMETRIES, NeuralGroundStates
 from dmftnet.models.nqs.record import TrainingRecord, digest
 from dmftnet.models.nqs.state import NeuralState
 from dmftnet.models.nqs.training import Training
@@ -151,9 +152,9 @@ def test_not_a_number_keeps_the_last_good_state_on_disk(tmp_path, monkeypatch):
     monkeypatch.setattr(training, "local_energies", broken)
     finder = NeuralGroundStates(SHORT, ANSATZE["position nets"], folder=tmp_path)
     monkeypatch.setattr(NeuralGroundStates, "_sector", lambda *_: CASE[1])
-    monkeypatch.setattr("dmftnet.models.nqs.ground_states.ImpurityChains.of", lambda _: CASE[0])
+    monkeypatch.setitem(GEOMETRIES, "chain", lambda _: CASE[0])
     with pytest.raises(ConvergenceError, match="in step 26; the last good state is kept in"):
-        finder.find(None)
+        finder.find(SimpleNamespace(stars=CASE[0].sites))
     with safe_open(next(tmp_path.glob("*.safetensors")), "pt") as file:
         assert json.loads(file.metadata()["training"])["n_steps"] == 20
         kept = file.get_tensor("kept.W").numpy()
