@@ -92,6 +92,14 @@ def test_derivative_that_gains_little_is_a_missed_claim():
     assert [row["what"][:8] for row in found["rows"] if row["met"] is False] == ["test KL,"]
 
 
+def test_a_kept_model_without_its_single_loops_is_passed_over():
+    short = model("without")
+    short["loops"] = {"reference": {"closure": {}}, "test": {"closure": {}}}
+    found = reproduction(numbers(model("with"), short))
+    assert found["with"] == "with" and found["without"] is None
+    assert reproduction(numbers(short)) == {}
+
+
 def test_what_was_not_trained_is_not_compared():
     alone = reproduction(numbers(model("with"), lams=(("with", 0.3, 2e-3),)))
     assert alone["without"] is None and not any(row["without"] for row in alone["rows"])
