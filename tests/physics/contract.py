@@ -20,6 +20,7 @@ from dmftnet.physics.bath.fit import MatsubaraFit
 from dmftnet.physics.bath.intervals import Intervals
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.solvers.ctseg.solver import CtsegSolver
+from dmftnet.physics.solvers.embedded import EmbeddedSolver
 from dmftnet.physics.solvers.krylov.ed import EdSolver
 from dmftnet.physics.solvers.krylov.ras import RasSolver
 from dmftnet.physics.solvers.perturbative.hubbard1 import Hubbard1Solver
@@ -82,6 +83,7 @@ GROUND = EXACT | {  # at T = 0 on the real axis, and some beyond
 THERMAL = {  # at T > 0 alone, and without a real axis
     "hubbard1": Hubbard1Solver,
     "nca": NcaSolver,
+    "embedded": lambda: EmbeddedSolver(EdSolver(fit=MatsubaraFit(2)), IptSolver()),
     "ctseg": lambda: CtsegSolver(n_chains=2, n_sweeps=9600, n_warmup=500),
     "correction": toy_solver,
     "correction, two orbitals": toy_kanamori.toy_solver,

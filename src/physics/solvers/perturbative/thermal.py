@@ -78,6 +78,12 @@ class Batch:
         U, eps_d = (np.array(v) for v in zip(*((p.U, p.eps_d[0]) for p in problems), strict=True))
         return cls(axis, beta, beta * U, beta * eps_d, beta[:, None] * np.array(delta))
 
+    @classmethod
+    def of_one(cls, problem: ImpurityProblem) -> Batch:
+        """One problem, on its own axis."""
+        [(axis, _)] = _groups([problem])
+        return cls.of(axis, [problem])
+
     @cached_property
     def even(self) -> np.ndarray:
         """(B,) bool: half-filled by symmetry, as `ImpurityProblem.is_particle_hole_symmetric`."""
@@ -212,6 +218,11 @@ class TimeMaps:
     def occupation(self, greens: np.ndarray) -> np.ndarray:
         """(B,) ``-G(beta)``."""
         return -self.at_ends(greens)[:, 1]
+
+    @property
+    def density_weights(self) -> np.ndarray:
+        """(n_iw,) w in the density ``1/2 + sum_n w_n Re G(i w_n)`` of a G of norm one."""
+        return -self._ends[: self.axis.omega_n.size, 1]
 
     def to_times(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(B, n_iw) values at the axis' frequencies -> (B, n_tau) each, at tau and beta - tau."""
