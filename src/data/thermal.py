@@ -44,6 +44,9 @@ SCHEMA = "dmftnet-thermal"
 VERSION = 1
 WITNESS, WITNESS_VERSION = "dmftnet-witness", 1
 SAMPLES = Samples.U.rpartition("/")[0]
+SOURCE_SOLVERS = "source_solvers"
+"""Attribute: plain configs, as YAML, of approximations taken over from another file."""
+
 OF_SEVERAL = (Samples.J, Samples.STRENGTH, Samples.STRENGTHS, Samples.MISFIT)
 """Arrays of files of several orbitals alone."""
 
@@ -141,6 +144,16 @@ class ThermalStore:
         return self["U"].size
 
     @cached_property
+    def told_solvers(self) -> dict[str, Any]:
+        """Plain configs of solvers by name, as far as the file says how it was made."""
+        try:
+            found = dict(yaml.safe_load(self.attributes.get(SOURCE_SOLVERS, "{}")))
+            config = yaml.safe_load(self.attributes["config"])
+            return found | config["sampling"]["approximations"]
+        except (KeyError, TypeError, ValueError, yaml.YAMLError):
+            return {}
+
+    @cached_property
     def solvers(self) -> dict[str, Any]:
         """Plain configs of the solvers that made the approximations, by name.
 
@@ -149,11 +162,7 @@ class ThermalStore:
         StoreError
             If the file does not hold them.
         """
-        try:
-            config = yaml.safe_load(self.attributes["config"])
-            found = dict(config["sampling"]["approximations"])
-        except (KeyError, TypeError, ValueError, yaml.YAMLError):
-            found = {}
+        found = self.told_solvers
         missing = [name for name in self.approximations if name not in found]
         if missing:
             raise StoreError(f"file {self.path} does not say how {missing} were made; {REMEDY}")

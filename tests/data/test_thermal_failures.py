@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import h5py
 import numpy as np
 import pytest
+import yaml
 from toy_dataset import make_file
 from toy_plans import FAMILIES, ed, models_plan
 
@@ -162,6 +163,22 @@ def test_more_approximations_beside_the_old_ones(models, tmp_path):
     assert store.columns[Models.SPLIT].tolist() == whole.columns[Models.SPLIT].tolist()
     with pytest.raises(SettingError, match=r"approximations.ed1: .* holds an approximation"):
         ThermalExtendedPlan(models, {"ed1": ed(1)})
+
+
+def test_an_extended_file_says_how_all_of_it_was_made(models, tmp_path):
+    """Configs of old and new approximations, and where the exact answers come from."""
+
+    def says(names):
+        made = {"sampling": {"approximations": {name: {"_target_": name} for name in names}}}
+        return lambda file: file.attrs.update(config=yaml.safe_dump(made), command="as it was")
+
+    source = spoilt(models, tmp_path / "source.h5", says(["ed1", "ed2"]))
+    more = make_file(tmp_path / "more.h5", ThermalExtendedPlan(source, {"ed3": ed(3)}), EdSolver())
+    store = ThermalStore.open(spoilt(more, tmp_path / "whole.h5", says(["ed3"])))
+    assert list(store.solvers) == list(store.approximations) == ["ed1", "ed2", "ed3"]
+    assert store.attributes["source_command"] == "as it was"
+    with pytest.raises(StoreError, match="does not say how"):
+        _ = ThermalStore.open(more).solvers
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+import yaml
 
 from dmftnet import checks
 from dmftnet.data.jobfile import Columns
@@ -26,7 +27,7 @@ from dmftnet.data.keys import ThermalSamples as Samples
 from dmftnet.data.keys import Witness as Keys
 from dmftnet.data.plans.thermal import Comparison, ThermalPlan, UniversalAxes, refuse
 from dmftnet.data.plans.thermal_answers import OF_APPROXIMATIONS, density_of
-from dmftnet.data.thermal import WITNESS, WITNESS_VERSION, ThermalStore
+from dmftnet.data.thermal import SOURCE_SOLVERS, WITNESS, WITNESS_VERSION, ThermalStore
 from dmftnet.errors import SettingError, StoreError
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.matsubara_hybridization import MatsubaraHybridization
@@ -83,7 +84,16 @@ class ThermalExtendedPlan(ThermalPlan, _Sequel):
         self.per_job = checks.integer("sampling.per_job", per_job, at_least=1)
         self.n_jobs = -(-store.columns[Models.ID].size // self.per_job)
         names = [*store.approximations, *self.approximations]
-        self.attributes = self.attributes | {"approximations": names, "source": self.source.name}
+        self.attributes = self.attributes | {
+            "approximations": names,
+            "source": self.source.name,
+            SOURCE_SOLVERS: yaml.safe_dump(store.told_solvers),
+            **{
+                f"source_{key}": store.attributes[key]
+                for key in ("command", "provenance")
+                if key in store.attributes
+            },
+        }
 
     def run(
         self, job: int, solver: ImpuritySolver, lattice: Lattice, grid: FrequencyGrid
