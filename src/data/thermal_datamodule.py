@@ -56,7 +56,7 @@ class ThermalDataModule(FilesDataModule):
     def __init__(
         self,
         path: str | Path | Sequence[str | Path] = "data/thermal_continuous.h5",
-        inputs: Sequence[str] = ("ed3",),
+        inputs: Sequence[str] = ("embedded3",),
         batch_size: int = 64,
         particle_hole_augmentation: bool = False,
         seed: int = 0,

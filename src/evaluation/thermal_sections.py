@@ -25,7 +25,7 @@ from dmftnet.report import figures, samples
 from dmftnet.report.html import Section, Table
 
 DRAWN_STARTS = ("metal", "insulator")
-SHOWN = ("ipt", "ed3", "ed4", "ed5")
+SHOWN = ("ipt", "ed3", "embedded3", "ed4", "ed5")
 """Approximations in the figure of errors."""
 
 INTERVALS = (5.0, 10.0, 20.0, 50.0, 100.1)
