@@ -64,6 +64,7 @@ DELIBERATE = {
     ("model/film", "pairs"): "a checkpoint whose record lacks it was trained with 1",
     ("sampling/bethe_reference", "loop.max_iterations"): "what is compared with must converge",
     ("sampling/thermal_reference", "loop.max_iterations"): "what is compared with must converge",
+    ("solver/embedded", "strong.fit.n_bath"): "few enough to be cheap, the rest is embedded",
     ("sampling/bethe_reference", "n_shifts"): "as good as the file can be; one is enough to try",
 }
 """Plain files whose value is not the default, and why."""
@@ -88,10 +89,13 @@ DELIBERATE |= {
     for name, levels in (
         ("models", (1, 2, 3)),
         ("continuous", (1, 2, 3, 4, 5)),
-        ("extended", (4,)),
         ("kanamori", (1, 2)),
     )
     for n in levels
+}
+DELIBERATE |= {
+    (f"sampling/thermal_{name}", "approximations.embedded3.strong.fit.n_bath"): "likewise"
+    for name in ("models", "continuous", "extended")
 }
 DELIBERATE |= {
     ("sampling/thermal_continuous", f"sampler.{name}"): "covers U and the phases of finite T"
