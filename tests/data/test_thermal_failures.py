@@ -9,7 +9,7 @@ import yaml
 from toy_dataset import make_file
 from toy_plans import FAMILIES, ed, models_plan
 
-from dmftnet.data.keys import THERMAL_STATUS
+from dmftnet.data.keys import SPLITS, THERMAL_STATUS
 from dmftnet.data.keys import ThermalModels as Models
 from dmftnet.data.keys import ThermalRemarks as Remarks
 from dmftnet.data.keys import ThermalSamples as Samples
@@ -161,6 +161,11 @@ def test_more_approximations_beside_the_old_ones(models, tmp_path):
     scale = np.abs(whole.self_energy())
     assert (np.abs(store.self_energy("more") - whole.self_energy("more")) < 1e-5 * scale).all()
     assert store.columns[Models.SPLIT].tolist() == whole.columns[Models.SPLIT].tolist()
+    test = ThermalExtendedPlan(models, {"more": names["more"]}, split="test")
+    test = ThermalStore.open(make_file(tmp_path / "test.h5", test, EdSolver()))
+    rows = store.indices("test")
+    assert len(test) == rows.size and (test.splits == SPLITS.index("test")).all()
+    np.testing.assert_array_equal(test.self_energy("more"), store.self_energy("more")[rows])
     with pytest.raises(SettingError, match=r"approximations.ed1: .* holds an approximation"):
         ThermalExtendedPlan(models, {"ed1": ed(1)})
 

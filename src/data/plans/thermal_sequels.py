@@ -63,6 +63,8 @@ class ThermalExtendedPlan(ThermalPlan, _Sequel):
         Those to be added.
     per_job : int
         Models of one job.
+    split : {"train", "val", "test"}, optional
+        Models of it alone.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class ThermalExtendedPlan(ThermalPlan, _Sequel):
         source: str | Path,
         approximations: Mapping[str, ImpuritySolver],
         per_job: int = 20,
+        split: str | None = None,
     ):
         _Sequel.__init__(self, source)
         store = self.store()
@@ -82,7 +85,11 @@ class ThermalExtendedPlan(ThermalPlan, _Sequel):
                 "name; give it another one"
             )
         self.per_job = checks.integer("sampling.per_job", per_job, at_least=1)
-        self.n_jobs = -(-store.columns[Models.ID].size // self.per_job)
+        self.ids = store.columns[Models.ID]
+        if split is not None:
+            place = SPLITS.index(checks.choice("sampling.split", split, SPLITS))
+            self.ids = self.ids[store.columns[Models.SPLIT] == place]
+        self.n_jobs = -(-self.ids.size // self.per_job)
         names = [*store.approximations, *self.approximations]
         self.attributes = self.attributes | {
             "approximations": names,
@@ -100,7 +107,7 @@ class ThermalExtendedPlan(ThermalPlan, _Sequel):
     ) -> Columns:
         """Some models of the source with all their samples, and the new approximations."""
         store = self.store()
-        own = store.columns[Models.ID][job * self.per_job : (job + 1) * self.per_job]
+        own = self.ids[job * self.per_job : (job + 1) * self.per_job]
         columns: Columns = {}
         for keys, owner in (
             (Models, Models.ID),
