@@ -13,8 +13,8 @@ Range
     answer is causal, with exact norm, boundary condition and tails. Without a bath, or without
     interaction, it is exact; half-filled by symmetry, it is half-filled.
 Cost
-    With `ipt`, half a millisecond more than it: 1.15 times its cost doped, 2.4 times half-filled,
-    where it has nothing to search. With `ed` of three levels 1.01 and 1.34 times
+    With `ipt`, a third of a millisecond more than it where nothing is searched, half-filled: 1.84
+    times its cost; 1.11 times doped. With `ed` of three levels 1.01 and 1.34 times
     (`benchmarks/correction_cost.py`, `docs/benchmarks.md`).
 Otherwise
     ``guarded_correction``, which hands over to ``ed``; ``ed`` with six fitted levels; ``ctseg``.
