@@ -34,7 +34,7 @@ from dmftnet.physics.solvers.perturbative.nca import NcaSolver
 
 EPS = np.finfo(float).eps
 
-PROJECTED = 1e-8
+PROJECTED = 2e-8
 """Of the goal, how far what non-negative weights add up to may be from the best: `nonnegative`."""
 
 ROUNDING = 1e-6

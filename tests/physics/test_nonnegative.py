@@ -71,14 +71,22 @@ def test_too_few_steps_are_told():
     assert not solved(matrix, matrix @ np.ones(5), max_steps=2)[1]
 
 
-@pytest.mark.parametrize("seed", range(20))
-def test_nodes_of_a_self_energy(seed):
-    """Columns as they are in use, nearly dependent: as near as SciPy's, and the fit is the same."""
+@pytest.mark.parametrize(
+    ("noise", "on_nodes", "error"), [(1e-3, False, 1e-12), (0.0, False, 2e-8), (0.0, True, 2e-8)]
+)
+@pytest.mark.parametrize("seed", range(12))
+def test_nodes_of_a_self_energy(seed, noise, on_nodes, error):
+    """Columns as they are in use, nearly dependent: as near as SciPy's, and the fit is the same.
+
+    Poles on nodes are met to rounding, by more than one set of columns: the search must end there.
+    """
     rng, measure = np.random.default_rng(seed), SelfEnergyMeasure(SIZE, ACCURACY)
     omega = measure.axis.omega_n
     energies = rng.normal(size=5) * rng.choice([3.0, 30.0, 200.0])
+    if on_nodes:
+        energies = measure.nodes[np.abs(measure.nodes[:, None] - energies).argmin(axis=0)]
     values = pole_sum(energies, rng.dirichlet(np.ones(5)), 1j * omega)
-    values = values + 1e-3 * np.abs(values) * ([1, 1j] @ rng.normal(size=(2, omega.size)))
+    values = values + noise * np.abs(values) * ([1, 1j] @ rng.normal(size=(2, omega.size)))
     scale = 1 / (omega**2 + rng.uniform(1, 100))
     scale = scale / scale.max()
     rows = measure.kernel * scale[:, None]
@@ -88,5 +96,5 @@ def test_nodes_of_a_self_energy(seed):
     expected, residual = nnls(matrix, goal, maxiter=100 * measure.nodes.size)
     assert ended
     size = np.linalg.norm(goal)
-    assert np.linalg.norm(matrix @ found - goal) <= residual + 1e-7 * size
-    np.testing.assert_allclose(matrix @ found, matrix @ expected, rtol=0, atol=1e-7 * size)
+    assert np.linalg.norm(matrix @ found - goal) <= residual + error * size
+    assert np.linalg.norm(matrix @ (found - expected)) <= error * size

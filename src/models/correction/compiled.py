@@ -115,9 +115,9 @@ class CompiledCorrection:
         )  # fmt: skip
 
     @property
-    def scaling(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """(F,) each: offset and scale of the first member's features, signs of their images."""
-        return self.network.offset[0], self.network.scale[0], self.axis.mirror
+    def scaling(self) -> tuple[np.ndarray, np.ndarray]:
+        """(F,) each: offset and scale of the first member's features."""
+        return self.network.offset[0], self.network.scale[0]
 
     def __call__(self, arrays: dict[str, np.ndarray]) -> CompiledAnswers:
         """Answers of a batch.

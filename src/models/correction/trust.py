@@ -40,7 +40,8 @@ class FeatureDistance:
     axes : (k, F)
         Leading principal components of the features, scaled to unit variance.
     points : (n, k)
-        Training samples and their mirror images.
+        Training samples and their mirror images, so that the principal components are even or odd
+        and the mirror image of a problem is as near.
     """
 
     mean: np.ndarray
@@ -74,32 +75,28 @@ class FeatureDistance:
     def __call__(
         self, model: CorrectionModel, problems: Problems, known: torch.Tensor | None = None
     ) -> np.ndarray:
-        """(B,) distance, the smaller of the problem's and its mirror image's.
+        """(B,) distance, of a problem and of its mirror image the same to rounding.
 
         ``known`` (B, F), the model's features, where they are at hand.
         """
         first = first_of(model)
         own = first.features(problems) if known is None else known
-        scaling = (part.numpy(force=True) for part in (first.offset, first.scale, first.mirror))
+        scaling = (part.numpy(force=True) for part in (first.offset, first.scale))
         return self.of(*scaling)(own.numpy(force=True))
 
-    def of(
-        self, offset: np.ndarray, scale: np.ndarray, mirror: np.ndarray
-    ) -> Callable[[np.ndarray], np.ndarray]:
+    def of(self, offset: np.ndarray, scale: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
         """The distance for features of a model, (B, F) -> (B,).
 
         Parameters
         ----------
-        offset, scale, mirror : (F,) float64
-            Of its features, and the signs that a mirror image changes.
+        offset, scale : (F,) float64
+            Of its features.
         """
         leading = self.axes.T / scale[:, None]
-        both = np.concatenate([leading, leading * mirror[:, None]], axis=1)
-        origin = np.tile((offset / scale + self.mean) @ self.axes.T, 2)
+        origin = (offset / scale + self.mean) @ self.axes.T
 
         def distance(features: np.ndarray) -> np.ndarray:
-            places = (features @ both - origin).reshape(-1, len(self.axes))
-            return nearest(places, self._columns, self.points).reshape(-1, 2).min(axis=1)
+            return nearest(features @ leading - origin, self._columns, self.points)
 
         return distance
 
@@ -138,7 +135,7 @@ def nearest(places, columns, points):
             for i in range(len(points)):
                 away = columns[axis, i] - at
                 squares[i] += away * away
-        reach = (np.sqrt(np.float64(squares.min())) + SINGLE * (1 + largest)) ** 2
+        reach = (np.sqrt(np.float64(_least(squares))) + SINGLE * (1 + largest)) ** 2
         best = np.inf
         for i in range(len(points)):
             if not squares[i] > reach:
@@ -148,6 +145,20 @@ def nearest(places, columns, points):
                 best = min(best, square)
         found[row] = np.sqrt(best)
     return found
+
+
+@compiled
+def _least(squares):
+    """The least of float32 that are not negative: their bits have the same order as integers.
+
+    Of those a processor compares many at once; of floats, which may be no numbers, one by one.
+    """
+    bits, found = squares.view(np.int32), np.empty(1, np.int32)
+    least = bits[0]
+    for i in range(1, bits.size):
+        least = min(least, bits[i])
+    found[0] = least
+    return found.view(np.float32)[0]
 
 
 def features(model: CorrectionModel | CorrectionEnsemble, problems: Problems) -> np.ndarray:
@@ -227,9 +238,10 @@ class ThermalTrust:
             for name, limit in self.limits.items()
             if (score := scores[name]) is not None and score > limit
         ]
-        text = ", ".join(outside + beyond)
+        if not outside + beyond:
+            return False, ""
         where = f"U = {U:.4g}, eps_d = {eps_d:.4g}, beta = {beta:.4g} (in D)"
-        return bool(outside), f"{where}: {text}" if text else ""
+        return bool(outside), f"{where}: {', '.join(outside + beyond)}"
 
 
 def load_trust(directory: str | Path, limits: Mapping[str, float] | None = None) -> ThermalTrust:

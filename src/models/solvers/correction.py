@@ -13,8 +13,8 @@ Range
     answer is causal, with exact norm, boundary condition and tails. Without a bath, or without
     interaction, it is exact; half-filled by symmetry, it is half-filled.
 Cost
-    With `ipt`, half a millisecond more than it: 1.15 times its cost doped, 2.4 times half-filled,
-    where it has nothing to search. With `ed` of three levels 1.01 and 1.34 times
+    With `ipt`, a third of a millisecond more than it where nothing is searched, half-filled: 1.84
+    times its cost; 1.11 times doped. With `ed` of three levels 1.01 and 1.34 times
     (`benchmarks/correction_cost.py`, `docs/benchmarks.md`).
 Otherwise
     ``guarded_correction``, which hands over to ``ed``; ``ed`` with six fitted levels; ``ctseg``.
@@ -53,6 +53,7 @@ from dmftnet.models.solvers.correction_inputs import (
     inputs_of,
     unit_of,
 )
+from dmftnet.physics.analysis.self_energy_measure import dressed_by
 from dmftnet.physics.grids.matsubara import ImaginaryAxis
 from dmftnet.physics.impurity.matsubara_hybridization import MatsubaraHybridization
 from dmftnet.physics.impurity.problem import ImpurityProblem
@@ -210,18 +211,19 @@ class CorrectionSolver(Solver):
         for i, (problem, unit) in enumerate(zip(problems, units, strict=True)):
             axis, beta = problem.axis, float(scaled.beta[i])
             known = problem.hybridization
-            z = 1j * axis.omega_n
-            delta = known.values if isinstance(known, MatsubaraHybridization) else known.at(z)
-            free = z - problem.eps_d[0] - delta[0]
+            is_known = isinstance(known, MatsubaraHybridization)
+            delta = (known.values if is_known else known.at(1j * axis.omega_n))[0]
+            level = float(problem.eps_d[0])
             if found.measures is None:
                 greens = self._interpolated(found.greens[i], beta, axis) / unit
-                sigma = free - 1 / greens
+                sigma = 1j * axis.omega_n - level - delta - 1 / greens
             else:
-                n, h = found.density[i], scaled.mean_field[i]
-                kernel = AxisMaps.of(axis, self.model.measure).kernel
-                t = beta * (kernel @ found.measures[i])
-                sigma = unit * (h * n + found.strengths[i] * n * (1 - n) * t)
-                greens = 1 / (free - sigma)
+                n, kernel = float(found.density[i]), AxisMaps.of(axis, self.model.measure).kernel
+                static = unit * float(scaled.mean_field[i]) * n
+                weight = unit * beta * float(found.strengths[i]) * n * (1 - n)
+                sigma, greens = dressed_by(
+                    found.measures[i], kernel, axis.omega_n, delta, level, static, weight
+                )
             values, sigmas = (
                 curve[None] if problem.n_orb == 1 else np.tile(curve, (problem.n_orb, 1))
                 for curve in (greens, sigma)
@@ -239,9 +241,9 @@ class CorrectionSolver(Solver):
     ) -> dict[str, Any]:
         """Diagnostics of an answer."""
         scores = {"spread": spread, "distance": distance}
-        values = (scaled.U, scaled.eps_d[:, 0], scaled.beta, scaled.J, -0.5 * scaled.mean_field)
-        U, level, beta, J, half = (float(known[i]) for known in values)
-        outside, objection = self.trust.verdict(U, level, beta, scores, J, half)
+        values = scaled.U, scaled.eps_d[:, 0], scaled.beta, scaled.J, scaled.mean_field
+        U, level, beta, J, mean_field = (float(known[i]) for known in values)
+        outside, objection = self.trust.verdict(U, level, beta, scores, J, -0.5 * mean_field)
         if objection:
             objection = f"correction '{self.label}' beyond its limits at {objection}"
         return {

@@ -112,15 +112,17 @@ class ScaledProblems:
         measure: SelfEnergyMeasure,
     ) -> ScaledProblems:
         """`units` are the D of the problems, as `unit_of` says."""
-        even = np.array([p.is_particle_hole_symmetric() for p in given])
-        unit, n_orb = np.array(units), given[0].n_orb
-        couplings = [(p.U, p.J, p.interaction.mean_field(n_orb)) for p in given]
-        U, J, mean_field = np.array(couplings).T / unit
-        eps_d = np.array([p.eps_d for p in given]) / unit[:, None]
-        baths = [_resampled(p, measure) for p in given]
-        delta = np.array(baths) / unit[:, None, None]
-        delta.real[even], eps_d[even] = 0.0, -0.5 * mean_field[even, None]
-        beta = np.array([p.beta for p in given]) * unit
+        n, n_orb, n_iw = len(given), given[0].n_orb, measure.axis.indices.size
+        even, (beta, U, J, mean_field) = np.empty(n, dtype=bool), np.empty((4, n))
+        eps_d, delta = np.empty((n, n_orb)), np.empty((n, n_orb, n_iw), dtype=np.complex128)
+        for i, (problem, unit) in enumerate(zip(given, units, strict=True)):
+            known = problem.interaction
+            even[i] = problem.is_particle_hole_symmetric()
+            beta[i], U[i], J[i] = problem.beta * unit, known.U / unit, known.J / unit
+            mean_field[i] = known.mean_field(n_orb) / unit
+            eps_d[i] = -0.5 * mean_field[i] if even[i] else problem.eps_d / unit
+            delta[i] = _resampled(problem, measure) / unit
+        delta.real[even] = 0.0
         return cls(measure, even, beta, U, J, mean_field, eps_d, delta)
 
     @property
@@ -174,9 +176,8 @@ def inputs_of(
         for i, (answer, problem) in enumerate(zip(answers[-1], scaled.problems, strict=True)):
             sigmas[i, k] = answer.matsubara_self_energy(problem.axis).mean(axis=0)
             densities[i, k] = answer.filling / (2 * n_orb)
-    if even.any():
-        sigmas[even] = scaled.mean_field[even, None, None] / 2 + 1j * sigmas[even].imag
-        densities[even] = 0.5
+    sigmas.real[even] = scaled.mean_field[even, None, None] / 2
+    densities[even] = 0.5
     arrays = {
         Batch.U: scaled.U,
         Batch.EPS_D: np.ascontiguousarray(scaled.eps_d[:, 0]),

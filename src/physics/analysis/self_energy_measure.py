@@ -143,6 +143,37 @@ class SelfEnergyMeasure:
 
 
 @compiled
+def dressed_by(measure, kernel, omega_n, delta, level, static, weight):
+    """Sigma of a measure, and G by Dyson's equation.
+
+    Parameters
+    ----------
+    measure : (J,) float64
+        Of sum one.
+    kernel : (n_iw, J) complex128, in 1/T
+    omega_n : (n_iw,) float64, in D
+    delta : (n_iw,) complex128, in D
+    level, static : float, in D
+        eps_d and Hartree and Fock's part of Sigma.
+    weight : float, in D T
+        Of the dynamic part, ``U^2 n (1 - n)`` over the D T that the kernel has.
+
+    Returns
+    -------
+    sigma, greens : (n_iw,) complex128, in D and 1/D
+    """
+    sigma, greens = np.empty_like(delta), np.empty_like(delta)
+    for i in range(omega_n.size):
+        real, imag = 0.0, 0.0
+        for j in range(measure.size):
+            real += kernel[i, j].real * measure[j]
+            imag += kernel[i, j].imag * measure[j]
+        sigma[i] = complex(static + weight * real, weight * imag)
+        greens[i] = 1 / (complex(-level, omega_n[i]) - delta[i] - sigma[i])
+    return sigma, greens
+
+
+@compiled
 def nearest_measure(values, weights, kernel):
     """The projection of `SelfEnergyMeasure.fit`, before the norm, and what became of it.
 
