@@ -23,10 +23,11 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from dmftnet.data.thermal import ThermalStore
 from dmftnet.data.thermal_datamodule import ThermalDataModule
 from dmftnet.errors import DmftnetWarning
 from dmftnet.models.shipping.correction import held_out_problems
-from dmftnet.models.solvers.correction import CorrectionSolver
+from dmftnet.models.solvers.correction import CorrectionSolver, built_solver
 from dmftnet.physics.dmft.starts import starting_problem
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.problem import ImpurityProblem
@@ -35,6 +36,9 @@ from dmftnet.physics.solvers.krylov.ras import RasSolver
 
 PROBLEMS, ROUNDS = 12, 20
 SHIPPED = "correction_ipt", "correction"
+BESIDE = ("ed3",)
+"""Approximations on file that no shipped correction reads."""
+
 SETS = {"doped": "data/thermal_continuous.h5", "half-filled": "data/thermal_bethe.h5"}
 
 
@@ -60,6 +64,9 @@ def main(corrections: Sequence[str]) -> None:
     torch.set_num_threads(1)
     solvers = {name: CorrectionSolver(name) for name in corrections}
     alone = {n: s for c in solvers.values() for n, s in c.approximations.items()}
+    if "correction" in solvers:
+        on_file = ThermalStore.open(SETS["doped"]).solvers
+        alone |= {name: built_solver(on_file[name]) for name in BESIDE}
     sets = chosen(list(alone))
     ras = RasSolver()
     exact = starting_problem(FrequencyGrid.geometric(), Bethe(), U=2.0)
