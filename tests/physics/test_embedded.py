@@ -79,6 +79,20 @@ def test_half_filling_is_kept_to_the_last_bit():
     assert np.all(sigma.real == 1.0)
 
 
+@pytest.mark.parametrize("eps_d", [-9.0, 6.0])
+def test_a_full_and_an_empty_level(eps_d):
+    """There is hardly a dynamic part, and it is not made of rounding."""
+    continuous, levels = problem(3.0, eps_d)
+    assert error(few(2).solve(continuous), EdSolver().solve(levels)) < 1e-6
+
+
+def test_a_bath_that_rounding_makes_acausal():
+    """Levels so weak that Dyson's equation finds Im Delta > 0 in the last digit."""
+    weak = 1e-8 * COUPLINGS[:1]
+    continuous, levels = problem(2.0, -0.4, ENERGIES[:1], weak)
+    assert error(few(1).solve(continuous), EdSolver().solve(levels)) < 1e-7
+
+
 def test_other_solvers_are_refused():
     with pytest.raises(SettingError, match=r"solver\.weak = .*conf/solver"):
         EmbeddedSolver(EdSolver(), "ipt")

@@ -35,8 +35,8 @@ from dmftnet.physics.impurity.protocol import Capabilities, ImpuritySolution, Im
 from dmftnet.physics.impurity.solutions import MatsubaraSolution
 from dmftnet.physics.solvers.perturbative.thermal import THERMAL, Batch, answered, time_maps
 
-SMALLEST = 1e-12
-"""Of ``U^2 n (1 - n)``, in D^2: without it Sigma has no dynamic part."""
+SMALLEST = 1e-6
+"""Of ``n (1 - n)``: of a level that is all but empty or full t is rounding, and does not matter."""
 
 
 @dataclass(frozen=True)
@@ -79,9 +79,10 @@ class EmbeddedSolver(Solver):
         axis = problem.axis
         strong = self.strong.solve(problem)
         values = problem.hybridization.at(1j * axis.omega_n)
+        delta = values + bath_misfit(strong, axis)
+        delta.imag = np.minimum(delta.imag, 0.0)  # of rounding: levels are causal
         given, levels = (
-            problem.moved(MatsubaraHybridization(axis, values + missed))
-            for missed in (0.0, bath_misfit(strong, axis))
+            problem.moved(MatsubaraHybridization(axis, each)) for each in (values, delta)
         )
         whole, part = self.weak.solve_batch([given, levels])
         batch = Batch.of_one(given)
@@ -106,5 +107,7 @@ class EmbeddedSolver(Solver):
 def _dynamic(solution: ImpuritySolution, problem: ImpurityProblem) -> np.ndarray:
     """(n_iw,) complex128 t of a solution, in 1/D."""
     U, n = problem.U, solution.filling / 2
+    if U == 0:
+        return np.zeros(problem.axis.omega_n.size, dtype=complex)
     sigma = solution.matsubara_self_energy(problem.axis)[0]
-    return (sigma - U * n) / max(U**2 * n * (1 - n), SMALLEST)
+    return (sigma - U * n) / (U**2 * max(n * (1 - n), SMALLEST))
