@@ -4,8 +4,8 @@
 
 At beta = 50, G(iw) to all digits of spectra that are known: the semicircle, and converged loops of
 the exact solver at T = 0 (data/bethe_reference_test.h5), as if they were spectra at beta = 50.
-Beside it the positive measure of Sigma (`dmftnet.evaluation.thermal_spectra`). Cutoff and lowest
-frequency were chosen on data/bethe_reference.h5.
+Beside it the positive measure of Sigma (`dmftnet.evaluation.thermal_spectra`). No setting was
+chosen on this file.
 """
 
 from __future__ import annotations

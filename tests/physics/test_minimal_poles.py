@@ -20,18 +20,12 @@ AXIS, GRID = ImaginaryAxis(50.0), FrequencyGrid.geometric()
 SHARP = MinimalPoleFit(tolerance=1e-9)
 
 
-def test_levels_come_back():
-    """Two of the Hubbard atom, and four at no special places."""
-    for energies, weights in (
-        ([-1.0, 1.0], [0.5, 0.5]),
-        ([-1.3, -0.4, 0.2, 1.1], [0.3, 0.15, 0.2, 0.35]),
-    ):
-        G = (1 / (1j * AXIS.omega_n[:, None] - energies)) @ np.array(weights)
-        found = SHARP.fit(AXIS, G)
-        strong = np.abs(found.weights) > 1e-4
-        np.testing.assert_allclose(found.energies[strong], energies, atol=1e-3)
-        np.testing.assert_allclose(found.weights[strong], weights, atol=1e-3)
-        assert found.residual < 1e-4
+def test_the_levels_of_an_atom():
+    G = (1 / (1j * AXIS.omega_n[:, None] - np.array([-1.0, 1.0]))) @ np.array([0.5, 0.5])
+    found = MinimalPoleFit(tolerance=1e-6).fit(AXIS, G)
+    np.testing.assert_allclose(found.energies, [-1, 1], atol=1e-5)
+    np.testing.assert_allclose(found.weights, [0.5, 0.5], atol=1e-5)
+    assert found.residual < 1e-6
 
 
 def test_the_semicircle_at_a_fiftieth_of_its_half_width():
@@ -52,11 +46,11 @@ def test_an_anderson_model_of_one_level():
     found = fitted_spectrum(MinimalPoleFit(tolerance=1e-8), solution, GRID)
     poles = found.poles[0]
     strong = np.abs(poles.weights) > 0.05
-    energies, weights = exact.energies, exact.amplitudes[:, 0] ** 2
-    levels = [energies[weights > 0.05], weights[weights > 0.05]]
-    assert levels[0].size == 4 and levels[1].sum() == pytest.approx(1, abs=1e-3)
-    np.testing.assert_allclose(poles.energies[strong], levels[0], atol=5e-3)
-    np.testing.assert_allclose(poles.weights[strong], levels[1], atol=1e-2)
+    weights = exact.amplitudes[:, 0] ** 2
+    order = [p for p in np.argsort(exact.energies) if weights[p] > 0.05]
+    assert len(order) == 4 and weights[order].sum() == pytest.approx(1, abs=1e-3)
+    np.testing.assert_allclose(poles.energies[strong], exact.energies[order], atol=5e-3)
+    np.testing.assert_allclose(poles.weights[strong], weights[order], atol=1e-2)
     assert found.residual < 1e-6 and poles.weights.sum() == pytest.approx(1, abs=1e-6)
 
 
