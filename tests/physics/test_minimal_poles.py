@@ -51,7 +51,9 @@ def test_an_anderson_model_of_one_level():
     assert len(order) == 4 and weights[order].sum() == pytest.approx(1, abs=1e-3)
     np.testing.assert_allclose(poles.energies[strong], exact.energies[order], atol=5e-3)
     np.testing.assert_allclose(poles.weights[strong], weights[order], atol=1e-2)
-    assert found.residual < 1e-6 and poles.weights.sum() == pytest.approx(1, abs=1e-6)
+    assert found.residual < 1e-6
+    # the norm is the limit of iw G(iw), and nothing keeps it: the residual times a hundred D
+    assert poles.weights.sum() == pytest.approx(1, abs=1e-4)
 
 
 def test_frequencies_are_enough_and_not_too_many():
