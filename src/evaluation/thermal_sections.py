@@ -24,6 +24,11 @@ from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.report import figures, samples
 from dmftnet.report.html import Section, Table
 
+POLES = (
+    " Minimal poles of G(iw) are another fit, which nothing keeps positive; the table says how "
+    "well they meet G(iw)."
+)
+
 DRAWN_STARTS = ("metal", "insulator")
 SHOWN = ("ipt", "ed3", "embedded3", "ed4", "ed5")
 """Approximations in the figure of errors."""
@@ -236,21 +241,43 @@ def loops_section(
     )
 
 
-def spectra_section(label: str, found: Sequence[MeasuredSpectrum], grid: FrequencyGrid) -> Section:
-    """What the self-energies of a solver's loops look like on the real axis."""
+def spectra_section(
+    label: str, found: Sequence[MeasuredSpectrum], grid: FrequencyGrid, asked: bool = False
+) -> Section:
+    """What the answers of a solver's loops look like on the real axis.
+
+    Parameters
+    ----------
+    asked : bool
+        Whether minimal poles are asked for, which not every loop may have.
+    """
     panels = []
     for s in found:
         curves = {f"{label}, beta = {s.beta:g}": s.spectrum}
+        if s.fitted is not None:
+            curves["minimal poles of G(iw)"] = s.fitted.spectrum[0]
         panels.append(figures.Panel(f"U = {s.U:g}, {s.start}", s.ground, curves))
     return Section(
         "On the real axis",
         f"The positive measure of Sigma of {label} in converged half-filled loops, each node as "
         "broad as the nodes' spacing, and A of it; filled, the exact solver at T = 0. A fit: it "
         "shows whether there is a gap and where weight must be, in features as broad as the "
-        "imaginary axis resolves.",
-        (),
+        "imaginary axis resolves." + (POLES if asked else ""),
+        [fitted_table(found)] if asked else (),
         {"thermal_spectra": figures.spectra(grid.omega, panels, 3.5)},
     )
+
+
+def fitted_table(found: Sequence[MeasuredSpectrum]) -> Table:
+    """How good minimal poles are; a dash where none were found."""
+    names = ("residual", "off_axis", "not_positive", "negative")
+    rows = []
+    for s in found:
+        about = s.fitted.numbers() if s.fitted else {}
+        number = about["n_poles"][0] if about else None
+        rows.append([s.U, s.start, number, *(about.get(name) for name in names)])
+    columns = ("U", "start", "poles", "residual", "off axis, D", "share of weights not positive")
+    return Table((*columns, "negative part of A"), rows, "Minimal poles of G(iw)")
 
 
 def violations_section(found: Mapping[str, Violations]) -> Section:

@@ -1,9 +1,10 @@
-"""Spectra that self-energies on the imaginary axis stand for, beside those at T = 0.
+"""Spectra that answers on the imaginary axis stand for, beside those at T = 0.
 
 The nearest positive measure of Sigma, each node as broad as the nodes' spacing
 (`dmftnet.physics.analysis.self_energy_measure`), and the Bethe lattice's G of it. A fit, and no
 continuation that is certain: it shows whether there is a gap and where weight must be, in features
-as broad as the imaginary axis resolves them.
+as broad as the imaginary axis resolves them. On request also minimal poles of G
+(`dmftnet.physics.dmft.fitted`), another fit.
 """
 
 from __future__ import annotations
@@ -15,8 +16,11 @@ import numpy as np
 
 from dmftnet.data.exact_loops import ReferenceStore
 from dmftnet.data.keys import KINDS, STARTS
+from dmftnet.errors import ConvergenceError
 from dmftnet.evaluation.thermal_closure import ThermalClosure
+from dmftnet.physics.analysis.minimal_poles import MinimalPoleFit
 from dmftnet.physics.analysis.self_energy_measure import SelfEnergyMeasure
+from dmftnet.physics.dmft.fitted import FittedSpectrum, fitted_spectrum
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.protocol import ImpuritySolution
 from dmftnet.physics.lattices.bethe import Bethe
@@ -33,6 +37,8 @@ class MeasuredSpectrum:
     spectrum : (n_w,) float64, in 1/D
     ground : (n_w,) float64
         That of the exact solver at T = 0 from the same start.
+    fitted : FittedSpectrum, optional
+        Minimal poles; None where none are asked for, or found.
     """
 
     U: float
@@ -40,6 +46,7 @@ class MeasuredSpectrum:
     start: str
     spectrum: np.ndarray
     ground: np.ndarray
+    fitted: FittedSpectrum | None = None
 
 
 def measured_spectra(
@@ -48,6 +55,7 @@ def measured_spectra(
     grid: FrequencyGrid,
     beta: float,
     start: str = "metal",
+    poles: MinimalPoleFit | None = None,
 ) -> list[MeasuredSpectrum]:
     """Of converged half-filled loops whose like at T = 0 is on file, in the order of U."""
     kinds, starts = np.array(KINDS)[ground["kind"]], np.array(STARTS)[ground["start"]]
@@ -62,8 +70,19 @@ def measured_spectra(
         for row in np.flatnonzero(known & np.isclose(ground["U"], r.U))[:1]:
             own = spectrum_of(c.solution, grid)
             exact = ground.grid.interpolate(ground["spectrum"][row].astype(float), grid.omega)
-            found.append(MeasuredSpectrum(r.U, beta, start, own, exact))
+            fitted = poles_of(c.solution, grid, poles) if poles else None
+            found.append(MeasuredSpectrum(r.U, beta, start, own, exact, fitted))
     return found
+
+
+def poles_of(
+    solution: ImpuritySolution, grid: FrequencyGrid, poles: MinimalPoleFit
+) -> FittedSpectrum | None:
+    """Minimal poles of a solution; None where none are found."""
+    try:
+        return fitted_spectrum(poles, solution, grid)
+    except ConvergenceError:
+        return None
 
 
 def spectrum_of(solution: ImpuritySolution, grid: FrequencyGrid) -> np.ndarray:

@@ -24,8 +24,10 @@ from rich.table import Table
 import dmftnet.models.nqs.by_name  # noqa: F401 - ground states that physics does not know
 from dmftnet import checks
 from dmftnet.config import entry_point, instantiate, run, to_plain
-from dmftnet.errors import DmftnetError, DmftnetWarning
+from dmftnet.errors import ConvergenceError, DmftnetError, DmftnetWarning, SettingError
+from dmftnet.physics.analysis.minimal_poles import MinimalPoleFit
 from dmftnet.physics.dmft.files import refuse_to_overwrite, save_solution
+from dmftnet.physics.dmft.fitted import FittedSpectrum, fitted_spectrum, with_fits
 from dmftnet.physics.dmft.loop import DMFTLoop, DMFTResult, Iteration
 from dmftnet.physics.dmft.mixing import Mixing
 from dmftnet.physics.dmft.summary import lowest_weight, summarize
@@ -96,11 +98,17 @@ def solve(cfg, progress: Progress) -> tuple[DMFTResult, dict]:
         if solver.notice():
             print(solver.notice(), file=sys.stderr)
         grid = solver.grid or instantiate(cfg, "grid", FrequencyGrid)
+        axis = axis_of(cfg, solver)
+        if cfg.poles and axis is None:
+            raise SettingError(
+                "poles: a loop on the real axis has its spectrum; set axis=imaginary (or "
+                "problem.beta, with solvers at finite temperature), or poles=none"
+            )
         common = {
             "grid": grid,
             "lattice": lattice,
             "start": cfg.start,
-            "axis": axis_of(cfg, solver),
+            "axis": axis,
         }
         sites = [make_problem(**common, site=site) for site in range(lattice.n_sites)]
         loop: DMFTLoop = make_loop(
@@ -123,6 +131,15 @@ def solve(cfg, progress: Progress) -> tuple[DMFTResult, dict]:
     seconds = time.perf_counter() - began
     summary = summarize(result, solver.name, lattice.name, seconds, lattice.self_consistent)
     return result, summary
+
+
+def continued(cfg, fit: MinimalPoleFit, result: DMFTResult) -> tuple[list[FittedSpectrum], str]:
+    """The fits of all sites, or none and why: they come after the loop, and cannot undo it."""
+    grid = instantiate(cfg, "grid", FrequencyGrid)
+    try:
+        return [fitted_spectrum(fit, solution, grid) for solution in result.solutions], ""
+    except ConvergenceError as error:
+        return [], f"no fit on the real axis: {error}"
 
 
 def show(console: Console, summary: dict) -> None:
@@ -149,11 +166,16 @@ def in_short(value) -> str:
 def main(cfg) -> None:
     folder = Path(HydraConfig.get().runtime.output_dir)
     text = instantiate(cfg, "text", TextFiles) if cfg.text is not None else None
+    poles = instantiate(cfg, "poles", MinimalPoleFit) if cfg.poles else None
     for name in ("solution.h5", "summary.json", *(NAMES if text else ())):
         refuse_to_overwrite(folder / name)
     console = Console()
     result, summary = solve(cfg, Progress(console))
-    save_solution(folder / "solution.h5", result, summary, provenance(to_plain(cfg)))
+    fits = []
+    if poles is not None:
+        fits, missing = continued(cfg, poles, result)
+        summary = with_fits(summary, fits, missing)
+    save_solution(folder / "solution.h5", result, summary, provenance(to_plain(cfg)), fits)
     if text:
         text.write(folder, result)
     (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")

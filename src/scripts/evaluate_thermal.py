@@ -51,6 +51,7 @@ from dmftnet.evaluation.thermal_trust import verdicts
 from dmftnet.evaluation.thermal_witness import witnesses
 from dmftnet.evaluation.violations import count_violations
 from dmftnet.models.solvers.correction import CorrectionSolver
+from dmftnet.physics.analysis.minimal_poles import MinimalPoleFit
 from dmftnet.physics.dmft.files import refuse_to_overwrite
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.protocol import ImpuritySolver
@@ -122,15 +123,15 @@ def for_json(value: Any) -> Any:
     return value
 
 
-def drawn_spectra(plain, corrections, closures):
+def drawn_spectra(plain, corrections, closures, poles):
     """Label, spectra and grid of the first correction's loops at the last drawn temperature."""
     labels = [c.label for c in corrections if c.label in closures]
     if plain["ground"] is None or not labels or not plain["drawn_beta"]:
         return None
     label, grid = labels[0], FrequencyGrid.geometric()
     ground = ReferenceStore.open(plain["ground"])
-    found = measured_spectra(closures[label], ground, grid, plain["drawn_beta"][-1])
-    return (label, found, grid) if found else None
+    found = measured_spectra(closures[label], ground, grid, plain["drawn_beta"][-1], poles=poles)
+    return (label, found, grid, poles is not None) if found else None
 
 
 def timed_rows(result: OneShot, n_timed: int) -> np.ndarray:
@@ -164,6 +165,7 @@ def main(config) -> None:
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     loop = instantiate(config, "loop", LoopSettings)
+    poles = instantiate(config, "poles", MinimalPoleFit) if plain["poles"] else None
     solvers = {
         name: instantiate(config, f"solvers.{name}", ImpuritySolver) for name in plain["closed_by"]
     }
@@ -205,7 +207,7 @@ def main(config) -> None:
         with progress("witnesses", None, 0, config.progress_every, console) as update:
             places = plain["U"], plain["drawn_beta"]
             seen = name, witnesses(store, solver, *places, update=update)
-    drawn = drawn_spectra(plain, corrections, closures)
+    drawn = drawn_spectra(plain, corrections, closures, poles)
     through = {}
     near = ThermalLoopStore.open(plain["transition"]).references()
     with progress("transition", len(solvers), 0, config.progress_every, console) as update:

@@ -9,9 +9,12 @@ from dmftnet.data.exact_loops import ReferenceStore
 from dmftnet.data.thermal_loops import ThermalLoopStore
 from dmftnet.evaluation.closure import LoopSettings
 from dmftnet.evaluation.thermal_closure import close_thermal
-from dmftnet.evaluation.thermal_spectra import measured_spectra
+from dmftnet.evaluation.thermal_sections import spectra_section
+from dmftnet.evaluation.thermal_spectra import MeasuredSpectrum, measured_spectra
+from dmftnet.physics.analysis.minimal_poles import MinimalPoles
 from dmftnet.physics.analysis.self_energy_measure import SelfEnergyMeasure
 from dmftnet.physics.bath.fit import MatsubaraFit
+from dmftnet.physics.dmft.fitted import FittedSpectrum
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.solvers.krylov.ed import EdSolver
 
@@ -54,3 +57,20 @@ def test_a_loop_has_the_gap_or_the_peak_of_the_ground_state(U, at_zero):
     assert max(centre) < 1e-2
     width = [GRID.integrate(A * GRID.omega**2) for A in (found.spectrum, found.ground)]
     assert width[0] == pytest.approx(width[1], rel=0.1)
+
+
+def test_minimal_poles_are_a_line_of_the_figure_and_a_row_of_the_table():
+    """A loop without them has dashes; a report that does not ask for them has neither."""
+    A = np.exp(-(GRID.omega**2))
+    poles = MinimalPoles(np.array([-0.5 - 0.2j, 0.5 - 0.2j]), np.array([0.5 + 0j, 0.5]), 1e-5)
+    with_poles = MeasuredSpectrum(1.0, 50.0, "metal", A, A, FittedSpectrum(GRID, (poles,), 0.01))
+    without = MeasuredSpectrum(4.0, 50.0, "metal", A, A)
+    section = spectra_section("net", [with_poles, without], GRID, asked=True)
+    (table,) = section.tables
+    assert table.rows[0][:5] == [1.0, "metal", 2, 1e-5, 0.2]
+    assert table.rows[1] == [4.0, "metal", *[None] * 5]
+    assert "Minimal poles" in section.text
+    lines = [len(axis.lines) for axis in section.figures["thermal_spectra"].axes]
+    assert lines == [3, 2]  # the exact curve, the measure, the poles
+    plain = spectra_section("net", [without], GRID)
+    assert not plain.tables and "poles" not in plain.text

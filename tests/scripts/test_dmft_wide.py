@@ -1,6 +1,7 @@
 """dmft.py with several orbitals or sites, at finite temperature: files, summaries, restarts."""
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 
 import h5py
@@ -193,3 +194,33 @@ def test_bad_input_is_one_line(arguments, words, tmp_path):
     run = run_script("dmft.py", *kept, *arguments, f"hydra.run.dir={tmp_path / 'run'}")
     lines = run.stderr.strip().splitlines()
     assert run.returncode == 2 and len(lines) == 1 and words in lines[0], run.stderr
+
+
+def test_poles_of_a_loop_on_the_imaginary_axis(tmp_path):
+    """Where the library is installed; the file, the summary and the warning have them."""
+    for name in ("mini_pole", "kneed"):
+        pytest.importorskip(name, reason=f"{name} is not installed: pip install 'dmftnet[poles]'")
+    status, err = dmft(tmp_path, *THERMAL, "poles=mini_pole")
+    summary = summary_of(tmp_path)
+    assert status == 0 and summary["fit"]["residual"] < 1
+    assert "warning: " in err and "the fit on the real axis: " in summary["warning"]
+    with h5py.File(tmp_path / "solution.h5") as file:
+        assert file["fit/spectrum"].shape == (1, file["fit/omega"].size)
+        energies, weights = (file[f"fit/0/{name}"][:] for name in ("energies", "weights"))
+        assert summary["fit"]["n_poles"] == [energies.size] == [weights.size]
+        values, z = file["matsubara/greens"][0], 1j * file["matsubara/omega_n"][:]
+    missed = np.abs((1 / (z[:, None] - energies)) @ weights - values).max()
+    assert summary["fit"]["residual"] == pytest.approx(missed / np.abs(values).max())
+    load_solution(tmp_path / "solution.h5")
+
+
+@pytest.mark.parametrize("arguments", [("problem.beta=null",), THERMAL])
+def test_poles_that_cannot_be_are_one_line(tmp_path, arguments):
+    """On the real axis there is no need, without the library no way; nothing is written."""
+    there = all(find_spec(name) for name in ("mini_pole", "kneed"))
+    if there and arguments == THERMAL:
+        pytest.skip("mini_pole is installed")
+    status, err = dmft(tmp_path, *arguments, "poles=mini_pole")
+    assert status == 2 and err.startswith("error: poles: ") and err.strip().count("\n") == 0
+    assert ("set axis=imaginary" if there else "pip install 'dmftnet[poles]'") in err
+    assert not (tmp_path / "solution.h5").exists()

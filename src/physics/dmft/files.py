@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ import numpy as np
 from dmftnet import checks
 from dmftnet.arrays import ArrayKey, check_arrays
 from dmftnet.errors import InvalidProblemError, StoreError
+from dmftnet.physics.dmft.fitted import FittedSpectrum
 from dmftnet.physics.dmft.loop import DMFTResult
 from dmftnet.physics.grids.matsubara import ImaginaryAxis
 from dmftnet.physics.grids.real_axis import FrequencyGrid
@@ -64,6 +65,15 @@ TAU = _key("tau/tau", "f8", ("n_tau",), "1/D", "imaginary times, 0 and beta incl
 GREENS_TAU = _key("tau/greens", "f8", ("n_orb", "n_tau"), "1", "G(tau) of one spin")
 DENSITY = _key("density_matrix", "c16", ("n_orb", "n_orb"), "", "<d+_b d_a> of one spin")
 DOUBLES = _key("double_occupancies", "f8", ("n_orb", "n_orb"), "", "<n_a,up n_b,down>")
+FIT_OMEGA = _key("fit/omega", "f8", ("n_fit",), "D", "frequencies of the fit on the real axis")
+FIT_SPECTRUM = _key(
+    "fit/spectrum", "f8", ("n_orb", "n_fit"), "1/D", "A(w) of poles fitted to G(i omega_n)"
+)
+FIT_ENERGIES = _key("fit/<orb>/energies", "c16", ("n_fit_pole",), "D", "these poles")
+FIT_WEIGHTS = _key("fit/<orb>/weights", "c16", ("n_fit_pole",), "", "their weights in G")
+
+
+OF_ORBITAL = (ENERGIES, AMPLITUDES, FIT_ENERGIES, FIT_WEIGHTS)
 
 
 def _of_matrix(key: ArrayKey) -> ArrayKey:
@@ -74,10 +84,11 @@ def _of_matrix(key: ArrayKey) -> ArrayKey:
 MATRIX = {key: _of_matrix(key) for key in (*REAL, *MATSUBARA, GREENS_TAU)}
 SOLUTION = (
     OMEGA, *REAL, ENERGIES, AMPLITUDES, OMEGA_N, *MATSUBARA, TAU, GREENS_TAU, DENSITY, DOUBLES,
-    *MATRIX.values(),
+    FIT_OMEGA, FIT_SPECTRUM, FIT_ENERGIES, FIT_WEIGHTS, *MATRIX.values(),
 )  # fmt: skip
 """Arrays of the file, for each site; ``<orb>`` is the number of an orbital. A real-axis solution
-has the first six, one on the imaginary axis those of ``matsubara`` and ``tau``."""
+has the first six, one on the imaginary axis those of ``matsubara`` and ``tau``, and of ``fit``
+where a fit was asked for (`dmftnet.physics.dmft.fitted`)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,8 +121,9 @@ def save_solution(
     result: DMFTResult,
     summary: Mapping[str, Any],
     provenance: Mapping[str, str] | None = None,
+    fits: Sequence[FittedSpectrum] = (),
 ) -> None:
-    """Write ``solution.h5``.
+    """Write ``solution.h5``; `fits` are of all sites, or none.
 
     Raises
     ------
@@ -123,7 +135,7 @@ def save_solution(
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with h5py.File(temporary, "w") as file:
-            _write(file, result, summary, provenance or {})
+            _write(file, result, summary, provenance or {}, fits)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -137,7 +149,7 @@ def refuse_to_overwrite(path: str | Path) -> None:
         )
 
 
-def _write(file: h5py.File, result: DMFTResult, summary, provenance) -> None:
+def _write(file: h5py.File, result: DMFTResult, summary, provenance, fits) -> None:
     file.attrs["schema"], file.attrs["schema_version"] = SCHEMA, SCHEMA_VERSION
     file.attrs["kl_history"] = np.array(result.kl_history)
     file.attrs["reason"] = result.reason
@@ -156,6 +168,11 @@ def _write(file: h5py.File, result: DMFTResult, summary, provenance) -> None:
         for orb, poles in enumerate(solution.greens or ()):
             group[_of_orbital(ENERGIES, orb)] = poles.energies
             group[_of_orbital(AMPLITUDES, orb)] = poles.amplitudes
+        for fit in fits[site : site + 1]:
+            group[FIT_OMEGA], group[FIT_SPECTRUM] = fit.grid.omega, fit.spectrum
+            for orb, poles in enumerate(fit.poles):
+                group[_of_orbital(FIT_ENERGIES, orb)] = poles.energies
+                group[_of_orbital(FIT_WEIGHTS, orb)] = poles.weights
         _check(f"solution of {problem.n_orb} orbitals", group, problem.n_orb, strict=True)
 
 
@@ -210,7 +227,7 @@ def _check(where: str, file: h5py.File, n_orb: int, strict: bool = False) -> dic
     arrays: dict[str, np.ndarray] = {key: file[key][()] for key in SOLUTION if key in file}
     check_arrays(where, arrays, SOLUTION, {"n_orb": n_orb}, REMEDY, strict)
     for orb in range(n_orb):
-        names = {key: _of_orbital(key, orb) for key in (ENERGIES, AMPLITUDES)}
+        names = {key: _of_orbital(key, orb) for key in OF_ORBITAL}
         there = [key for key, name in names.items() if name in file]
         poles: dict[str, np.ndarray] = {key: file[names[key]][()] for key in there}
         check_arrays(f"{where}: poles of orbital {orb}", poles, there, {}, REMEDY, strict)
