@@ -14,6 +14,11 @@ class Constants(nn.Module):
         self.register_buffer(name, torch.tensor(np.asarray(values)), persistent=False)
         self._show(name)
 
+    def like(self, values: torch.Tensor | np.ndarray, name: str) -> torch.Tensor | np.ndarray:
+        """A constant as an array of the library of `values`."""
+        constant = vars(self)[name]
+        return constant if isinstance(values, torch.Tensor) else constant.numpy()
+
     def _show(self, name: str) -> None:
         """As a plain attribute too: torch looks a buffer up last of all, a microsecond each."""
         vars(self)[name] = self._buffers[name]

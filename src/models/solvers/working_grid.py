@@ -20,6 +20,7 @@ from dmftnet.models.networks.spectral_model import SpectralModel
 from dmftnet.physics.analysis.causal_dyson import CausalDyson
 from dmftnet.physics.analysis.resolution import gaussian_resolution, scaled_to
 from dmftnet.physics.grids.real_axis import FrequencyGrid
+from dmftnet.physics.grids.rotation import sparse_kernel
 from dmftnet.physics.impurity.problem import ImpurityProblem
 
 LARGEST, TINY = 50.0, 1e-12
@@ -30,9 +31,6 @@ REFINED = 3
 
 EDGE = 1e-12
 """Of the ends of a grid, within which a frequency is on it."""
-
-NEGLIGIBLE = 1e-18
-"""Of a matrix's largest element: what is smaller is left out."""
 
 
 def working_grid(model: SpectralModel) -> FrequencyGrid:
@@ -102,8 +100,7 @@ def smoothing(
     fine: FrequencyGrid, own: FrequencyGrid, resolution: tuple[float, float]
 ) -> csr_array:
     """(n_w, n_fine) matrix that smooths a curve and reads it off at the network's points."""
-    matrix = fine.interpolate(gaussian_resolution(fine, *resolution).T, own.omega).T
-    return csr_array(np.where(np.abs(matrix) > NEGLIGIBLE * np.abs(matrix).max(), matrix, 0.0))
+    return sparse_kernel(fine.interpolate(gaussian_resolution(fine, *resolution).T, own.omega).T)
 
 
 @lru_cache(maxsize=8)

@@ -199,12 +199,16 @@ class FrequencyGrid:
         """(n_w, n_w) matrix ``H`` with ``(H f)_i = P integral f(E) / (omega_i - E) dE``, exactly.
 
         The principal value of a hat function follows from the primitive ``x ln|x|``; at a grid
-        point the logarithms of the two neighbouring cells cancel. O(n_w^2) once a grid.
+        point the logarithms of the two neighbouring cells cancel. O(n_w^2) once a grid; products:
+        `dmftnet.physics.grids.kramers_kronig`.
         """
         x, h = self.omega, np.diff(self.omega)
         u = x[:, None] - x[None, :]
-        log = np.log(np.abs(np.where(u == 0, 1.0, u)))  # the divergent terms cancel between cells
-        cell_log = log[:, :-1] - log[:, 1:]
+        left, right = u[:, :-1], u[:, 1:]
+        apart = (left != 0) & (right != 0)
+        ratio = np.divide(h, right, out=np.zeros_like(right), where=apart)
+        cell_log = np.log1p(ratio)  # of far cells small, and precise
+        cell_log += np.where(right == 0, np.log(h), 0.0) - np.where(left == 0, np.log(h), 0.0)
         matrix = np.zeros((x.size, x.size))
         matrix[:, :-1] += 1.0 - u[:, 1:] * cell_log / h
         matrix[:, 1:] += u[:, :-1] * cell_log / h - 1.0

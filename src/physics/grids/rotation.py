@@ -17,12 +17,14 @@ Deng, Lu, Cao, Zhong, arXiv:2511.14505 (the derivative in the angle as a trainin
 from __future__ import annotations
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from dmftnet.errors import ConvergenceError, InvalidProblemError
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 
 MAX_SCALINGS = 100
 BALANCE_TOLERANCE = 1e-8  # of the norm that smoothing keeps
+NEGLIGIBLE = 1e-18  # of a kernel's largest element
 
 
 def rotation_kernel(
@@ -142,3 +144,8 @@ def smoothing_kernel(
         )
     smooth = balance[:, None] * shape * (balance * source.weights)[None, :]
     return smooth if target == source else source.interpolate(smooth.T, target.omega).T
+
+
+def sparse_kernel(kernel: np.ndarray) -> csr_array:
+    """A kernel without what is `NEGLIGIBLE`: Gaussians are far narrower than the window."""
+    return csr_array(np.where(np.abs(kernel) > NEGLIGIBLE * np.abs(kernel).max(), kernel, 0.0))

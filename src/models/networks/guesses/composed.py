@@ -21,6 +21,7 @@ import pkgutil
 from collections.abc import Mapping, Sequence
 from functools import cache
 
+import numpy as np
 import torch
 
 from dmftnet import checks
@@ -28,9 +29,11 @@ from dmftnet.errors import SettingError
 from dmftnet.models.networks import guesses as folder
 from dmftnet.models.networks.cells import pole_weights
 from dmftnet.models.networks.constants import Constants
-from dmftnet.models.networks.guesses.guess import Guess, SelfEnergy
+from dmftnet.models.networks.guesses.guess import Array, Guess, SelfEnergy
+from dmftnet.physics.analysis.causal_dyson import cell_weights
+from dmftnet.physics.grids.kramers_kronig import KramersKronig
 from dmftnet.physics.grids.real_axis import FrequencyGrid
-from dmftnet.physics.grids.rotation import smoothing_kernel
+from dmftnet.physics.grids.rotation import smoothing_kernel, sparse_kernel
 
 GUESS_NAMES = ("ipt", "hybridization", "lower", "middle", "upper")
 KEPT_FOR_DYSON = 1800  # bytes a frequency that the corrected spectrum keeps for its gradient, about
@@ -118,7 +121,10 @@ class Guesses(Constants):
         self.constant("weights", frequencies.weights)
         self.constant("width", frequencies.omega[1:] - frequencies.omega[:-1])
         self.constant("hilbert", frequencies.hilbert.T.copy())
-        self.constant("smoothing", smoothing_kernel(frequencies, *resolution).T.copy())
+        smoothing = smoothing_kernel(frequencies, *resolution)
+        self.constant("smoothing", smoothing.T.copy())
+        self.sparse = sparse_kernel(smoothing)
+        self.kramers_kronig = KramersKronig(frequencies)
 
     @property
     def scores(self) -> tuple[float, ...]:
@@ -133,22 +139,40 @@ class Guesses(Constants):
     @torch.no_grad()
     def forward(self, hybridization: torch.Tensor, params: torch.Tensor) -> torch.Tensor:
         """(B, n_w), (B, >= 2) ``[U, eps_d]`` -> (B, n_rows, n_w), in the input's precision."""
-        h, p = hybridization.double(), params.double()
-        answers = [guess(h, p) for guess in self.members]
-        sigmas = [answer for answer in answers if isinstance(answer, SelfEnergy)]
-        rows = iter(())
-        if sigmas:
-            shift = torch.stack([sigma.shift for sigma in sigmas], dim=1)
-            density = torch.zeros_like(shift)
-            for row, sigma in enumerate(sigmas):
-                if sigma.density is not None:
-                    density[:, row] = sigma.density
-            rows = iter(self.dyson(h[:, None, :], shift, density).unbind(dim=1))
-        spectra = [next(rows) if isinstance(a, SelfEnergy) else a for a in answers]
+        h, p = hybridization.double(), params[:, :2].double()
+        if h.device.type == "cpu":
+            return torch.from_numpy(self._rows(h.numpy(), p.numpy())).to(hybridization.dtype)
+        return self._rows(h, p).to(hybridization.dtype)
+
+    def _rows(self, hybridization: Array, params: Array) -> Array:
+        """The same of float64 arrays, all of numpy or all of torch."""
+        xp = torch if isinstance(hybridization, torch.Tensor) else np
+        answers = [guess(hybridization, params) for guess in self.members]
+        spectra: list[Array] = list(answers)
+        damped = [i for i, answer in enumerate(answers) if isinstance(answer, SelfEnergy)]
+        if damped:
+            shape = hybridization.shape
+            shift = xp.stack([xp.broadcast_to(answers[i].shift, shape) for i in damped], 1)
+            density = xp.zeros_like(shift)
+            for row, i in enumerate(damped):
+                if answers[i].density is not None:
+                    density[:, row] = answers[i].density
+            dyson = self.dyson if xp is torch else self._compiled_dyson
+            drawn = dyson(hybridization[:, None, :], shift, density)
+            for row, i in enumerate(damped):
+                spectra[i] = drawn[:, row]
         if self.corrected_name is not None:
             sigma = answers[self.names.index(self.corrected_name)]
             spectra += [sigma.density, sigma.shift]
-        return torch.stack(spectra, dim=1).to(hybridization.dtype)
+        return xp.stack(spectra, 1)
+
+    def _compiled_dyson(self, hybridization, shift, density) -> np.ndarray:
+        """`dyson` of numpy's arrays, (B, 1, n_w), (B, k, n_w) twice -> (B, k, n_w)."""
+        real = self.omega.numpy() - self.kramers_kronig(hybridization[:, 0])[:, None] - shift
+        imag = math.pi * (hybridization + density)
+        curves = cell_weights(real, imag, self.width.numpy()) / self.weights.numpy()
+        curves = (self.sparse @ curves.reshape(-1, self.omega.numel()).T).T.reshape(shift.shape)
+        return curves / (curves @ self.weights.numpy())[..., None]
 
     def dyson(
         self, hybridization: torch.Tensor, shift: torch.Tensor, density: torch.Tensor
