@@ -18,7 +18,6 @@ from typing import NamedTuple
 import numpy as np
 
 from dmftnet.physics.analysis.self_energy import FLOOR, N_SERIES, SMALL
-from dmftnet.physics.grids.kramers_kronig import KramersKronig
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.solvers.compiled import compiled
 
@@ -54,7 +53,6 @@ class CausalDyson:
     def __init__(self, grid: FrequencyGrid):
         self.grid = grid
         self.width = np.diff(grid.omega)
-        self.kramers_kronig = KramersKronig(grid)
         self.below = occupied(grid) / grid.weights
 
     def __call__(
@@ -72,7 +70,7 @@ class CausalDyson:
         """
         grid, rows = self.grid, len(shape)
         shape = shape / grid.integrate(shape)[:, None]
-        real = self.kramers_kronig(np.concatenate([bath, shape]))
+        real = grid.kramers_kronig(np.concatenate([bath, shape]))
         free = grid.omega - real[:rows] - level[:, None]
         n, weights = consistent(free, bath, real[rows:], shape, U, self.width, self.below)
         spectrum = weights / (grid.weights * weights.sum(axis=1, keepdims=True))

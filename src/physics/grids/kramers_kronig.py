@@ -1,4 +1,4 @@
-"""Kramers-Kronig of curves on a grid: `FrequencyGrid.hilbert` without reading the matrix.
+"""Kramers-Kronig of curves on a grid: products with `FrequencyGrid.hilbert`, fast.
 
 Reading the matrix is most of the time that a product with it takes. On a symmetric grid even curves
 become odd ones and odd ones even, so that two maps of half the points do, and one where all curves
@@ -14,8 +14,6 @@ from __future__ import annotations
 import numpy as np
 from scipy.fft import irfft, next_fast_len, rfft
 
-from dmftnet.physics.grids.real_axis import FrequencyGrid
-
 ROUNDING = 1e-14
 """Of a curve's largest value: an odd part below is that of interpolation."""
 
@@ -27,27 +25,37 @@ LARGE = 400
 
 
 class KramersKronig:
-    """``H f`` of `FrequencyGrid.hilbert`.
+    """``H f`` of curves, see `dmftnet.physics.grids.real_axis.FrequencyGrid.kramers_kronig`.
 
     Parameters
     ----------
-    grid : FrequencyGrid
+    omega : (n_w,) float64, in D
+        Of the grid.
+    symmetric : bool
+        Whether it maps onto itself under ``omega -> -omega``.
+    hilbert : (n_w, n_w) float64
+        The matrix H.
     """
 
-    def __init__(self, grid: FrequencyGrid):
-        self.half = grid.n_w // 2 if grid.is_symmetric and grid.n_w % 2 == 0 else 0
+    def __init__(self, omega: np.ndarray, symmetric: bool, hilbert: np.ndarray):
+        self.half = omega.size // 2 if symmetric and omega.size % 2 == 0 else 0
         if not self.half:
-            self.full = _Matrix(grid.hilbert)
+            self.full = _Matrix(hilbert)
             return
-        upper, ratios = grid.hilbert[self.half :], np.diff(np.log(grid.omega[self.half :]))
+        upper, ratios = hilbert[self.half :], np.diff(np.log(omega[self.half :]))
         same, other = upper[:, self.half :], upper[:, : self.half][:, ::-1]
         kind = _Convolution if self.half >= LARGE and np.ptp(ratios) < GEOMETRIC else _Matrix
         self.of_even, self.of_odd = kind(same + other), kind(same - other)
 
     def __call__(self, curves: np.ndarray) -> np.ndarray:
-        """(R, n_w) float64 -> (R, n_w)."""
-        if not self.half:
-            return self.full(curves)
+        """(..., n_w) float64 or complex128 -> (..., n_w)."""
+        if np.iscomplexobj(curves):
+            return self(curves.real) + 1j * self(curves.imag)
+        rows = curves.reshape(-1, curves.shape[-1])
+        found = self._by_parity(rows) if self.half else self.full(rows)
+        return found.reshape(curves.shape)
+
+    def _by_parity(self, curves: np.ndarray) -> np.ndarray:
         above, below = curves[:, self.half :], curves[:, self.half - 1 :: -1]
         odd = 0.5 * (above - below)
         result = np.empty(curves.shape)

@@ -8,13 +8,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
-from dmftnet.models.networks.constants import Constants
+from dmftnet.models.networks.constants import Array, Constants
 from dmftnet.physics.grids.real_axis import FrequencyGrid
-
-Array = Any
-"""Of numpy or of torch."""
 
 
 class SelfEnergy(NamedTuple):

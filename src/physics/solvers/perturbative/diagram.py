@@ -8,8 +8,8 @@ the result is shared between its neighbours among the points. Where particles an
 other one of the two is enough.
 
 Both ways, from the points to times and back, are linear maps, and come in two forms: by FFT
-(`SecondOrderDiagram`, any grid, fine steps), or as matrices (`diagram_matrices`, for a symmetric
-grid that is used over and over with a coarse step: some products of matrices on any device).
+(`SecondOrderDiagram`, any grid, numpy), or as matrices (`diagram_matrices`, for a symmetric grid
+that is used over and over with a coarse step: some products of matrices on any device).
 """
 
 from __future__ import annotations

@@ -30,7 +30,6 @@ from scipy.optimize.elementwise import find_root
 
 from dmftnet.physics.analysis.causal_dyson import cell_weights
 from dmftnet.physics.analysis.self_energy import to_complex
-from dmftnet.physics.grids.kramers_kronig import KramersKronig
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 
 B_MIN = 1e-2  # D, dressing of the diagram below which nothing can be sharp
@@ -97,7 +96,7 @@ class SecondOrderTheory(ABC):
 
     def keep_transform(self, grid: FrequencyGrid) -> None:
         """Keep what `kramers_kronig` needs."""
-        self._transform = KramersKronig(grid)
+        self._transform = grid.kramers_kronig
 
     def kramers_kronig(self, curves):
         """``H f`` of (B, n_w) curves."""
