@@ -67,7 +67,7 @@ class FilmBlock(nn.Module):
 
 
 class StackedFilmBlock(nn.Module):
-    """`FilmBlock`s of M members for use: the same in half the operations, to the last bit.
+    """`FilmBlock`s of M members for use: the same, to rounding, in half the operations.
 
     Query, key and value are one product, and nothing is dropped.
     """
