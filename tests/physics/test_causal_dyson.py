@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.optimize import brentq
 
-from dmftnet.physics.analysis.causal_dyson import CausalDyson, KramersKronig, cell_weights
+from dmftnet.physics.analysis.causal_dyson import CausalDyson, cell_weights
 from dmftnet.physics.analysis.self_energy import dyson_spectrum, inverse_weights
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.problem import ImpurityProblem
@@ -60,13 +60,6 @@ def test_spectrum_and_self_energy_are_those_of_the_density(grid):
         density = U[i] ** 2 * n[i] * (1 - n[i]) * shapes[i] / grid.integrate(shapes[i])
         wanted = U[i] * n[i] + grid.greens_function(density)
         np.testing.assert_allclose(sigma[i], wanted, rtol=0, atol=1e-11)
-
-
-@GRIDS
-def test_kramers_kronig_by_parity_is_the_matrix(grid):
-    both = np.concatenate([curves(grid, 3, 4), curves(grid, 1, 5) + curves(grid, 1, 5)[:, ::-1]])
-    for some in (both, both[3:]):
-        np.testing.assert_allclose(KramersKronig(grid)(some), some @ grid.hilbert.T, atol=1e-12)
 
 
 def test_cells_are_those_of_numpy_where_it_is_precise_too():

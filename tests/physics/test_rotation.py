@@ -9,6 +9,7 @@ from dmftnet.errors import ConvergenceError, InvalidProblemError
 from dmftnet.physics.grids import rotation
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.grids.rotation import (
+    Banded,
     rotation_kernel,
     rotation_kernel_derivative,
     smoothing_kernel,
@@ -199,3 +200,14 @@ def test_a_resolution_that_cannot_be_balanced_is_told(monkeypatch):
     with pytest.raises(ConvergenceError, match=r"norm is off by .* use a smaller slope") as caught:
         smoothing_kernel(FrequencyGrid.geometric(1e-2, 6.0, 60), 0.01, 0.5)
     assert "\n" not in str(caught.value)
+
+
+def test_a_banded_kernel_is_the_kernel():
+    """Of Gaussians that are narrow, wide, and nowhere; in either direction."""
+    kernel = smoothing_kernel(GRID, 5e-3, 0.05, TARGET)
+    curves = np.random.default_rng(0).random((3, GRID.n_w))
+    banded = Banded(kernel)
+    assert banded.values.size < 0.7 * kernel.size
+    np.testing.assert_allclose(banded(curves), curves @ kernel.T, rtol=1e-12, atol=1e-15)
+    kernel[:, 17] = 0.0
+    np.testing.assert_allclose(Banded(kernel)(curves), curves @ kernel.T, rtol=1e-12, atol=1e-15)

@@ -1,4 +1,4 @@
-"""Spectra integrated over the cells of a grid, compiled where nothing is differentiated."""
+"""Where compiled code takes over from torch; spectra integrated over the cells of a grid."""
 
 from __future__ import annotations
 
@@ -7,6 +7,12 @@ from torch._C._functorch import is_functorch_wrapped_tensor
 
 from dmftnet.physics.analysis.causal_dyson import cell_weights
 from dmftnet.physics.analysis.self_energy import inverse_weights
+
+
+def compiles(values: torch.Tensor) -> bool:
+    """Whether numpy and compiled code may take over: on a CPU, where nothing is differentiated."""
+    followed = torch.is_grad_enabled() or is_functorch_wrapped_tensor(values)  # a tangent's
+    return values.device.type == "cpu" and not followed
 
 
 def pole_weights(real: torch.Tensor, imag: torch.Tensor, width: torch.Tensor) -> torch.Tensor:
@@ -25,7 +31,6 @@ def pole_weights(real: torch.Tensor, imag: torch.Tensor, width: torch.Tensor) ->
     -------
     (..., n_w) float64, non-negative
     """
-    followed = torch.is_grad_enabled() or is_functorch_wrapped_tensor(real)  # a tangent's
-    if followed or real.device.type != "cpu":
+    if not compiles(real):
         return inverse_weights(real, imag, width, precise=False, xp=torch)
     return torch.from_numpy(cell_weights(real.numpy(), imag.numpy(), width.numpy()))

@@ -16,6 +16,8 @@ from torch import nn
 from dmftnet import checks
 from dmftnet.data.labels import SMOOTHED
 from dmftnet.errors import DmftnetError, SettingError
+from dmftnet.models.networks.cells import compiles
+from dmftnet.models.networks.constants import Array, library, precise, rounded
 from dmftnet.models.networks.guesses.composed import GUESS_NAMES, Guesses, chosen_guesses
 from dmftnet.models.networks.tangents import DefinedNorm
 from dmftnet.physics.grids.real_axis import FrequencyGrid
@@ -83,18 +85,25 @@ class HybridizationInput(nn.Module):
         self.logarithm = logarithm
         hilbert = torch.tensor(frequencies.hilbert, dtype=torch.float32)
         self.register_buffer("hilbert", hilbert, persistent=False)
+        self.kramers_kronig = frequencies.kramers_kronig
 
     @property
     def n_features(self) -> int:
         """Number of features per token."""
         return 3 if self.logarithm else 2
 
-    def forward(self, hybridization: torch.Tensor) -> torch.Tensor:
+    def forward(self, hybridization: Array) -> Array:
         """(..., n_w) -> (..., n_w, n_features)."""
-        features = [4.0 * hybridization, 4.0 * hybridization @ self.hilbert.T]
+        xp = library(hybridization)
+        if xp is torch:
+            real = hybridization @ self.hilbert.T
+        else:
+            real = rounded(self.kramers_kronig(precise(hybridization)), hybridization)
+        features = [4.0 * hybridization, 4.0 * real]
         if self.logarithm:
-            features.append(0.4 * torch.log10(hybridization.clamp_min(self.LOG_FLOOR)) + 1.0)
-        return torch.stack(features, dim=-1)
+            floor = xp.clip(hybridization, self.LOG_FLOOR, None)
+            features.append(0.4 * xp.log10(floor) + 1.0)
+        return xp.stack(features, -1)
 
 
 class SpectralNetwork(nn.Module, ABC):
@@ -256,10 +265,19 @@ class SpectralNetwork(nn.Module, ABC):
 
     def tokens(self, hybridization: torch.Tensor, guesses: torch.Tensor | None) -> torch.Tensor:
         """(B, n_w, n_features) features of the frequencies."""
+        if compiles(hybridization):
+            arrays = (None if x is None else x.numpy() for x in (hybridization, guesses))
+            return torch.from_numpy(self._tokens(*arrays))
+        return self._tokens(hybridization, guesses)
+
+    def _tokens(self, hybridization: Array, guesses: Array | None) -> Array:
+        """The same of arrays of either library."""
         features = self.hybridization_input(hybridization)
         if not self.guess_features:
             return features
-        return torch.cat([features, self.guesses.features(hybridization, guesses)], dim=-1)
+        return library(features).concatenate(
+            (features, self.guesses.features(hybridization, guesses)), -1
+        )
 
     @property
     def n_features(self) -> int:

@@ -24,11 +24,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import torch
 
+from dmftnet.models.networks.cells import compiles
 from dmftnet.models.networks.dyson import CausalAnswer, Dyson
 from dmftnet.models.networks.heads import Head
 from dmftnet.models.networks.network import SpectralNetwork
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.grids.rotation import (
+    Banded,
     rotation_kernel,
     rotation_kernel_derivative,
     smoothing_kernel,
@@ -64,7 +66,9 @@ class SelfEnergyHead(Head):
         super().__init__(net, grid, angles)
         points = self.frequency_grid
         self.dyson = Dyson(points)
-        self._constant("smoothing", smoothing_kernel(points, *resolution).T)
+        smoothing = smoothing_kernel(points, *resolution)
+        self._constant("smoothing", smoothing.T)
+        self.smoothed = Banded(smoothing)
 
     @staticmethod
     def rotations(grid: FrequencyGrid, angles: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
@@ -103,8 +107,13 @@ class SelfEnergyHead(Head):
 
     def finished(self, curve, hybridization, params) -> torch.Tensor:
         """The spectrum of a shape, at the data's resolution."""
-        spectrum = self.dyson(curve, hybridization, params).spectrum.to(self.smoothing.dtype)
-        return self.normalise(spectrum @ self.smoothing)
+        spectrum = self.dyson(curve, hybridization, params).spectrum
+        if compiles(spectrum):
+            rows = self.smoothed(spectrum.flatten(0, -2).numpy())
+            smooth = torch.from_numpy(rows).to(self.smoothing.dtype).view(spectrum.shape)
+        else:
+            smooth = spectrum.to(self.smoothing.dtype) @ self.smoothing
+        return self.normalise(smooth)
 
     def spectrum(self, hybridization, params, index=None, guesses=None, slopes=True):
         """See `SpectralModel.spectrum`; of A without the resolution."""

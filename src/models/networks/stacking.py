@@ -2,7 +2,8 @@
 
 On small problems most time goes into launching operations, once per member of an ensemble. A
 stacked network launches each operation once: linear layers multiply batches of matrices, everything
-else broadcasts over one more axis, the first, for the members.
+else broadcasts over one more axis, the first, for the members. A module that can do better with
+fewer operations says so by ``side_by_side(modules)``, which gives the stacked one.
 """
 
 from __future__ import annotations
@@ -20,17 +21,17 @@ class StackedLinear(nn.Module):
     def __init__(self, layers: Sequence[nn.Linear]):
         super().__init__()
         _keep(self, "weight", layers)
-        self.weight = self.weight.mT  # (M, n_in, n_out)
+        self.weight = self.weight.mT.contiguous()  # (M, n_in, n_out)
         _keep(self, "bias", layers, batch_axis=True)  # (M, 1, n_out), or None
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(M, ..., n_in), or (1, ..., n_in) for all members, -> (M, ..., n_out)."""
-        rows = x.flatten(1, -2).expand(len(self.weight), -1, -1)
-        if self.bias is None:
-            rows = torch.bmm(rows, self.weight)
-        else:
-            rows = torch.baddbmm(self.bias, rows, self.weight)
-        return rows.unflatten(1, x.shape[1:-1])
+        weight, bias = self.weight, self.bias
+        rows = x if x.ndim == 3 else x.flatten(1, -2)
+        if len(rows) != len(weight):
+            rows = rows.expand(len(weight), -1, -1)
+        rows = torch.bmm(rows, weight) if bias is None else torch.baddbmm(bias, rows, weight)
+        return rows if x.ndim == 3 else rows.view(len(weight), *x.shape[1:-1], -1)
 
 
 class StackedLayerNorm(nn.Module):
@@ -47,6 +48,15 @@ class StackedLayerNorm(nn.Module):
         axes = (len(self.weight), *(1,) * (x.ndim - 2), -1)
         norm = nn.functional.layer_norm(x, self.shape, eps=self.eps)
         return torch.addcmul(self.bias.view(axes), norm, self.weight.view(axes))
+
+
+def joined(layers: Sequence[nn.Linear]) -> nn.Linear:
+    """One layer that puts out what all do, side by side; of one input, all with a bias."""
+    result = nn.Linear(layers[0].in_features, sum(layer.out_features for layer in layers))
+    with torch.no_grad():
+        result.weight.copy_(torch.cat([layer.weight for layer in layers]))
+        result.bias.copy_(torch.cat([layer.bias for layer in layers]))
+    return result
 
 
 def stacked(networks: Sequence[nn.Module]) -> nn.Module:
@@ -103,6 +113,8 @@ def _same(a: nn.Module, b: nn.Module) -> bool:
 
 
 def _layer(layers: Sequence[nn.Module]) -> nn.Module:
+    if hasattr(layers[0], "side_by_side"):
+        return layers[0].side_by_side(layers)
     if isinstance(layers[0], nn.Linear):
         return StackedLinear(layers)
     if isinstance(layers[0], nn.LayerNorm) and layers[0].elementwise_affine:

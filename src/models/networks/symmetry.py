@@ -1,6 +1,8 @@
-"""Particle-hole symmetry of impurity problems in torch."""
+"""Particle-hole symmetry of impurity problems as networks see them."""
 
 from __future__ import annotations
+
+from types import ModuleType
 
 import torch
 
@@ -11,9 +13,12 @@ def mirror(params: torch.Tensor) -> torch.Tensor:
     return torch.stack([U, -U - eps_d], dim=-1)
 
 
-def is_even(hybridization: torch.Tensor, params: torch.Tensor) -> torch.Tensor:
-    """(B,) whether a problem is its own particle-hole mirror image, up to float32 rounding."""
-    scale = 1e-6 * hybridization.amax(dim=-1).clamp_min(1.0)
-    difference = (hybridization - hybridization.flip(-1)).abs().amax(dim=-1)
-    shift = (params[:, 1] + 0.5 * params[:, 0]).abs()
+def is_even(hybridization, params, xp: ModuleType = torch):
+    """(B,) whether a problem is its own particle-hole mirror image, up to float32 rounding.
+
+    Of arrays of torch, or of numpy as `xp`.
+    """
+    scale = 1e-6 * xp.clip(xp.amax(hybridization, -1), 1.0, None)
+    difference = xp.amax(abs(hybridization - xp.flip(hybridization, (-1,))), -1)
+    shift = abs(params[:, 1] + 0.5 * params[:, 0])
     return (difference <= scale) & (shift <= 1e-6)

@@ -113,9 +113,9 @@ class TrainingDistance:
         """(n, n_w), (n, 2) -> (n,) float64 distance, the same for a problem and its mirror."""
         U, eps_d = np.asarray(params, dtype=np.float64).T
         mirrored = np.stack([U, -U - eps_d], axis=1)
-        here = self._tree.query(self.coordinates(hybridization, params))[0]
-        there = self._tree.query(self.coordinates(hybridization[:, ::-1], mirrored))[0]
-        return np.minimum(here, there)
+        curves = np.concatenate([hybridization, hybridization[:, ::-1]])
+        both = self._tree.query(self.coordinates(curves, np.concatenate([params, mirrored])))[0]
+        return both.reshape(2, -1).min(axis=0)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """What `TrainingDistance` is rebuilt from."""

@@ -4,8 +4,8 @@ A hybridization is smoothed with the resolution of the training data and read of
 points. A network of the self-energy sees it in units of its bath's D first; what it puts out is
 linear between its points, on the problem's grid as on its own.
 
-The smoothing is a sparse matrix, made once a grid: a Gaussian is far narrower than the window, and
-at a millisecond a solve the time to read a dense one counts.
+The smoothing is a banded matrix, made once a grid: at a millisecond a solve the time to read a
+dense one counts.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
-from scipy.sparse import csr_array
 
 from dmftnet.models.networks.spectral_model import SpectralModel
 from dmftnet.physics.analysis.causal_dyson import CausalDyson
 from dmftnet.physics.analysis.resolution import gaussian_resolution, scaled_to
 from dmftnet.physics.grids.real_axis import FrequencyGrid
+from dmftnet.physics.grids.rotation import Banded
 from dmftnet.physics.impurity.problem import ImpurityProblem
 
 LARGEST, TINY = 50.0, 1e-12
@@ -30,9 +30,6 @@ REFINED = 3
 
 EDGE = 1e-12
 """Of the ends of a grid, within which a frequency is on it."""
-
-NEGLIGIBLE = 1e-18
-"""Of a matrix's largest element: what is smaller is left out."""
 
 
 def working_grid(model: SpectralModel) -> FrequencyGrid:
@@ -81,7 +78,8 @@ class View:
             grid, curve = self.grid, _interpolated(grid, curve, unit * self.grid.omega)
         elif grid == self.own:
             return curve
-        return scaled_to(self.own, smoothing(grid, self.own, self.resolution) @ curve, weight)
+        curve = smoothing(grid, self.own, self.resolution)(curve[None])[0]
+        return scaled_to(self.own, curve, weight)
 
     def answer(self, curve: np.ndarray, grid: FrequencyGrid, unit: float = 1.0) -> np.ndarray:
         """(n_w,) what the network puts out -> the same on the problem's grid, not scaled."""
@@ -98,12 +96,9 @@ def _interpolated(grid: FrequencyGrid, curve: np.ndarray, at: np.ndarray) -> np.
 
 
 @lru_cache(maxsize=8)
-def smoothing(
-    fine: FrequencyGrid, own: FrequencyGrid, resolution: tuple[float, float]
-) -> csr_array:
+def smoothing(fine: FrequencyGrid, own: FrequencyGrid, resolution: tuple[float, float]) -> Banded:
     """(n_w, n_fine) matrix that smooths a curve and reads it off at the network's points."""
-    matrix = fine.interpolate(gaussian_resolution(fine, *resolution).T, own.omega).T
-    return csr_array(np.where(np.abs(matrix) > NEGLIGIBLE * np.abs(matrix).max(), matrix, 0.0))
+    return Banded(fine.interpolate(gaussian_resolution(fine, *resolution).T, own.omega).T)
 
 
 @lru_cache(maxsize=8)

@@ -27,9 +27,6 @@ MAX_STEPS = 120
 TOLERANCE = 1e-9
 """Of n."""
 
-ROUNDING = 1e-14
-"""Of a curve's largest value: an odd part below is that of interpolation."""
-
 K = np.arange(N_SERIES)
 FALLING = (-1.0) ** K / ((K + 1) * (K + 2))
 RISING = (-1.0) ** K / (K + 2)
@@ -45,41 +42,6 @@ class DysonAnswer(NamedTuple):
     density: np.ndarray
 
 
-class KramersKronig:
-    """``H f`` of `FrequencyGrid.hilbert`, on a symmetric grid by the parts of definite parity.
-
-    H turns even curves into odd ones and odd into even. Two matrices of a quarter of the size do,
-    and one where all curves are even: most of the time goes into reading them.
-
-    Parameters
-    ----------
-    grid : FrequencyGrid
-    """
-
-    def __init__(self, grid: FrequencyGrid):
-        self.half = grid.n_w // 2 if grid.is_symmetric and grid.n_w % 2 == 0 else 0
-        if self.half:
-            upper = grid.hilbert[self.half :]
-            same, other = upper[:, self.half :], upper[:, : self.half][:, ::-1]
-            self.of_even, self.of_odd = (same + other).T.copy(), (same - other).T.copy()
-        else:
-            self.full = grid.hilbert.T.copy()
-
-    def __call__(self, curves: np.ndarray) -> np.ndarray:
-        """(R, n_w) float64 -> (R, n_w)."""
-        if not self.half:
-            return curves @ self.full
-        above, below = curves[:, self.half :], curves[:, : self.half][:, ::-1]
-        odd = 0.5 * (above - below)
-        from_even = (0.5 * (above + below)) @ self.of_even
-        result = np.concatenate([-from_even[:, ::-1], from_even], axis=1)
-        if np.abs(odd).max() > ROUNDING * np.abs(curves).max():
-            from_odd = odd @ self.of_odd
-            result[:, self.half :] += from_odd
-            result[:, : self.half] += from_odd[:, ::-1]
-        return result
-
-
 class CausalDyson:
     """Dyson's equation on a grid.
 
@@ -91,7 +53,6 @@ class CausalDyson:
     def __init__(self, grid: FrequencyGrid):
         self.grid = grid
         self.width = np.diff(grid.omega)
-        self.kramers_kronig = KramersKronig(grid)
         self.below = occupied(grid) / grid.weights
 
     def __call__(
@@ -109,7 +70,7 @@ class CausalDyson:
         """
         grid, rows = self.grid, len(shape)
         shape = shape / grid.integrate(shape)[:, None]
-        real = self.kramers_kronig(np.concatenate([bath, shape]))
+        real = grid.kramers_kronig(np.concatenate([bath, shape]))
         free = grid.omega - real[:rows] - level[:, None]
         n, weights = consistent(free, bath, real[rows:], shape, U, self.width, self.below)
         spectrum = weights / (grid.weights * weights.sum(axis=1, keepdims=True))

@@ -20,6 +20,7 @@ from scipy.sparse import csr_array
 
 from dmftnet import checks
 from dmftnet.errors import InvalidProblemError
+from dmftnet.physics.grids.kramers_kronig import KramersKronig
 
 W_MAX = 1e6
 """Largest frequency of a geometric grid, in D: its square times a fine step still has digits."""
@@ -199,16 +200,25 @@ class FrequencyGrid:
         """(n_w, n_w) matrix ``H`` with ``(H f)_i = P integral f(E) / (omega_i - E) dE``, exactly.
 
         The principal value of a hat function follows from the primitive ``x ln|x|``; at a grid
-        point the logarithms of the two neighbouring cells cancel. O(n_w^2) once a grid.
+        point the logarithms of the two neighbouring cells cancel. O(n_w^2) once a grid; for
+        products with curves: `kramers_kronig`.
         """
         x, h = self.omega, np.diff(self.omega)
         u = x[:, None] - x[None, :]
-        log = np.log(np.abs(np.where(u == 0, 1.0, u)))  # the divergent terms cancel between cells
-        cell_log = log[:, :-1] - log[:, 1:]
+        left, right = u[:, :-1], u[:, 1:]
+        apart = (left != 0) & (right != 0)
+        ratio = np.divide(h, right, out=np.zeros_like(right), where=apart)
+        cell_log = np.log1p(ratio)  # of far cells small, and precise
+        cell_log += np.where(right == 0, np.log(h), 0.0) - np.where(left == 0, np.log(h), 0.0)
         matrix = np.zeros((x.size, x.size))
         matrix[:, :-1] += 1.0 - u[:, 1:] * cell_log / h
         matrix[:, 1:] += u[:, :-1] * cell_log / h - 1.0
         return matrix
+
+    @cached_property
+    def kramers_kronig(self) -> KramersKronig:
+        """``H f`` of curves (..., n_w), `hilbert`, without reading all of the matrix."""
+        return KramersKronig(self.omega, self.is_symmetric, self.hilbert)
 
     def cauchy(self, values: np.ndarray, z: np.ndarray) -> np.ndarray:
         """``integral f(E) / (z - E) dE`` of piecewise-linear curves off the real axis, exactly.
@@ -230,7 +240,7 @@ class FrequencyGrid:
     def greens_function(self, spectrum: np.ndarray) -> np.ndarray:
         """Retarded ``G = H A - i pi A`` of spectra on this grid, ``(..., n_w) -> (..., n_w)``."""
         spectrum = _curves(spectrum)
-        return spectrum @ self.hilbert.T - 1j * np.pi * spectrum
+        return self.kramers_kronig(spectrum) - 1j * np.pi * spectrum
 
 
 def _curves(values: np.ndarray) -> np.ndarray:

@@ -20,9 +20,11 @@ import numpy as np
 
 from dmftnet.errors import ConvergenceError, InvalidProblemError
 from dmftnet.physics.grids.real_axis import FrequencyGrid
+from dmftnet.physics.solvers.compiled import compiled
 
 MAX_SCALINGS = 100
 BALANCE_TOLERANCE = 1e-8  # of the norm that smoothing keeps
+NEGLIGIBLE = 1e-18  # of a kernel's largest element
 
 
 def rotation_kernel(
@@ -142,3 +144,41 @@ def smoothing_kernel(
         )
     smooth = balance[:, None] * shape * (balance * source.weights)[None, :]
     return smooth if target == source else source.interpolate(smooth.T, target.omega).T
+
+
+class Banded:
+    """A kernel as a product with curves, without what is `NEGLIGIBLE`.
+
+    Gaussians are far narrower than the window: of each source a few neighbouring targets are kept.
+
+    Parameters
+    ----------
+    kernel : (n_target, n_source) float64
+    """
+
+    def __init__(self, kernel: np.ndarray):
+        kept = np.abs(kernel) > NEGLIGIBLE * np.abs(kernel).max()
+        self.n_target = len(kernel)
+        self.first = kept.argmax(axis=0)
+        ends = np.where(kept.any(axis=0), self.n_target - kept[::-1].argmax(axis=0), 0)
+        spans = [slice(*span) for span in zip(self.first, ends, strict=True)]
+        values = [column[span] for column, span in zip(kernel.T, spans, strict=True)]
+        self.start = np.cumsum([0] + [part.size for part in values])
+        self.values = np.concatenate(values)
+
+    def __call__(self, curves: np.ndarray) -> np.ndarray:
+        """(R, n_source) float64 -> (R, n_target)."""
+        out = np.zeros((len(curves), self.n_target))
+        _spread(curves, self.first, self.start, self.values, out)
+        return out
+
+
+@compiled
+def _spread(curves, first, start, values, out):
+    for r in range(curves.shape[0]):
+        row = out[r]
+        for k in range(first.size):
+            value, target = curves[r, k], row[first[k] :]
+            column = values[start[k] : start[k + 1]]
+            for i in range(column.size):
+                target[i] += value * column[i]

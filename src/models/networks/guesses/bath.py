@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import torch
-
 from dmftnet.models.networks.guesses.guess import Guess
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 
@@ -21,5 +19,6 @@ class Bath(Guess):
         super().__init__(grid, name)
         self.constant("weights", grid.weights)
 
-    def forward(self, hybridization: torch.Tensor, params: torch.Tensor) -> torch.Tensor:
-        return hybridization / (hybridization @ self.weights).clamp_min(self.LEAST)[:, None]
+    def forward(self, hybridization, params):
+        weight = hybridization @ self.like(hybridization, "weights")
+        return hybridization / weight.clip(self.LEAST)[:, None]

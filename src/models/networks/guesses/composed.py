@@ -26,11 +26,12 @@ import torch
 from dmftnet import checks
 from dmftnet.errors import SettingError
 from dmftnet.models.networks import guesses as folder
-from dmftnet.models.networks.cells import pole_weights
-from dmftnet.models.networks.constants import Constants
+from dmftnet.models.networks.cells import compiles, pole_weights
+from dmftnet.models.networks.constants import Array, Constants, library, precise, rounded
 from dmftnet.models.networks.guesses.guess import Guess, SelfEnergy
+from dmftnet.physics.analysis.causal_dyson import cell_weights
 from dmftnet.physics.grids.real_axis import FrequencyGrid
-from dmftnet.physics.grids.rotation import smoothing_kernel
+from dmftnet.physics.grids.rotation import Banded, smoothing_kernel
 
 GUESS_NAMES = ("ipt", "hybridization", "lower", "middle", "upper")
 KEPT_FOR_DYSON = 1800  # bytes a frequency that the corrected spectrum keeps for its gradient, about
@@ -118,7 +119,10 @@ class Guesses(Constants):
         self.constant("weights", frequencies.weights)
         self.constant("width", frequencies.omega[1:] - frequencies.omega[:-1])
         self.constant("hilbert", frequencies.hilbert.T.copy())
-        self.constant("smoothing", smoothing_kernel(frequencies, *resolution).T.copy())
+        smoothing = smoothing_kernel(frequencies, *resolution)
+        self.constant("smoothing", smoothing.T.copy())
+        self.smoothed = Banded(smoothing)
+        self.kramers_kronig = frequencies.kramers_kronig
 
     @property
     def scores(self) -> tuple[float, ...]:
@@ -133,35 +137,51 @@ class Guesses(Constants):
     @torch.no_grad()
     def forward(self, hybridization: torch.Tensor, params: torch.Tensor) -> torch.Tensor:
         """(B, n_w), (B, >= 2) ``[U, eps_d]`` -> (B, n_rows, n_w), in the input's precision."""
-        h, p = hybridization.double(), params.double()
-        answers = [guess(h, p) for guess in self.members]
-        sigmas = [answer for answer in answers if isinstance(answer, SelfEnergy)]
-        rows = iter(())
-        if sigmas:
-            shift = torch.stack([sigma.shift for sigma in sigmas], dim=1)
-            density = torch.zeros_like(shift)
-            for row, sigma in enumerate(sigmas):
-                if sigma.density is not None:
-                    density[:, row] = sigma.density
-            rows = iter(self.dyson(h[:, None, :], shift, density).unbind(dim=1))
-        spectra = [next(rows) if isinstance(a, SelfEnergy) else a for a in answers]
+        h, p = hybridization.double(), params[:, :2].double()
+        if h.device.type == "cpu":
+            return torch.from_numpy(self._rows(h.numpy(), p.numpy())).to(hybridization.dtype)
+        return self._rows(h, p).to(hybridization.dtype)
+
+    def _rows(self, hybridization: Array, params: Array) -> Array:
+        """The same of float64 arrays, all of numpy or all of torch."""
+        xp = library(hybridization)
+        answers = [guess(hybridization, params) for guess in self.members]
+        spectra: list[Array] = list(answers)
+        damped = [i for i, answer in enumerate(answers) if isinstance(answer, SelfEnergy)]
+        if damped:
+            shape = hybridization.shape
+            shift = xp.stack([xp.broadcast_to(answers[i].shift, shape) for i in damped], 1)
+            density = xp.zeros_like(shift)
+            for row, i in enumerate(damped):
+                if answers[i].density is not None:
+                    density[:, row] = answers[i].density
+            drawn = self.dyson(hybridization[:, None, :], shift, density)
+            for row, i in enumerate(damped):
+                spectra[i] = drawn[:, row]
         if self.corrected_name is not None:
             sigma = answers[self.names.index(self.corrected_name)]
             spectra += [sigma.density, sigma.shift]
-        return torch.stack(spectra, dim=1).to(hybridization.dtype)
+        return xp.stack(spectra, 1)
 
-    def dyson(
-        self, hybridization: torch.Tensor, shift: torch.Tensor, density: torch.Tensor
-    ) -> torch.Tensor:
+    def dyson(self, hybridization: Array, shift: Array, density: Array) -> Array:
         """Spectra at the data's resolution, of norm one, from ``eps_d + Re Sigma`` and ``-Im/pi``.
 
-        All (..., n_w), in float64, in D and 1/D; differentiable.
+        All (..., n_w), in float64, in D and 1/D; differentiable where they are torch's.
         """
-        real = self.omega - hybridization @ self.hilbert - shift
+        real = self.like(shift, "omega") - self._real_part(hybridization) - shift
         imag = math.pi * (hybridization + density)
-        poles = pole_weights(real, imag, self.width)
-        curves = (poles / self.weights) @ self.smoothing
-        return curves / (curves @ self.weights).unsqueeze(-1)
+        weights = self.like(shift, "weights")
+        if library(shift) is torch:
+            curves = (pole_weights(real, imag, self.width) / weights) @ self.smoothing
+        else:
+            poles = cell_weights(real, imag, self.width.numpy()) / weights
+            curves = self.smoothed(poles.reshape(-1, poles.shape[-1])).reshape(poles.shape)
+        return curves / (curves @ weights)[..., None]
+
+    def _real_part(self, curves: Array) -> Array:
+        """(..., n_w) Kramers-Kronig of curves in float64."""
+        on_torch = library(curves) is torch
+        return curves @ self.hilbert if on_torch else self.kramers_kronig(curves)
 
     def corrected(
         self,
@@ -185,24 +205,35 @@ class Guesses(Constants):
         -------
         (..., n_w), in 1/D
         """
-        density, shift = guesses[..., -2, :].double(), guesses[..., -1, :].double()
-        changed = density * factor.double()
-        shift = shift + (changed - density) @ self.hilbert + level.double().unsqueeze(-1)
-        return self.dyson(hybridization.double(), shift, changed).to(guesses.dtype)
+        given = [hybridization, guesses[..., -2, :], guesses[..., -1, :], factor, level]
+        given = [values.double() for values in given]
+        if compiles(factor):
+            found = torch.from_numpy(self._corrected(*(values.numpy() for values in given)))
+        else:
+            found = self._corrected(*given)
+        return found.to(guesses.dtype)
 
-    def features(self, hybridization: torch.Tensor, guesses: torch.Tensor) -> torch.Tensor:
+    def _corrected(self, hybridization, density, shift, factor, level) -> Array:
+        """The same of float64 arrays of either library."""
+        changed = density * factor
+        shift = shift + self._real_part(changed - density) + level[..., None]
+        return self.dyson(hybridization, shift, changed)
+
+    def features(self, hybridization: Array, guesses: Array) -> Array:
         """(..., n_w), (..., n_rows, n_w) -> (..., n_w, n_rows) numbers of order one.
 
         Logarithms of the spectra and of ``-Im Sigma``, and the inverse of ``Re G``, which passes
         through zero at the quasiparticle energies.
         """
+        xp = library(guesses)
         positive = guesses if self.corrected_name is None else guesses[..., :-1, :]
-        logarithms = 0.4 * torch.log10(positive.clamp_min(self.LOG_FLOOR)) + 0.4
+        logarithms = 0.4 * xp.log10(xp.clip(positive, self.LOG_FLOOR, None)) + 0.4
         if self.corrected_name is None:
             return logarithms.mT
-        real = self.omega - hybridization.double() @ self.hilbert - guesses[..., -1, :].double()
-        inverse = 0.3 * torch.asinh(10.0 * real).to(guesses.dtype)
-        return torch.cat([logarithms, inverse.unsqueeze(-2)], dim=-2).mT
+        level = precise(guesses[..., -1, :])
+        real = self.like(level, "omega") - self._real_part(precise(hybridization)) - level
+        inverse = rounded(0.3 * xp.asinh(10.0 * real), guesses)
+        return xp.concatenate((logarithms, inverse[..., None, :]), -2).mT
 
     def mirrored(self, guesses: torch.Tensor) -> torch.Tensor:
         """(..., n_rows, n_w) guesses of the particle-hole mirrored problems.

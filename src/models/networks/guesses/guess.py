@@ -10,21 +10,20 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import ClassVar, NamedTuple
 
-import torch
-
-from dmftnet.models.networks.constants import Constants
+from dmftnet.models.networks.constants import Array, Constants
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 
 
 class SelfEnergy(NamedTuple):
     """A causal self-energy, whose spectrum follows by Dyson's equation.
 
-    ``shift`` (B, n_w) float64, ``eps_d + Re Sigma`` in D; ``density`` (B, n_w) float64 >= 0,
-    ``-Im Sigma / pi`` in D, or None where Sigma is real.
+    ``shift`` (B, n_w) or (B, 1) float64, ``eps_d + Re Sigma`` in D; ``density`` (B, n_w)
+    float64 >= 0, ``-Im Sigma / pi`` in D, or None where Sigma is real. Arrays of what the guess
+    was given.
     """
 
-    shift: torch.Tensor
-    density: torch.Tensor | None = None
+    shift: Array
+    density: Array | None = None
 
 
 class Guess(Constants, ABC):
@@ -57,11 +56,10 @@ class Guess(Constants, ABC):
         self.name, self.partner = name, self.partners[name]
 
     @abstractmethod
-    def forward(
-        self, hybridization: torch.Tensor, params: torch.Tensor
-    ) -> torch.Tensor | SelfEnergy:
-        """(B, n_w), (B, >= 2) ``[U, eps_d]``, float64 -> (B, n_w) spectrum in 1/D, or its Sigma.
+    def forward(self, hybridization: Array, params: Array) -> Array | SelfEnergy:
+        """(B, n_w), (B, 2) ``[U, eps_d]``, float64 -> (B, n_w) spectrum in 1/D, or its Sigma.
 
+        Arrays are numpy's on a CPU, where small operations cost a third of torch's, else torch's.
         A spectrum is non-negative, of norm one and at the data's resolution; that of a self-energy
         is brought there. Nothing is differentiated.
         """

@@ -1,9 +1,9 @@
-"""Modified second-order perturbation theory as a guess: in torch, by matrices, in fixed steps.
+"""Modified second-order perturbation theory as a guess.
 
-The theory is that of the solver ``ipt`` (`dmftnet.physics.solvers.perturbative.second_order`); here
-it is told to use torch and given what does for a guess: occupations on the imaginary axis, and the
-diagram on a coarse uniform grid as products of matrices in float32, whose rounding is 1e-8 of the
-whole weight. Everything else is float64, runs on the model's device and is not differentiated.
+The theory is that of the solver ``ipt`` (`dmftnet.physics.solvers.perturbative.second_order`), with
+what does for a guess: occupations on the imaginary axis and the diagram on a coarse uniform grid.
+Arrays of torch stay on their device, the diagram there by products of matrices in float32, whose
+rounding is 1e-8 of the whole weight. Everything else is float64; nothing is differentiated.
 
 It agrees with the solver to 1e-3 (L1 distance of spectra) at half filling and to a few per cent
 where Sigma has a pole outside the bath.
@@ -40,18 +40,19 @@ class MatrixDiagram(Constants, SecondOrderDiagram):
         for name, matrix in matrices.items():
             self.constant(name, np.float32(matrix))
 
-    def to_times(self, particles, holes):
+    def sides(self, particles, holes):
         both = torch.cat([particles, holes]).float()  # (2 B, n_w / 2)
-        return tuple((both @ matrix).unflatten(0, (2, -1)) for matrix in (self.cosine, self.sine))
-
-    def to_points(self, real, imag):
-        real, imag = real.flatten(0, 1), imag.flatten(0, 1)
+        real, imag = ((both @ part).unflatten(0, (2, -1)) for part in (self.cosine, self.sine))
+        square = real * real - imag * imag, 2.0 * real * imag
+        real, imag = real.flip(0), imag.flip(0)
+        product = square[0] * real - square[1] * imag, square[0] * imag + square[1] * real
+        real, imag = (part.flatten(0, 1) for part in product)
         ends = real @ self.from_real + imag @ self.from_imag  # (2 B, n_w / 2 + 1)
         return ends.clamp_min(0.0).double().chunk(2)
 
 
 class ModifiedIPT(Constants, ImaginaryAxis):
-    """Self-energies of modified second-order perturbation theory for a batch.
+    """Modified second-order perturbation theory for a batch, in torch.
 
     Parameters
     ----------
@@ -65,10 +66,11 @@ class ModifiedIPT(Constants, ImaginaryAxis):
         Constants.__init__(self)
         ImaginaryAxis.__init__(self, grid, MatrixDiagram(grid))
 
-    def forward(self, hybridization: torch.Tensor, params: torch.Tensor) -> torch.Tensor:
-        """(B, n_w), (B, >= 2) -> (B, n_w) complex128 self-energy, ``Im Sigma <= 0``."""
-        problems = self.problems(*params[:, :2].double().T, hybridization.double())
-        return self.solve(problems, is_even(hybridization, params[:, :2])).sigma
+    def keep_transform(self, grid):
+        self.constant("hilbert", grid.hilbert.T.copy())
+
+    def kramers_kronig(self, curves):
+        return curves @ self.hilbert
 
     def poles(self, real, imag):
         return pole_weights(real, imag, self.width)
@@ -85,8 +87,12 @@ class SecondOrder(Guess):
 
     def __init__(self, grid: FrequencyGrid, name: str = "ipt"):
         super().__init__(grid, name)
-        self.theory = ModifiedIPT(grid)
+        self.in_torch = ModifiedIPT(grid)
+        self.in_numpy = ImaginaryAxis(grid, SecondOrderDiagram(grid, MatrixDiagram.STEP))
 
-    def forward(self, hybridization: torch.Tensor, params: torch.Tensor) -> SelfEnergy:
-        sigma = self.theory(hybridization, params)
+    def forward(self, hybridization, params) -> SelfEnergy:
+        theory = self.in_torch if isinstance(params, torch.Tensor) else self.in_numpy
+        problems = theory.problems(params[:, 0], params[:, 1], hybridization)
+        even = is_even(hybridization, params, theory.xp)
+        sigma = theory.solve(problems, even).sigma
         return SelfEnergy(sigma.real + params[:, 1:2], -sigma.imag / math.pi)

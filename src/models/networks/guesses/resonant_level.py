@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import torch
-
 from dmftnet.models.networks.guesses.guess import Guess, SelfEnergy
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 
@@ -21,6 +19,5 @@ class ResonantLevel(Guess):
         super().__init__(grid, name)
         self.occupation = self.OCCUPATION[name]
 
-    def forward(self, hybridization: torch.Tensor, params: torch.Tensor) -> SelfEnergy:
-        level = params[:, :1] * self.occupation + params[:, 1:2]
-        return SelfEnergy(level.expand(-1, hybridization.shape[-1]))
+    def forward(self, hybridization, params) -> SelfEnergy:
+        return SelfEnergy(params[:, :1] * self.occupation + params[:, 1:2])

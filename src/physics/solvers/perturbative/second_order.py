@@ -12,8 +12,9 @@ What reference and answer share, the occupation n, can be sought in two ways:
   within 5e-4 of one spin.
 
 Arrays may be those of any library that has numpy's names for the operations used here: a subclass
-names it `xp` and gives `take`. In a problem that is its own particle-hole mirror image the level of
-the reference is zero: nothing is sought, and nothing dressed.
+names it `xp` and gives what is compiled for numpy, `poles`, `take` and `kramers_kronig`. In a
+problem that is its own particle-hole mirror image the level of the reference is zero: nothing is
+sought, and nothing dressed.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from scipy.optimize.elementwise import find_root
 
-from dmftnet.physics.analysis.self_energy import inverse_weights, to_complex
+from dmftnet.physics.analysis.causal_dyson import cell_weights
+from dmftnet.physics.analysis.self_energy import to_complex
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 
 B_MIN = 1e-2  # D, dressing of the diagram below which nothing can be sharp
@@ -80,11 +82,9 @@ class SecondOrderTheory(ABC):
     """
 
     xp: ModuleType = np
-    precise = True  # see `inverse_weights`
     omega: Array  # (n_w,), in D, as all of the grid
     weights: Array  # (n_w,)
     width: Array  # (n_w - 1,)
-    hilbert: Array  # (n_w, n_w), transposed
 
     def __init__(self, grid: FrequencyGrid, diagram):
         self.diagram = diagram
@@ -92,7 +92,15 @@ class SecondOrderTheory(ABC):
         self.constant("omega", grid.omega)
         self.constant("weights", grid.weights)
         self.constant("width", np.diff(grid.omega))
-        self.constant("hilbert", grid.hilbert.T.copy())
+        self.keep_transform(grid)
+
+    def keep_transform(self, grid: FrequencyGrid) -> None:
+        """Keep what `kramers_kronig` needs."""
+        self._transform = grid.kramers_kronig
+
+    def kramers_kronig(self, curves):
+        """``H f`` of (B, n_w) curves."""
+        return self._transform(curves)
 
     def constant(self, name: str, values: np.ndarray) -> None:
         """Keep an array that follows from the grid."""
@@ -112,7 +120,7 @@ class SecondOrderTheory(ABC):
 
     def problems(self, U, eps_d, bath) -> Problems:
         """(B,), (B,), (B, n_w) float64 -> the batch; one Kramers-Kronig each."""
-        return Problems(U, eps_d, bath, self.omega - bath @ self.hilbert, math.pi * bath)
+        return Problems(U, eps_d, bath, self.omega - self.kramers_kronig(bath), math.pi * bath)
 
     def solve(self, problems: Problems, even) -> Answers:
         """Self-energies, ``Im Sigma <= 0``; `even` (B,) bool: its own particle-hole mirror.
@@ -144,12 +152,12 @@ class SecondOrderTheory(ABC):
         if n_0 is not n:
             scale = scale * (n * (1.0 - n) / (n_0 * (1.0 - n_0)))
         density, hartree = density * scale[:, None], problems.U * n
-        real = density @ self.hilbert + hartree[:, None]
+        real = self.kramers_kronig(density) + hartree[:, None]
         return to_complex(real, -math.pi * density, self.xp)
 
     def poles(self, real, imag):
         """(B, n_w) weights ``-Im (1/d) dw / pi`` of a denominator, integrated over each cell."""
-        return inverse_weights(real, imag, self.width, self.precise, self.xp)
+        return cell_weights(real, imag, self.width)
 
     def undressed(self, problems: Problems, n, eps_0):
         """(B, n_w) weights of ``S2 / U^2`` with the reference at eps_0, and its (B,) n_0."""
@@ -166,7 +174,7 @@ class SecondOrderTheory(ABC):
         bound state, which must not fall between points. The weight of S is kept.
         """
         xp = self.xp
-        shift = density @ self.hilbert
+        shift = self.kramers_kronig(density)
         real, imag = 1.0 - b * shift, math.pi * b * density
         square = real**2 + imag**2
         at_points = density / square  # Im [S (1 - b S)*] = Im S
