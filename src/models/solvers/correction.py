@@ -14,8 +14,9 @@ Range
     interaction, it is exact; half-filled by symmetry, it is half-filled.
 Cost
     With `ipt`, a third of a millisecond more than it where nothing is searched, half-filled: 1.84
-    times its cost; 1.11 times doped. With `ed` of three levels 1.01 and 1.34 times
-    (`benchmarks/correction_cost.py`, `docs/benchmarks.md`).
+    times its cost in a loop of its own; 1.11 times doped. With three levels embedded in `ipt`, the
+    default, 1.1 to 1.5 times `ed` with three levels (`benchmarks/correction_cost.py`,
+    `docs/benchmarks.md`).
 Otherwise
     ``guarded_correction``, which hands over to ``ed``; ``ed`` with six fitted levels; ``ctseg``.
 """
