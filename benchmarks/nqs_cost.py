@@ -81,8 +81,9 @@ def derivatives_table() -> Table:
         title="derivatives of a step",
     )  # fmt: skip
     for sites in (8, 10, 12):
-        law = half_filled(sites, WIDTH, Written).law
-        drawn = sample(law, SAMPLES, np.random.default_rng(0), Training().power).states
+        state = half_filled(sites, WIDTH, Written)
+        law, power = state.law, Training().power_in(state)
+        drawn = sample(law, SAMPLES, np.random.default_rng(0), power).states
         states, values = torch.from_numpy(drawn), torch.linspace(-1, 1, len(drawn)).double()
 
         def factored(law=law, states=states, values=values) -> None:

@@ -33,7 +33,7 @@ from dmftnet.models.nqs.ansatz import Law
 from dmftnet.models.nqs.position_nets import PositionNets
 from dmftnet.models.nqs.record import TrainingRecord, Watch
 from dmftnet.models.nqs.state import NeuralState
-from dmftnet.models.nqs.training import Trained, Training
+from dmftnet.models.nqs.training import ENUMERATED, Trained, Training
 from dmftnet.physics.fermions.kanamori import Sector
 from dmftnet.physics.solvers.krylov.ed import check_sectors
 from dmftnet.physics.solvers.scol.ground_states import ExplicitState
@@ -135,7 +135,7 @@ class NeuralGroundStates:
     warm_steps: int | None = 200
     sector: Sector | None = None
     n_samples: int | None = None
-    max_determinants: int = 100_000
+    max_determinants: int = ENUMERATED
     max_memory: float = checks.MAX_MEMORY
     folder: str | Path | None = None
     loggers: Mapping[str, Logger] | None = None
