@@ -3,6 +3,7 @@
 #             for (BLAS kernels, numpy's loops), and again with each interpreter in PYTHONS
 # make demo   set up .venv, train, close the DMFT loop, write a report
 # make lint   ruff's checks and format;  make format   apply both;  make types   mypy
+# make netket set up .venv-netket, compare the optimiser of neural states with NetKet's
 # make wheel  build the wheel and try every command of it in an empty environment; minutes
 # make cards  data/README.md and weights/*/README.md anew;  make clean   remove what runs left
 #
@@ -30,6 +31,8 @@ VENV := .venv
 READY := $(VENV)/.installed
 SWEEPS := .venv-sweeps
 SWEEPS_READY := $(SWEEPS)/.installed
+NETKET := .venv-netket
+NETKET_READY := $(NETKET)/.installed
 PY := $(VENV)/bin/python
 
 # what the physics tests need, without torch: for other interpreters
@@ -43,7 +46,7 @@ export OMP_NUM_THREADS ?= $(JOBS)
 export WANDB_MODE ?= offline
 export MPLBACKEND := Agg
 
-.PHONY: demo test test-kernels lint format types wheel cards clean
+.PHONY: demo test test-kernels lint format types netket wheel cards clean
 
 $(READY): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "error: no Python 3.11 or later found; install one or set PYTHON=..." >&2; exit 2; }
@@ -57,6 +60,12 @@ $(SWEEPS_READY): requirements-sweeps.txt
 	$(PYTHON) -m venv $(SWEEPS)
 	$(SWEEPS)/bin/python -m pip install -q $(PIP_FLAGS) -r requirements-sweeps.txt
 	$(SWEEPS)/bin/python -m pip install -q $(PIP_FLAGS) --no-deps sweeps==0.3.0
+	@touch $@
+
+$(NETKET_READY): requirements-netket.txt
+	@test -n "$(PYTHON)" || { echo "error: no Python 3.11 or later found; install one or set PYTHON=..." >&2; exit 2; }
+	$(PYTHON) -m venv $(NETKET)
+	$(NETKET)/bin/python -m pip install -q $(PIP_FLAGS) -r requirements-netket.txt
 	@touch $@
 
 test: $(READY) $(SWEEPS_READY)
@@ -94,6 +103,9 @@ format: $(READY)
 types: $(READY)
 	@mkdir -p build/types && ln -sfn ../../src build/types/dmftnet
 	$(PY) -m mypy
+
+netket: $(READY) $(NETKET_READY)
+	$(PY) -m pytest -q tests/models/test_nqs_netket.py
 
 wheel: $(READY)
 	$(PY) tools/try_wheel.py

@@ -11,10 +11,10 @@ J = U / 5), ``twodoped:8:10`` (their levels U / 2 above half filling). Wilson ch
 semicircle, Lambda = 2. Each run is one line of docs/nqs.csv, with the commit that made it, and
 takes the place of an earlier one with the same case, settings and seed; all others stay.
 
-Reference: exact diagonalisation up to 70,000 determinants, DMRG beyond. Energy of the neural state:
-of the whole sector where it is enumerated, else by samples. Of a doped chain the sector is that of
-the exact ground state; of a star the reference is that of its chain. CPU seconds of the training
-alone.
+Reference: exact diagonalisation up to 100,000 determinants, DMRG beyond. Energy of the neural
+state: of the whole sector where it is enumerated, else by samples. Of a doped chain the sector is
+that of the exact ground state; of a star the reference is that of its chain. CPU seconds of the
+training alone.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from dmftnet.models.nqs.ground_states import NeuralGroundStates
 from dmftnet.models.nqs.position_nets import PositionNets
 from dmftnet.models.nqs.rwkv import RWKV
 from dmftnet.models.nqs.sampler import sample
-from dmftnet.models.nqs.training import Training
+from dmftnet.models.nqs.training import ENUMERATED, Training
 from dmftnet.physics.bath.wilson import Wilson
 from dmftnet.physics.fermions.kanamori import Sector
 from dmftnet.physics.grids.real_axis import FrequencyGrid
@@ -60,7 +60,6 @@ LEVELS = {
 HUND = 0.2
 """J / U of two orbitals."""
 
-ENUMERATED = 70_000
 BOND = Truncation(600, 1e-12)
 N_FINAL = 60_000
 ANSATZE = {"nets": PositionNets, "rwkv": RWKV}
@@ -126,15 +125,16 @@ def run(kind: str, n_sites: int, ratio: float, ansatz: str, seed: int, **trainin
     start = time.process_time()
     state, trained = finder.trained(chains, sector)
     training_seconds = time.process_time() - start
+    power = settings.power_in(state)
     if chains.cluster.dimension(sector) <= ENUMERATED:
         explicit = finder.explicit(state)
         energy = Energy(explicit.energy, 0.0, explicit.variance, chains.cluster.dimension(sector))
     else:
-        samples = sample(state.law, N_FINAL, np.random.default_rng(seed + 1), settings.power)
+        samples = sample(state.law, N_FINAL, np.random.default_rng(seed + 1), power)
         energy = Energy.of(samples, local_energies(state, samples.states))
     values = (
         kind, n_sites, ratio, ansatz, sum(p.numel() for p in state.law.parameters()), seed,
-        trained.n_steps, settings.n_samples, settings.power, settings.clip or np.inf, *sector,
+        trained.n_steps, settings.n_samples, power, settings.clip or np.inf, *sector,
         exact, round(seconds, 1), energy.mean,
         energy.error, energy.variance, energy.n_distinct, trained.rollbacks,
         round(training_seconds, 1), provenance()["commit"],

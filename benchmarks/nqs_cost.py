@@ -1,12 +1,14 @@
-"""What neural ground states cost: derivatives, matrices from samples, strings.
+"""What neural ground states cost: steps, derivatives, matrices from samples, strings.
 
-OMP_NUM_THREADS=1 python benchmarks/nqs_cost.py [derivatives] [matrices] [strings]
+OMP_NUM_THREADS=1 python benchmarks/nqs_cost.py [steps] [derivatives] [matrices] [strings]
 
 Default: all of them.
 
 Half-filled Wilson chains of the semicircle at U / Gamma = 10, as in benchmarks/nqs.py; sites count
 the impurity. CPU seconds, the least of some repetitions; what is compared is measured in turns.
 
+* steps: one of a training, default settings but for what a line names, in units of one solve by
+  `ras` with its defaults (Bethe lattice, U = 2 D), which is measured in turns with them;
 * derivatives: Gram matrix and both products of the factored Jacobian against ``vmap(grad)``;
 * matrices: S and H of an exact state from its draws, against strings and draws, draws included;
 * strings: their number and what the algebra takes, against depth.
@@ -30,9 +32,13 @@ from dmftnet.models.nqs.jacobian import DenseJacobian, Jacobian
 from dmftnet.models.nqs.position_nets import PositionNets
 from dmftnet.models.nqs.sampler import sample
 from dmftnet.models.nqs.state import NeuralState
-from dmftnet.models.nqs.training import Training
+from dmftnet.models.nqs.training import Training, TrainingRun
 from dmftnet.physics.fermions.kanamori import UP
+from dmftnet.physics.grids.real_axis import FrequencyGrid
+from dmftnet.physics.impurity.problem import ImpurityProblem
+from dmftnet.physics.lattices.bethe import Bethe
 from dmftnet.physics.solvers.krylov.lanczos import ground_state
+from dmftnet.physics.solvers.krylov.ras import RasSolver
 from dmftnet.physics.solvers.scol.impurity import ImpurityChains
 from dmftnet.physics.solvers.scol.sampled_states import SampledState, VectorAmplitudes
 from dmftnet.physics.solvers.scol.sets import Reach
@@ -74,6 +80,34 @@ def used(jacobian: Jacobian, values: torch.Tensor) -> None:
     jacobian.times(jacobian.transposed(values))
 
 
+def step_of(sites: int, samples: int, width: int) -> Callable[[], object]:
+    """A training, which every call takes one step further."""
+    state = half_filled(sites, width)
+    return TrainingRun(Training(n_samples=samples), state, np.random.default_rng(0)).step
+
+
+def ras_solve() -> Callable[[], object]:
+    """What the other solvers of this impurity are measured by."""
+    grid, lattice = FrequencyGrid.geometric(), Bethe()
+    problem = ImpurityProblem.on_grid(
+        U=2.0, eps_d=-1.0, grid=grid, spectrum=lattice.bare_hybridization(grid)
+    )
+    return partial(RasSolver().solve, problem)
+
+
+def steps_table() -> Table:
+    """Against sites, samples, width."""
+    table = Table("sites", "samples", "width", "s", "ras solves", title="a step of a training")
+    cases = [(sites, SAMPLES, WIDTH) for sites in (8, 10, 12, 16, 20)]
+    cases += [(10, samples, WIDTH) for samples in (192, 384, 1536, 3072)]
+    cases += [(10, SAMPLES, width) for width in (12, 48, 96)]
+    unit, *seconds = in_turns([ras_solve(), *(step_of(*case) for case in cases)], 5)
+    for case, spent in sorted(zip(cases, seconds, strict=True)):
+        table.add_row(*(str(x) for x in case), f"{spent:.3f}", f"{spent / unit:.3f}")
+    table.caption = f"one solve by ras: {unit:.2f} s"
+    return table
+
+
 def derivatives_table() -> Table:
     """Both ways, one law and one batch."""
     table = Table(
@@ -81,8 +115,9 @@ def derivatives_table() -> Table:
         title="derivatives of a step",
     )  # fmt: skip
     for sites in (8, 10, 12):
-        law = half_filled(sites, WIDTH, Written).law
-        drawn = sample(law, SAMPLES, np.random.default_rng(0), Training().power).states
+        state = half_filled(sites, WIDTH, Written)
+        law, power = state.law, Training().power_in(state)
+        drawn = sample(law, SAMPLES, np.random.default_rng(0), power).states
         states, values = torch.from_numpy(drawn), torch.linspace(-1, 1, len(drawn)).double()
 
         def factored(law=law, states=states, values=values) -> None:
@@ -142,7 +177,8 @@ def strings_table() -> Table:
 
 
 TABLES = {
-    "derivatives": derivatives_table, "matrices": matrices_table, "strings": strings_table,
+    "steps": steps_table, "derivatives": derivatives_table, "matrices": matrices_table,
+    "strings": strings_table,
 }  # fmt: skip
 
 

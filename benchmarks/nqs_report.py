@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from nqs import ENUMERATED, HUND, RESULTS
+from nqs import HUND, RESULTS
 
+from dmftnet.models.nqs.training import ENUMERATED
 from dmftnet.provenance import provenance
 from dmftnet.report.html import Section, Table
 from dmftnet.report.markdown import write_markdown

@@ -236,7 +236,8 @@ def entry_point(function: Callable) -> Callable:
     """Decorator of a script's main function, under ``@hydra.main``.
 
     What is no defect (`told`), or a mandatory value (``???``) that was not given, becomes one line
-    ``error: ...`` on stderr and exit status 2; anything else keeps its traceback.
+    ``error: ...`` on stderr and exit status 2; anything else keeps its traceback. A run of W&B ends
+    with the function.
     """
 
     @functools.wraps(function)
@@ -253,6 +254,9 @@ def entry_point(function: Callable) -> Callable:
             if told(exc) is None:
                 raise
             sys.exit(_report(told(exc)))
+        finally:
+            if "wandb" in sys.modules:
+                sys.modules["wandb"].finish()  # else the next run in this process joins this one
 
     return wrapper
 

@@ -17,7 +17,6 @@ from typing import Any
 import hydra
 import lightning
 import torch
-import wandb
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import get_class
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
@@ -168,28 +167,23 @@ def main(config) -> float:
         for name in config.get("logger") or ()
     }
     name, record = task.label(HydraConfig.get().runtime.choices, model), {}
-    try:
-        if task.is_fitted(model):
-            begin(loggers)
-            model.fit(datamodule.arrays("train"), datamodule.arrays("val"))
-        else:
-            record["training"] = train_network(
-                config, plain, task, model, datamodule, loggers, run_dir
-            )
-            if earlier:
-                record["training"]["earlier"] = earlier
-        model.eval()
-        scores = task.scores(name, model, datamodule, plain)
-        validation = task.validation(model, datamodule)
-        task.save(run_dir, model, {**record, "test": scores, "val": validation}, datamodule, plain)
-        others = {row.replace(" ", "_"): r for row, r in scores.items() if row != name}
-        for logger in loggers.values():
-            logger.log_metrics(
-                {f"test/{row}/{key}": v for row, r in others.items() for key, v in r.items()}
-            )
-            logger.save()
-    finally:
-        wandb.finish()  # else the next run in this process is merged into this one
+    if task.is_fitted(model):
+        begin(loggers)
+        model.fit(datamodule.arrays("train"), datamodule.arrays("val"))
+    else:
+        record["training"] = train_network(config, plain, task, model, datamodule, loggers, run_dir)
+        if earlier:
+            record["training"]["earlier"] = earlier
+    model.eval()
+    scores = task.scores(name, model, datamodule, plain)
+    validation = task.validation(model, datamodule)
+    task.save(run_dir, model, {**record, "test": scores, "val": validation}, datamodule, plain)
+    others = {row.replace(" ", "_"): r for row, r in scores.items() if row != name}
+    for logger in loggers.values():
+        logger.log_metrics(
+            {f"test/{row}/{key}": v for row, r in others.items() for key, v in r.items()}
+        )
+        logger.save()
     print_scores(task, scores)
     print(f"model written to {run_dir}")
     return validation[config.monitor.removeprefix("val/")]

@@ -23,6 +23,7 @@ from dmftnet.physics.lattices.bethe import semicircle
 from dmftnet.physics.solvers.scol.ground_states import GroundStates
 from dmftnet.physics.solvers.scol.impurity import DiscreteImpurity
 from dmftnet.physics.solvers.scol.named import ground_states
+from dmftnet.physics.solvers.scol.registry import REGISTERED
 from dmftnet.physics.solvers.scol.solver import ScolSolver
 
 GRID = FrequencyGrid.geometric(1e-3, 8.0, 400)
@@ -50,6 +51,19 @@ def test_the_word_of_a_config_is_the_class_with_its_defaults():
         ScolSolver(ground_state="nqs", max_determinants=3000, bath=Wilson(n_bath=7))
     with pytest.raises(SettingError, match="use one of exact, ras, mps, nqs"):
         ScolSolver(ground_state="neural")
+
+
+def test_a_name_has_one_memory_for_all_solves(monkeypatch):
+    """The second solve starts from the weights of the first."""
+    monkeypatch.setitem(REGISTERED, "nqs", lambda *_: replace(NEURAL, warm_steps=7))
+    runs, real = [], training.Training.run
+    monkeypatch.setattr(
+        training.Training, "run", lambda own, *given: runs.append(own.steps) or real(own, *given)
+    )
+    solver = ScolSolver(ground_state="nqs", bath=Wilson(n_bath=3))
+    for U in (1.0, 1.1):
+        solver.solve(half_filled(U))
+    assert runs == [SHORT.steps, 7]
 
 
 def test_explicit_state_is_the_neural_one():
@@ -185,6 +199,8 @@ def test_a_training_that_breaks_off_is_an_error(monkeypatch):
         {"geometry": "Star"},
         {"warm_steps": -1},
         {"folder": 3},
+        {"loggers": "csv"},
+        {"loggers": {"csv": None}},
         {"seed": -1},
         {"sector": (2,)},
         {"sector": (1.5, 2)},

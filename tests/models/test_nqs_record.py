@@ -162,17 +162,21 @@ def test_not_a_number_keeps_the_last_good_state_on_disk(tmp_path, monkeypatch):
 
 
 def test_loggers_count_the_steps_of_all_solves():
-    seen = []
+    seen, saved = [], []
 
     class Logger:
         def log_metrics(self, metrics, step):
             seen.append((step, metrics["nqs/energy"]))
+
+        def save(self):
+            saved.append(len(seen))
 
     finder = NeuralGroundStates(
         replace(SHORT, steps=10), ANSATZE["position nets"], warm_steps=5, loggers={"one": Logger()}
     )
     histories = [finder.trained(*CASE)[1].history for _ in range(2)]
     assert [step for step, _ in seen] == list(range(1, 16))
+    assert saved == [10, 15]
     np.testing.assert_array_equal([energy for _, energy in seen], np.concatenate(histories))
 
 

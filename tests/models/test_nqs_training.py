@@ -272,6 +272,25 @@ def test_a_block_that_rises_is_taken_back(monkeypatch):
     np.testing.assert_array_equal(states[1].vector(), states[0].vector())
 
 
+def test_power_follows_the_size_of_the_sector():
+    ten, twelve = (
+        NeuralState.of(chains(n - 1, Interaction(2.0)), (n // 2, n // 2)) for n in (10, 12)
+    )
+    assert [Training().power_in(state) for state in (ten, twelve)] == [0.3, 0.5]
+    assert [Training(power=0.7).power_in(state) for state in (ten, twelve)] == [0.7, 0.7]
+
+
+@pytest.mark.parametrize(("largest", "power"), [(36, 0.3), (35, 0.5)])
+def test_the_default_power_is_that_of_the_sector(monkeypatch, largest, power):
+    """36 determinants; every step and the last estimate draw with it."""
+    real, drawn = training.sample, []
+    monkeypatch.setattr(training, "ENUMERATED", largest)
+    monkeypatch.setattr(training, "sample", lambda *given: drawn.append(given[-1]) or real(*given))
+    state = NeuralState.of(*CASES["one orbital, symmetric"], seed=3)
+    replace(SHORT, steps=2).run(state)
+    assert drawn == [power] * 3
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

@@ -57,9 +57,32 @@ def test_a_solve(tmp_path, ansatz, sizes):
     assert float(rows[-1]["energy"]) < float(rows[0]["energy"])
 
 
+def test_loggers_keep_two_runs_of_one_process_apart(tmp_path):
+    """12 lines each, fewer than Lightning's CSV logger writes of itself."""
+    place = "save_dir: '${hydra:runtime.output_dir}'"
+    wandb = f"{{_target_: dmftnet.callbacks.wandb_logger.WandbLogger, offline: true, {place}}}"
+    table = f"{{_target_: lightning.pytorch.loggers.CSVLogger, name: csv, version: '', {place}}}"
+    status, err = dmft(
+        tmp_path,
+        "hydra.mode=MULTIRUN",
+        "solver.ground_state.seed=0,1",
+        f"hydra.sweep.dir={tmp_path}",
+        "solver.ground_state.training.steps=12",
+        f"solver.ground_state.loggers={{wandb: {wandb}, csv: {table}}}",
+    )
+    assert status == 0, err
+    for k in range(2):
+        assert len(list((tmp_path / str(k)).glob("wandb/offline-run-*/*.wandb"))) == 1
+        with (tmp_path / str(k) / "csv" / "metrics.csv").open() as lines:
+            rows = list(csv.DictReader(lines))
+        assert [float(row["nqs/step"]) for row in rows] == list(range(1, 13))
+        assert {"nqs/energy", "nqs/error", "nqs/variance", "nqs/n_up", "nqs/n_dn"} < set(rows[0])
+
+
 @pytest.mark.parametrize(
     ("argument", "text"),
     [
+        ("solver.ground_state.loggers=csv", "loggers = 'csv': give a section"),
         ("solver.ground_state.training.steps=-1", "training.steps = -1: give an integer"),
         ("solver.ground_state.ansatz.width=0", "ansatz.width = 0: give an integer"),
         ("solver.bath.n_bath=4", "give solver.ground_state.sector"),

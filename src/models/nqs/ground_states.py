@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -33,7 +33,7 @@ from dmftnet.models.nqs.ansatz import Law
 from dmftnet.models.nqs.position_nets import PositionNets
 from dmftnet.models.nqs.record import TrainingRecord, Watch
 from dmftnet.models.nqs.state import NeuralState
-from dmftnet.models.nqs.training import Trained, Training
+from dmftnet.models.nqs.training import ENUMERATED, Trained, Training
 from dmftnet.physics.fermions.kanamori import Sector
 from dmftnet.physics.solvers.krylov.ed import check_sectors
 from dmftnet.physics.solvers.scol.ground_states import ExplicitState
@@ -48,11 +48,15 @@ N_BLOCKS = 10
 """Of the samples, by which errors are found."""
 
 
+@runtime_checkable
 class Logger(Protocol):
     """What is asked of a logger."""
 
     def log_metrics(self, metrics: dict[str, float], step: int) -> None:
         """Take a line of figures."""
+
+    def save(self) -> None:
+        """Write what it holds back."""
 
 
 @dataclass(eq=False)
@@ -135,7 +139,7 @@ class NeuralGroundStates:
     warm_steps: int | None = 200
     sector: Sector | None = None
     n_samples: int | None = None
-    max_determinants: int = 100_000
+    max_determinants: int = ENUMERATED
     max_memory: float = checks.MAX_MEMORY
     folder: str | Path | None = None
     loggers: Mapping[str, Logger] | None = None
@@ -161,6 +165,12 @@ class NeuralGroundStates:
                 continue
             value = checks.integer(f"{key}.{name}", getattr(self, name), at_least=least)
             object.__setattr__(self, name, value)
+        given = {} if self.loggers is None else self.loggers
+        for name, logger in checks.section(f"{key}.loggers", given).items():
+            if not isinstance(logger, Logger):
+                raise SettingError(
+                    f"{key}.loggers.{name} = {checks.shown(logger)}: give a logger of Lightning"
+                )
         if self.folder is not None:
             object.__setattr__(self, "folder", checks.path(f"{key}.folder", self.folder))
         check_every(self.progress_every)
@@ -214,9 +224,14 @@ class NeuralGroundStates:
         if self.warm_steps is not None and self._memory.recalled(state):
             training = replace(training, steps=self.warm_steps)
         with self._shown(training.steps) as shown:
-            watch = (shown, *(self._logged(logger) for logger in (self.loggers or {}).values()))
+            loggers = (self.loggers or {}).values()
+            watch = (shown, *(self._logged(logger) for logger in loggers))
             folder = None if self.folder is None else Path(self.folder)
-            trained = training.run(state, TrainingRecord(training, state, folder, watch))
+            try:
+                trained = training.run(state, TrainingRecord(training, state, folder, watch))
+            finally:
+                for logger in loggers:
+                    logger.save()
         self._memory.keep(state, trained)
         return state, trained
 

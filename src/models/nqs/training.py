@@ -8,7 +8,8 @@ with the last good state.
 Steps overshoot on rare determinants: the law may lose all that begin with one prefix. What brings
 them back are their own local energies, the larger the smaller an amplitude, so that these are not
 cut by default; a last regularisation below the metric's eigenvalues there; and samples of a low
-power, which finds them and without which uncut energies make a training run away.
+power, which finds them and without which uncut energies make a training run away. In a sector that
+the samples can hardly cover a power as low costs more in noise than it brings (docs/nqs.md).
 
 Two trainings with one seed are the same to the last bit on one machine, and so is one that was
 broken off and goes on from its file (`dmftnet.models.nqs.record`).
@@ -33,6 +34,13 @@ BLOCK = 10
 
 BEYOND_NOISE = 5.0
 """Standard errors of a block's mean by which it may lie above the best."""
+
+ENUMERATED = 100_000
+"""Determinants of the largest sector that is written out by default."""
+
+POWER, POWER_BEYOND = 0.3, 0.5
+"""Of the conditionals, up to so many determinants and beyond; both chosen at U / Gamma = 5, with
+63,504 and 1.7e8 determinants."""
 
 RAISED = 10.0
 """Factor of the regularisation after a rollback; its root is taken from block to block."""
@@ -64,8 +72,9 @@ class Training:
     steps : int
     n_samples : int
         Draws a step; as many distinct determinants at most.
-    power : float in (0, 1]
-        Of the conditionals that are drawn from.
+    power : float in (0, 1], optional
+        Of the conditionals that are drawn from; None: `POWER` in sectors of up to `ENUMERATED`
+        determinants, `POWER_BEYOND` in larger ones.
     rate : (first, last), in 1/D
         Imaginary time of a step.
     momentum : float in [0, 1)
@@ -88,7 +97,7 @@ class Training:
 
     steps: int = 400
     n_samples: int = 768
-    power: float = 0.3
+    power: float | None = None
     rate: tuple = (0.3, 0.02)
     momentum: float = 0.95
     regularisation: tuple = (1e-3, 1e-7)
@@ -105,17 +114,23 @@ class Training:
         for name, least in {"steps": 0, "n_samples": 2, "n_final": 2}.items():
             settle(name, checks.integer(f"{key}.{name}", getattr(self, name), at_least=least))
         limits: dict[str, dict[str, float]] = {
-            "power": {"above": 0, "at_most": 1},
             "momentum": {"at_least": 0, "below": 1},
             "largest_step": {"above": 0},
         }
-        if self.clip is not None:
-            limits["clip"] = {"above": 0}
+        optional = {"power": {"above": 0, "at_most": 1}, "clip": {"above": 0}}
+        limits |= {k: limit for k, limit in optional.items() if getattr(self, k) is not None}
         for name, limit in limits.items():
             settle(name, checks.number(f"{key}.{name}", getattr(self, name), **limit))
         for name in ("rate", "regularisation"):
             settle(name, checks.numbers(f"{key}.{name}", getattr(self, name), size=2, above=0))
         settle("seed", checks.seed(f"{key}.seed", self.seed))
+
+    def power_in(self, state: NeuralState) -> float:
+        """The power by which a state of this sector is sampled."""
+        if self.power is not None:
+            return self.power
+        n_determinants = state.cluster.dimension(state.sector)
+        return POWER if n_determinants <= ENUMERATED else POWER_BEYOND
 
     def run(self, state: NeuralState, record: Record = UNRECORDED) -> Trained:
         """Optimise a state's law in place.
@@ -137,7 +152,7 @@ class Training:
                 run.judge()
                 record.block(run)
         run.restore()
-        samples = sample(state.law, self.n_final, rng, self.power)
+        samples = sample(state.law, self.n_final, rng, self.power_in(state))
         energy = Energy.of(samples, local_energies(state, samples.states))
         return Trained(
             energy,
@@ -232,7 +247,7 @@ class TrainingRun:
     def step(self) -> Step | None:
         """One step; None, and nothing changed, where a number is not finite."""
         training, law = self.training, self.state.law
-        samples = sample(law, training.n_samples, self.rng, training.power)
+        samples = sample(law, training.n_samples, self.rng, training.power_in(self.state))
         local = local_energies(self.state, samples.states)
         self.is_finite = bool(np.isfinite(local).all())
         if not self.is_finite:

@@ -27,7 +27,7 @@ References
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import numpy as np
@@ -114,6 +114,7 @@ class ScolSolver(Solver):
     max_determinants: int = 2_000_000
     max_memory: float = checks.MAX_MEMORY
     name: ClassVar[str] = "scol"
+    _finder: GroundStates = field(init=False, repr=False, compare=False)
 
     def __post_init__(self):
         settle(self, max_memory=checks.number("solver.max_memory", self.max_memory, above=0))
@@ -124,24 +125,23 @@ class ScolSolver(Solver):
             settle(self, **{name: value})
         threshold = checks.number("solver.threshold", self.threshold, above=0, below=1)
         settle(self, threshold=threshold)
-        finder = self._ground_states()
+        finder = ground_states(self.ground_state, self.max_determinants, self.max_memory)
+        settle(self, _finder=finder)  # one for all solves: it may remember the last
         if self.bath.n_bath is not None:
             finder.check(self.bath.n_bath + 1)
 
     @property
     def capabilities(self) -> Capabilities:  # type: ignore[override]
         """See `ImpuritySolver`; as many orbitals as the ground states take."""
-        orbitals = self._ground_states().orbitals
-        return Capabilities(orbitals=orbitals, poles=True, any_interaction=True)
+        return Capabilities(orbitals=self._finder.orbitals, poles=True, any_interaction=True)
 
     def solve(self, problem: ImpurityProblem) -> PoleSolution:
         """Solve one problem; see `ImpuritySolver`."""
         self.require(problem)
         bath = self._bath(problem)
-        finder = self._ground_states()
-        finder.check(problem.n_orb + bath.levels.energies.size)
+        self._finder.check(problem.n_orb + bath.levels.energies.size)
         impurity = DiscreteImpurity.of(problem, bath)
-        chains, states = finder.find(impurity)
+        chains, states = self._finder.find(impurity)
         reach = Reach(self.depth, self.n_segments, self.max_length, self.max_strings)
         half = problem.interaction.half_filling(problem.n_orb)
         electrons = sum(state.weight * sum(state.sector) for state in states)
@@ -200,9 +200,6 @@ class ScolSolver(Solver):
             density=density,
             doubles=doubles,
         )
-
-    def _ground_states(self) -> GroundStates:
-        return ground_states(self.ground_state, self.max_determinants, self.max_memory)
 
     def _bath(self, problem: ImpurityProblem) -> DiscreteBath:
         if isinstance(problem.hybridization, PoleHybridization):
