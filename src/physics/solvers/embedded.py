@@ -14,8 +14,10 @@ Range
     The norm and the first moments of G and Sigma hold. Causal where the strong solver's part
     outweighs a difference: ``Im Sigma > 0`` is warned of.
 Cost
-    One solve of the strong solver, two of the weak one. At ``beta = 50`` two to five times more
-    accurate than the levels alone (docs/thermal.md).
+    One solve of the strong solver, two of the weak one. With three levels within perturbation
+    theory G is up to five times nearer to the exact one than with the levels alone, in the median
+    of a file's temperatures; the least gain, none, is in continuous baths at ``beta = 20`` to 50
+    (docs/thermal.md).
 """
 
 from __future__ import annotations
