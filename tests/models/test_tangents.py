@@ -99,6 +99,20 @@ def test_gradient_of_the_slope(name):
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-8)
 
 
+@pytest.mark.parametrize("name", sorted(NETWORKS))
+def test_the_slope_without_gradients(name):
+    """As in validation: the same numbers, guesses and features included."""
+    torch.manual_seed(0)
+    net = {**NETWORKS[name], "n_params": 3}
+    net = build_model(net, HEADS["direct"], GRID, ANGLES, RESOLUTION).net.eval()
+    inputs = [part.float() for part in seed_inputs()]
+    expected = net.with_slope(*inputs)
+    with torch.no_grad():
+        found = net.with_slope(*inputs)
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other.detach(), rtol=1e-3, atol=1e-4)
+
+
 def test_dropout_keeps_the_same_entries_of_both():
     torch.manual_seed(0)
     x = torch.ones(100)

@@ -185,7 +185,7 @@ def test_thermal_files_through_the_command_line(tmp_path):
         run = thermal(tmp_path, "solver=ed", f"sampling.n_models={number}")
         assert run.returncode == 0, run.stderr
         store = ThermalStore.open(tmp_path / "thermal.h5")
-        names = ("hubbard1", "ipt", "nca", "ed1", "ed2", "ed3")
+        names = ("hubbard1", "ipt", "nca", "ed1", "ed2", "ed3", "embedded3")
         assert len(store) == number and set(store.approximations) == set(names)
     assert store.odd.size == 21
     assert "sampling.n_models=6" in store.attributes["command"]

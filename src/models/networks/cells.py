@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import torch
-from torch._C._functorch import is_functorch_wrapped_tensor
+from torch._C._functorch import peek_interpreter_stack
 
 from dmftnet.physics.analysis.causal_dyson import cell_weights
 from dmftnet.physics.analysis.self_energy import inverse_weights
 
 
 def compiles(values: torch.Tensor) -> bool:
-    """Whether numpy and compiled code may take over: on a CPU, where nothing is differentiated."""
-    followed = torch.is_grad_enabled() or is_functorch_wrapped_tensor(values)  # a tangent's
+    """Whether numpy and compiled code may take over: on a CPU, where nothing is differentiated.
+
+    Within `torch.func.jvp` nothing is numpy's, not even what the tangent does not depend on.
+    """
+    followed = torch.is_grad_enabled() or peek_interpreter_stack() is not None
     return values.device.type == "cpu" and not followed
 
 
