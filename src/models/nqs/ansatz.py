@@ -36,10 +36,8 @@ class Law(Constants):
         super().__init__()
         n_sites = len(prior.local)
         self.n_sites, self.sector, self.symmetry = n_sites, sector, symmetry
-        before = np.triu(np.ones((n_sites, n_sites)), 1)  # (j, i): j < i
-        self.constant("before", before)
-        self.constant("binary", before * 2.0 ** np.arange(n_sites)[:, None])
         self.constant("places", np.arange(n_sites))
+        self.constant("bits", 2 ** np.arange(n_sites))
         self.constant("leads", leads_to(n_sites, sector, symmetry.gate))
         tables = [np.log(np.stack([1 - p, p], axis=1)) for p in prior.tables]
         self.constant("prior", np.stack(tables))  # (spin, prefix, n)
@@ -55,8 +53,12 @@ class Law(Constants):
 
     def log_prob(self, states: torch.Tensor) -> torch.Tensor:
         """(n,) log p of (n, n_sites) int64 canonical states of the sector."""
-        every = slice(0, self.n_sites)
-        return chosen(self._log_conditionals(states, every), states).sum(dim=1)
+        return self.log_conditionals(states).sum(dim=1)
+
+    def log_conditionals(self, states: torch.Tensor, first: int = 0) -> torch.Tensor:
+        """(n, n_sites - first) log p of each local state from a position on, given those before."""
+        at = slice(first, self.n_sites)
+        return chosen(self._log_conditionals(states, at), states[:, at])
 
     def next_log_prob(self, prefixes: torch.Tensor, position: int) -> torch.Tensor:
         """(n, 4) log p of the state at a position; of each row only what stands before counts."""
@@ -73,20 +75,22 @@ class Law(Constants):
 
     def constrained(self, logits: torch.Tensor, states: torch.Tensor, at: slice) -> torch.Tensor:
         """(n, positions, 4) logits with the prior, -inf where forbidden."""
-        spins = torch.stack([states & 1, states >> 1]).to(torch.float64)  # (spin, n, n_sites)
-        single = (spins[UP] != spins[DOWN]).to(torch.float64)
+        spins = torch.stack([states & 1, states >> 1])  # (spin, n, n_sites)
+        bits = self.bits[at]
+        before = (spins * self.bits).sum(dim=2)[..., None] & (bits - 1)  # (spin, n, positions)
+        single = before[UP] ^ before[DOWN]
         # (2, n, positions) whether no site before is singly filled, whether all are
-        first = torch.stack([single, 1 - single]) @ self.before[:, at] == 0
-        prior = self._prior(spins, first, at).to(logits.dtype)
-        return (logits + prior).masked_fill(~self._allowed(spins, first, at), -torch.inf)
+        first = torch.stack([single == 0, single == bits - 1])
+        used = (spins.cumsum(dim=2) - spins)[..., at]
+        prior = self._prior(before + bits, first, at).to(logits.dtype)
+        return (logits + prior).masked_fill(~self._allowed(used, first, at), -torch.inf)
 
     def _log_conditionals(self, states: torch.Tensor, at: slice) -> torch.Tensor:
         logits = self.network(states, at)
         return torch.log_softmax(self.constrained(logits, states, at), dim=2)
 
-    def _prior(self, spins: torch.Tensor, first: torch.Tensor, at: slice) -> torch.Tensor:
+    def _prior(self, heap: torch.Tensor, first: torch.Tensor, at: slice) -> torch.Tensor:
         """(n, positions, 4) log P of the prior's conditionals, of all images together."""
-        heap = (spins @ self.binary[:, at] + 2.0 ** self.places[at]).long()
         up, down = self.prior[UP][heap[UP]], self.prior[DOWN][heap[DOWN]]
         # state n_up + 2 n_down
         prior = (down[..., :, None] + up[..., None, :]).flatten(2) + self.local[at]
@@ -96,9 +100,8 @@ class Law(Constants):
             prior[..., BOTH] += np.log(2) * first[1]
         return prior
 
-    def _allowed(self, spins: torch.Tensor, first: torch.Tensor, at: slice) -> torch.Tensor:
+    def _allowed(self, used: torch.Tensor, first: torch.Tensor, at: slice) -> torch.Tensor:
         """(n, positions, 4) whether a state leads to the sector, and is canonical."""
-        used = (spins @ self.before[:, at]).long()
         allowed = self.leads[self.places[at], used[UP], used[DOWN]]
         if self.symmetry.spin_flip:
             allowed[..., SINGLE_DOWN] &= ~first[0]

@@ -73,9 +73,7 @@ def local_energies(state: NeuralState, states: np.ndarray) -> np.ndarray:
     codes = state.line.codes(states)
     rows, found, elements = state.H.connected(codes)
     images = state.law.symmetry.canonical(state.line.states(found))
-    _, first, place = np.unique(state.line.codes(images), return_index=True, return_inverse=True)
-    there = state.log_amplitudes(images[first])[place]
-    ratios = np.exp(there - state.log_amplitudes(states)[rows])
+    ratios = np.exp(state.log_ratios(states, rows, images))
     if state.line.is_star:
         turned = state.line.signs(states)[rows] * state.line.signs(state.line.states(found))
         elements = elements * turned

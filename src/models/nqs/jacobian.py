@@ -30,6 +30,10 @@ class Jacobian(Protocol):
         """``J^T v`` of (n,) values."""
 
 
+BLOCK = 256
+"""Rows and columns of a Gram matrix at a time, which stay in the cache."""
+
+
 @dataclass(frozen=True, eq=False)
 class Factors:
     """Derivatives of ``log p`` by the parameters of one position, for a batch.
@@ -60,13 +64,22 @@ class FactoredJacobian:
     factors: Sequence[Factors]
 
     def gram(self) -> torch.Tensor:
-        """See `Jacobian`."""
+        """See `Jacobian`; block by block, the upper half by symmetry."""
         n = len(self.factors[0].h)
-        total = torch.zeros(n, n, dtype=self.factors[0].h.dtype)
+        total = torch.empty(n, n, dtype=self.factors[0].h.dtype)
+        blocks = [slice(start, start + BLOCK) for start in range(0, n, BLOCK)]
+        for i, rows in enumerate(blocks):
+            for columns in blocks[: i + 1]:
+                total[rows, columns] = block = self._block(rows, columns)
+                total[columns, rows] = block.T
+        return total
+
+    def _block(self, rows: slice, columns: slice) -> torch.Tensor:
+        total = torch.zeros(1, dtype=self.factors[0].h.dtype)
         for f in self.factors:
             for left, right in ((f.delta, f.h), (f.gate, f.x)):
-                right = torch.cat([right, torch.ones_like(right[:, :1])], dim=1)
-                total.addcmul_(left @ left.T, right @ right.T)
+                inner = (right[rows] @ right[columns].T).add_(1)  # of the bias: one
+                total = torch.addcmul(total, left[rows] @ left[columns].T, inner)
         return total
 
     def times(self, direction: Direction) -> torch.Tensor:

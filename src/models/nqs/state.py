@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -83,11 +83,54 @@ class NeuralState:
     def log_amplitudes(self, states: np.ndarray) -> np.ndarray:
         """(n,) float64 ``log |psi|`` of (n, n_sites) canonical local states of the sector."""
         log_p = np.empty(len(states))
-        with torch.no_grad():
-            for start in range(0, len(states), CHUNK):
-                part = torch.from_numpy(states[start : start + CHUNK])
-                log_p[start : start + CHUNK] = self.law.log_prob(part).double().numpy()
+        for part, found in self._log_conditionals(states, 0):
+            log_p[part] = found.sum(axis=1)
         return 0.5 * (log_p - np.log(self.law.symmetry.orbit(states)))
+
+    def log_ratios(self, states: np.ndarray, rows: np.ndarray, images: np.ndarray) -> np.ndarray:
+        """(m,) float64 ``log |psi(image) / psi(state)|`` of images, beside the states they are of.
+
+        The two share the conditionals of all positions before the first where they differ; equal
+        images are computed once, from the state with which they share the most.
+
+        Parameters
+        ----------
+        states, images : (n, n_sites), (m, n_sites) int64
+            Canonical local states of the sector.
+        rows : (m,) int64
+            State of each image.
+        """
+        law = self.law
+        shared = np.zeros((len(states), self.line.n_sites + 1))
+        for part, found in self._log_conditionals(states, 0):
+            np.cumsum(found, axis=1, out=shared[part, 1:])
+        differ = images != states[rows]
+        first = np.where(differ.any(axis=1), differ.argmax(axis=1), self.line.n_sites)
+        most = np.argsort(-first, kind="stable")
+        _, chosen, place = np.unique(
+            self.line.codes(images)[most], return_index=True, return_inverse=True
+        )
+        chosen = most[chosen]
+        log_p = shared[rows[chosen], first[chosen]]
+        for position in range(self.line.n_sites):
+            own = np.flatnonzero(first[chosen] == position)
+            for part, found in self._log_conditionals(images[chosen[own]], position):
+                log_p[own[part]] += found.sum(axis=1)
+        log_p -= np.log(law.symmetry.orbit(images[chosen]))
+        here = shared[:, -1] - np.log(law.symmetry.orbit(states))
+        out = np.empty(len(rows))
+        out[most] = log_p[place.ravel()]
+        return 0.5 * (out - here[rows])
+
+    def _log_conditionals(
+        self, states: np.ndarray, first: int
+    ) -> Iterator[tuple[slice, np.ndarray]]:
+        """Rows, and `Law.log_conditionals` of them, in chunks."""
+        for start in range(0, len(states), CHUNK):
+            part = slice(start, start + CHUNK)
+            with torch.no_grad():
+                found = self.law.log_conditionals(torch.from_numpy(states[part]), first)
+            yield part, found.double().numpy()
 
     def vector(self) -> np.ndarray:
         """(n_determinants,) float64 amplitudes of the whole sector, as `KanamoriCluster` has them.
