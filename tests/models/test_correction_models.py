@@ -27,6 +27,7 @@ from dmftnet.places import CONF
 AXIS = (SIZE, ACCURACY)
 MODELS = {
     "network": lambda: CorrectionNetwork(INPUTS, *AXIS, width=48, n_layers=2),
+    "contrast": lambda: CorrectionNetwork(INPUTS, *AXIS, contrast=INPUTS[0], width=48, n_layers=2),
     "nothing below": lambda: CorrectionNetwork(INPUTS, *AXIS, base="none", width=48, n_layers=2),
     "measure": lambda: MeasureNetwork(INPUTS, *AXIS, width=48, n_layers=2, n_energies=12),
     "plain": lambda: PlainNetwork(INPUTS, *AXIS),
@@ -36,9 +37,18 @@ MODELS = {
     "kernel": lambda: KernelRidgeCorrection(INPUTS, *AXIS, gammas=(0.03, 0.3)),
     "none": lambda: Approximation(INPUTS, *AXIS),
 }
-PROJECTED = ("network", "nothing below", "measure", "linear", "quadratic", "cubic", "kernel")
+PROJECTED = (
+    "network",
+    "contrast",
+    "nothing below",
+    "measure",
+    "linear",
+    "quadratic",
+    "cubic",
+    "kernel",
+)
 FITTED = ("linear", "quadratic", "cubic", "kernel")
-AT_MOST = {"network": 0.1, **dict.fromkeys(FITTED, 0.02)}
+AT_MOST = {"network": 0.1, "contrast": 0.1, **dict.fromkeys(FITTED, 0.02)}
 """Median error on problems of the test, over that of the better approximation."""
 
 
@@ -271,7 +281,9 @@ def test_features_of_the_mirror_image_are_those_of_the_mirrored_problem(trained,
     model, problems = trained[name], as_problems(splits[2])
     here, there = model.both(model.features(problems)).chunk(2)
     assert torch.equal(here, model.features(problems))
-    assert torch.allclose(there, model.features(mirrored(problems)), rtol=1e-12, atol=1e-13)
+    # of a contrast differences of approximations, over their size
+    rounding = 1e-10 if name == "contrast" else 1e-13
+    assert torch.allclose(there, model.features(mirrored(problems)), rtol=1e-12, atol=rounding)
 
 
 def test_an_ensemble_in_one_pass_is_its_members_one_by_one(trained, splits):
@@ -335,6 +347,21 @@ def test_a_network_is_trained_not_fitted(splits):
         MODELS["network"]().fit(*splits[:2])
 
 
+def test_where_a_contrast_vanishes_the_base_stays(trained, splits):
+    """The unit of what is missing is the difference of the two, down to what labels are worth."""
+    model, arrays = trained["contrast"], splits[2]
+    given = {
+        name: np.repeat(getattr(arrays, name)[:, 1:], 2, axis=1)
+        for name in ("self_energies", "densities")
+    }
+    problems = as_problems(replace(arrays, **given))
+    away = model.outputs(problems).q - model.reduced_base(problems)
+    assert 0 < away.abs().max() < 1e-4
+    problems = as_problems(arrays)
+    away = model.outputs(problems).q - model.reduced_base(problems)
+    assert away.abs().amax(1).median() > 1e-3
+
+
 @pytest.mark.parametrize("name", ["network", "plain"])
 def test_output_that_is_not_finite_is_refused(splits, name):
     model = MODELS[name]()
@@ -359,6 +386,8 @@ def test_output_that_is_not_finite_is_refused(splits, name):
         (lambda: Approximation((), *AXIS), "dataset.inputs"),
         (lambda: Approximation(INPUTS, *AXIS, base="none"), "base"),
         (lambda: CorrectionNetwork(INPUTS, *AXIS, base="ipt"), "model.base"),
+        (lambda: CorrectionNetwork(INPUTS, *AXIS, contrast="fair"), "model.contrast"),
+        (lambda: CorrectionNetwork(INPUTS, *AXIS, base="none", contrast="crude"), "contrast"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(make, said):

@@ -152,7 +152,10 @@ class CompiledCorrection:
 def compiled_correction(model: CorrectionModel | CorrectionEnsemble) -> CompiledCorrection | None:
     """The compiled form of a model as it is now; None of a kind that has none, see the module."""
     members = list(model.members) if isinstance(model, CorrectionEnsemble) else [model]
-    if not all(type(m) is CorrectionNetwork and m.n_orb == 1 and not m.n_fixed for m in members):
+    if not all(
+        type(m) is CorrectionNetwork and m.n_orb == 1 and not m.n_fixed and m.contrast is None
+        for m in members
+    ):
         return None
     shapes = {(m.base, *(tuple(p.shape) for p in m.state_dict().values())) for m in members}
     return CompiledCorrection(members) if len(shapes) == 1 else None

@@ -63,6 +63,9 @@ N_SCALARS = 2
 DOUBLE_WEIGHT = 0.3
 """Error of G as which an error of the double occupancy counts, in the choice of components."""
 
+LEAST_CONTRAST = 1e-7
+"""Of q: differences below it are what labels and fits are precise to."""
+
 MISFIT_SCALE = 40.0
 """Over that of Delta, of what a few levels miss of it, so that both are of order one."""
 
@@ -82,6 +85,9 @@ class CorrectionModel(nn.Module, ABC):
     n_components : int
     n_fixed : int
         Features are also read off at so many fixed frequencies, in D: the axis' are in units of T.
+    contrast : str, optional
+        Another of `inputs`, that the base improves on: how far it is from the base is the unit of
+        what is missing, and its own shape a feature. None: the unit is the same for all problems.
     n_orb : int
         Degenerate orbitals of all problems.
 
@@ -106,6 +112,7 @@ class CorrectionModel(nn.Module, ABC):
         n_components: int = N_COMPONENTS,
         n_fixed: int = 0,
         *,
+        contrast: str | None = None,
         n_orb: int = 1,
     ):
         super().__init__()
@@ -119,6 +126,13 @@ class CorrectionModel(nn.Module, ABC):
                 f"{list(self.inputs)}, or none"
             )
         self.base = None if base == "none" else self.inputs.index(base)
+        others = [name for name in self.inputs if name != base]
+        if contrast is not None and (base == "none" or contrast not in others):
+            raise SettingError(
+                f"model.contrast = {checks.shown(contrast)}: give null or, beside a base, another "
+                f"of dataset.inputs = {list(self.inputs)}"
+            )
+        self.contrast = None if contrast is None else self.inputs.index(contrast)
         self.dyson = ThermalDyson(size, accuracy)
         self.measure = SelfEnergyMeasure(size, accuracy)
         n_iw = self.dyson.odd.numel()
@@ -130,6 +144,8 @@ class CorrectionModel(nn.Module, ABC):
         n_in, several = len(self.inputs), self.n_orb > 1
         n_curves, n_points = 1 + (3 if several else 2) * n_in, self.n_low + self.n_fixed
         n_columns = 4 + 4 * n_in if several else 3 + 2 * n_in
+        if self.contrast is not None:
+            n_columns, n_curves = n_columns + 1, n_curves + 1
         self.n_features = n_columns + 2 * n_points * n_curves
         n_scalars = N_SCALARS if several else 0
         fixed = torch.logspace(*map(math.log10, FIXED), self.n_fixed, dtype=torch.float64)
@@ -196,11 +212,12 @@ class CorrectionModel(nn.Module, ABC):
 
         and (B, N_SCALARS) of several orbitals, which are even: their mean."""
         own = self.features(problems) if features is None else features
+        unit = self._unit(problems)[0][:, None]
         # two passes: rows of one batch may be rounded differently, and half filling be lost
         (here, ours), (there, theirs) = (
             self._outputs(self._coefficients(rows)) for rows in (own, own * self.mirror)
         )
-        return 0.5 * (here + there.conj()), 0.5 * (ours + theirs)
+        return 0.5 * (here + there.conj()) * unit, 0.5 * (ours + theirs)
 
     def scalars_base(self, problems: Problems) -> tuple[torch.Tensor, torch.Tensor]:
         """(B,) strength and ``d - n^2`` of what is corrected; without correlations, of no base."""
@@ -240,6 +257,10 @@ class CorrectionModel(nn.Module, ABC):
                 correlation = problems[Batch.DOUBLES][:, i] - n**2
                 columns += [log_ratio(strength, second_order(problems)), 4.0 * correlation]
                 curves.append(MISFIT_SCALE * z * problems[Batch.MISFITS][:, i])
+        if self.contrast is not None:
+            unit, change = self._unit(problems)
+            columns.append(unit.log() / 4)
+            curves.append(change / unit[:, None])
         curve = torch.stack(curves, dim=1)  # (B, n_curves, n_iw)
         low = torch.cat([curve[..., : self.n_low], self._at_fixed(curve, z.imag)], dim=-1)
         parts = torch.stack([low.real, low.imag], dim=-2).flatten(1)
@@ -261,9 +282,25 @@ class CorrectionModel(nn.Module, ABC):
         several, n_in = self.n_orb > 1, len(self.inputs)
         columns = [1.0, -1.0, 1.0] + [1.0] * several
         columns += ([-1.0, -1.0] + [1.0, 1.0] * several) * n_in
+        columns += [1.0] * (self.contrast is not None)
         even = torch.ones(self.n_low + self.n_fixed, dtype=torch.float64)
-        curves = torch.cat([even, -even]).repeat(1 + (3 if several else 2) * n_in)
+        n_curves = 1 + (3 if several else 2) * n_in + (self.contrast is not None)
+        curves = torch.cat([even, -even]).repeat(n_curves)
         return torch.cat([torch.tensor(columns, dtype=torch.float64), curves])
+
+    def _unit(self, problems: Problems) -> tuple[torch.Tensor, torch.Tensor]:
+        """(B,) unit of what is missing in q, and (B, n_iw) the difference that it is the size of.
+
+        One, and nothing, without a contrast.
+        """
+        if self.contrast is None:
+            return torch.ones_like(problems[Batch.U]), problems[Batch.HYBRIDIZATION] * 0
+        change = self.reduced_base(problems) - self._reduced_input(problems, self.contrast)
+        greens = self.dyson.greens(problems, problems[Batch.SELF_ENERGIES][:, self.base])
+        weight = greens.abs() ** 2 / self.dyson.frequencies(problems[Batch.BETA]).abs()
+        weight = weight**2 / weight.pow(2).sum(dim=1, keepdim=True)
+        size = (weight * change.abs() ** 2).sum(dim=1)
+        return (size + LEAST_CONTRAST**2).sqrt(), change
 
     def _reduced_input(self, problems: Problems, i: int) -> torch.Tensor:
         sigma, n = problems[Batch.SELF_ENERGIES][:, i], problems[Batch.DENSITIES][:, i]
@@ -302,6 +339,9 @@ class CorrectionModel(nn.Module, ABC):
         self.scale.copy_(features.std(0) + 1e-3)
         weight = errors_made.pow(2).mean(0).sqrt().repeat(2).clamp_min(1e-12)
         of_sample = errors_made.pow(2).mean(1).sqrt()
+        if self.contrast is not None:  # relative to its unit each sample counts alike
+            unit = torch.cat([self._unit(problems)[0] for problems in both])
+            missing, of_sample = missing / unit[:, None], torch.ones_like(of_sample)
         of_sample = of_sample / of_sample.pow(2).mean().sqrt().clamp_min(1e-300)
         rows = torch.cat([missing.real, missing.imag], dim=-1)
         if self.n_orb > 1:
