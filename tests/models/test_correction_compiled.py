@@ -59,6 +59,7 @@ MODELS = {
     "single": lambda: drawn(0),
     "no base": lambda: drawn(1, base="none"),
     "first base": lambda: drawn(2, base=INPUTS[0]),
+    "contrast": lambda: drawn(7, contrast=INPUTS[0]),
     "deep": lambda: drawn(3, n_layers=4, width=9),
     "ensemble": lambda: CorrectionEnsemble([drawn(4), drawn(5), drawn(6)]).eval(),
 }

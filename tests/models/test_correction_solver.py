@@ -20,16 +20,24 @@ from toy_correction import (
     toy_problem,
     toy_solver,
 )
+from toy_thermal import ACCURACY, SIZE
 
+from dmftnet.data.keys import ThermalBatch as Batch
 from dmftnet.errors import DmftnetWarning
 from dmftnet.models.correction.answers import measured, project
 from dmftnet.models.correction.model import as_problems
 from dmftnet.models.correction.trust import FeatureDistance, nearest
+from dmftnet.models.solvers.correction_inputs import ScaledProblems, inputs_of, unit_of
+from dmftnet.physics.analysis.self_energy_measure import SelfEnergyMeasure
+from dmftnet.physics.bath.fit import MatsubaraFit
 from dmftnet.physics.grids.matsubara import ImaginaryAxis, thermal_tau
 from dmftnet.physics.impurity.interaction import Interaction
 from dmftnet.physics.impurity.matsubara_hybridization import MatsubaraHybridization
 from dmftnet.physics.impurity.pole_hybridization import PoleHybridization
 from dmftnet.physics.impurity.problem import ImpurityProblem
+from dmftnet.physics.solvers.embedded import EmbeddedSolver
+from dmftnet.physics.solvers.krylov.ed import EdSolver
+from dmftnet.physics.solvers.perturbative.ipt import IptSolver
 
 
 @pytest.fixture(scope="module", params=["single", "wild", "ensemble"], name="solver")
@@ -216,3 +224,24 @@ def test_the_nearest_point_is_found_in_double_precision(spread):
     away = np.linalg.norm(places[:, None] - points.astype(np.float64), axis=-1).min(axis=1)
     found = nearest(places, np.ascontiguousarray(points.T), points)
     np.testing.assert_allclose(found, away, rtol=1e-12)
+
+
+def test_what_is_solved_within_another_approximation_is_not_solved_again(monkeypatch):
+    """Levels within perturbation theory, and the levels alone: one diagonalisation for both."""
+    strong, calls = EdSolver(fit=MatsubaraFit(1)), []
+    solve = EdSolver.solve
+    monkeypatch.setattr(EdSolver, "solve", lambda *given: calls.append(1) or solve(*given))
+    measure = SelfEnergyMeasure(SIZE, ACCURACY)
+    units = [unit_of(problem.hybridization, measure) for problem in CASES]
+    scaled = ScaledProblems.of(CASES, units, measure)
+    embedded = EmbeddedSolver(EdSolver(fit=MatsubaraFit(1)), IptSolver())
+    found = inputs_of(scaled, {"few": strong, "embedded": embedded})
+    assert len(calls) == len(CASES)
+    alone = [inputs_of(scaled, {"one": each}) for each in (strong, embedded)]
+    for name in (Batch.SELF_ENERGIES, Batch.DENSITIES):
+        np.testing.assert_array_equal(found[name][:, 0], alone[0][name][:, 0])
+        np.testing.assert_array_equal(found[name][:, 1], alone[1][name][:, 0])
+    other = EdSolver(fit=MatsubaraFit(2))
+    calls.clear()
+    inputs_of(scaled, {"other": other, "embedded": embedded})
+    assert len(calls) == 2 * len(CASES)

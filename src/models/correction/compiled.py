@@ -7,7 +7,7 @@ problem, so that no answer depends on what else is in its batch. The formulas ar
 `tests/models/test_correction_compiled.py` holds the two together.
 
 Range: `CorrectionNetwork`s of one orbital without fixed frequencies, or ensembles of some of one
-shape. For all other models `compiled_correction` is None, and `answers` does it.
+shape and one contrast. For all other models `compiled_correction` is None, and `answers` does it.
 Cost: a fifth of a millisecond for three members. A problem that is its own mirror image to the last
 bit has an answer that is, for a third of that.
 """
@@ -22,7 +22,12 @@ import torch
 from dmftnet.data.keys import ThermalBatch as Batch
 from dmftnet.errors import ConvergenceError
 from dmftnet.models.correction.ensemble import CorrectionEnsemble
-from dmftnet.models.correction.model import LARGEST, LARGEST_FEATURE, CorrectionModel
+from dmftnet.models.correction.model import (
+    LARGEST,
+    LARGEST_FEATURE,
+    LEAST_CONTRAST,
+    CorrectionModel,
+)
 from dmftnet.models.correction.networks import HIGHEST_SCALE, LOWEST_SCALE, CorrectionNetwork
 from dmftnet.models.correction.outputs import NOT_FINITE
 from dmftnet.models.correction.thermal import N_MIN, SMALLEST
@@ -86,7 +91,8 @@ class CompiledCorrection:
     def __init__(self, members: list[CorrectionNetwork]):
         first = members[0]
         self.base = -1 if first.base is None else first.base
-        self.n_low = first.n_low
+        self.contrast = -1 if first.contrast is None else first.contrast
+        self.n_low, self.stride = first.n_low, first.measure.stride
         dyson = first.dyson
         self.axis = Axis(
             *(_array(part) for part in (dyson.odd, dyson.to_density, dyson.to_tau.T)),
@@ -143,7 +149,8 @@ class CompiledCorrection:
             arrays[Batch.U], arrays[Batch.EPS_D], arrays[Batch.BETA], arrays[Batch.HYBRIDIZATION],
             arrays[Batch.SELF_ENERGIES], arrays[Batch.DENSITIES],
         )  # fmt: skip
-        status = _answered(given, self.network, self.axis, self.base, self.n_low, found)
+        roles = self.base, self.contrast, self.n_low, self.stride
+        status = _answered(given, self.network, self.axis, roles, found)
         if status != FOUND:
             raise ConvergenceError(NOT_FINITE if status == DIVERGED else NO_MEASURE[status])
         return found if len(self.network.offset) > 1 else found._replace(spread=None)
@@ -152,13 +159,12 @@ class CompiledCorrection:
 def compiled_correction(model: CorrectionModel | CorrectionEnsemble) -> CompiledCorrection | None:
     """The compiled form of a model as it is now; None of a kind that has none, see the module."""
     members = list(model.members) if isinstance(model, CorrectionEnsemble) else [model]
-    if not all(
-        type(m) is CorrectionNetwork and m.n_orb == 1 and not m.n_fixed and m.contrast is None
-        for m in members
-    ):
+    if not all(type(m) is CorrectionNetwork and m.n_orb == 1 and not m.n_fixed for m in members):
         return None
-    shapes = {(m.base, *(tuple(p.shape) for p in m.state_dict().values())) for m in members}
-    return CompiledCorrection(members) if len(shapes) == 1 else None
+    kinds = {
+        (m.base, m.contrast, *(tuple(p.shape) for p in m.state_dict().values())) for m in members
+    }
+    return CompiledCorrection(members) if len(kinds) == 1 else None
 
 
 def _array(values: torch.Tensor) -> np.ndarray:
@@ -170,8 +176,9 @@ def _float32(parts: list[torch.Tensor]) -> np.ndarray:
 
 
 @compiled
-def _answered(given, network, axis, base, n_low, out):
+def _answered(given, network, axis, roles, out):
     """Fill the arrays of `out`; what became of the first problem that has no answer."""
+    base, _, _, stride = roles
     U, eps_d, beta, delta, sigmas, densities = given
     features, measures, density, sigma, greens, doubles, spread = out
     odd, to_density, to_tau, quadrature, kernel, mirror = axis
@@ -185,13 +192,16 @@ def _answered(given, network, axis, base, n_low, out):
     for i in range(U.size):
         z = 1j * (np.pi / beta[i]) * odd
         x = features[i]
-        _featured(U[i], eps_d[i], beta[i], z, delta[i], sigmas[i], densities[i], axis, n_low, x)
+        unit = _featured(
+            U[i], eps_d[i], beta[i], z, delta[i], sigmas[i], densities[i], axis, roles, x
+        )
         even = True
         for j in range(mirror.size):
             even = even and (mirror[j] > 0 or x[j] == 0)
         q[0] = 0
         for m in range(n_members):
             _missing(x, even, m, network, mirror, q[1 + m])
+            q[1 + m] *= unit
             if base >= 0:
                 q[1 + m] += _reduced(U[i], z, sigmas[i, base], densities[i, base])
             q[0] += q[1 + m] / n_members
@@ -210,7 +220,7 @@ def _answered(given, network, axis, base, n_low, out):
             away += np.dot(np.abs(_in_tau(g[k] - g[0], beta[i], to_tau)), quadrature)
         spread[i] = away / n_members
         size = np.abs(g[0])
-        found, status = nearest_measure(q[0] / z / beta[i], size * size * U[i] ** 2, kernel)
+        found, status = nearest_measure(q[0] / z / beta[i], size * size * U[i] ** 2, kernel, stride)
         if status != FOUND:
             return status
         measures[i] = found / found.sum()
@@ -236,11 +246,12 @@ def _answered(given, network, axis, base, n_low, out):
 
 
 @compiled
-def _featured(U, eps_d, beta, z, delta, sigmas, densities, axis, n_low, out):
-    """`CorrectionModel.features` of one problem."""
+def _featured(U, eps_d, beta, z, delta, sigmas, densities, axis, roles, out):
+    """`CorrectionModel.features` of one problem; the unit of what is missing."""
     odd, to_density = axis.odd, axis.to_density
+    base, contrast, n_low, _ = roles
     n_in = densities.size
-    curve = 3 + 2 * n_in
+    curve = 3 + 2 * n_in + (1 if contrast >= 0 else 0)
     out[0], out[1], out[2] = U / 2, eps_d + U / 2, np.log(beta) / 2
     curve = _noted(4.0 * z * delta, curve, n_low, out)
     for a in range(n_in):
@@ -252,6 +263,20 @@ def _featured(U, eps_d, beta, z, delta, sigmas, densities, axis, n_low, out):
         out[4 + 2 * a] = 4.0 * (densities[a] - 0.5)
         curve = _noted(_reduced(U, z, sigmas[a], densities[a]), curve, n_low, out)
         curve = _noted(z * g, curve, n_low, out)
+    if contrast < 0:
+        return 1.0
+    change = _reduced(U, z, sigmas[base], densities[base])
+    change -= _reduced(U, z, sigmas[contrast], densities[contrast])
+    total, size = 0.0, 0.0
+    for k in range(odd.size):
+        g = 1 / (z[k] - eps_d - delta[k] - sigmas[base, k])
+        weight = (abs(g) ** 2 / abs(z[k])) ** 2
+        total += weight
+        size += weight * abs(change[k]) ** 2
+    unit = np.sqrt(size / total + LEAST_CONTRAST**2)
+    out[3 + 2 * n_in] = np.log(unit) / 4
+    _noted(change / unit, curve, n_low, out)
+    return unit
 
 
 @compiled

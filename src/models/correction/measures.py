@@ -22,6 +22,7 @@ from dmftnet.models.correction.model import CorrectionModel
 from dmftnet.models.correction.networks import perceptron
 from dmftnet.models.correction.outputs import Outputs
 from dmftnet.models.correction.thermal import Problems
+from dmftnet.physics.analysis.self_energy_measure import RESOLVED, SelfEnergyMeasure
 
 EVEN, FURTHEST = 0.1, 8.0
 """Fixed energies, in D: even spacings below the first, growing ones above, up to the last."""
@@ -59,6 +60,7 @@ class MeasureNetwork(CorrectionModel):
                 "out, or use model=correction"
             )
         super().__init__(inputs, size, accuracy, n_fixed=n_fixed, **options)
+        self.measure = SelfEnergyMeasure(size, accuracy, n_nodes=RESOLVED)
         if self.n_orb > 1:
             raise SettingError(
                 f"model: MeasureNetwork treats one orbital, the data have {self.n_orb}; use "

@@ -23,6 +23,7 @@ from dmftnet.physics.impurity.matsubara_hybridization import MatsubaraHybridizat
 from dmftnet.physics.impurity.pole_hybridization import PoleHybridization
 from dmftnet.physics.impurity.problem import ImpurityProblem
 from dmftnet.physics.impurity.protocol import ImpuritySolution, ImpuritySolver
+from dmftnet.physics.solvers.embedded import EmbeddedSolver
 from dmftnet.physics.solvers.perturbative.thermal import Batch as ThermalRows
 from dmftnet.physics.solvers.perturbative.thermal import ThermalSolver
 
@@ -167,12 +168,13 @@ def inputs_of(
     sigmas = np.empty((n, len(approximations), n_iw), dtype=np.complex128)
     densities = np.empty((n, len(approximations)))
     answers: list[Sequence[ImpuritySolution]] = []
-    for k, solver in enumerate(approximations.values()):
+    known = _parts_of_embedded(scaled, approximations)
+    for k, (name, solver) in enumerate(approximations.items()):
         if n_orb == 1 and isinstance(solver, ThermalSolver):
             in_T, densities[:, k] = solver.self_energies(scaled.batch)
             sigmas[:, k] = in_T / beta[:, None]
             continue
-        answers.append(solver.solve_batch(scaled.problems))
+        answers.append(known[name] if name in known else solver.solve_batch(scaled.problems))
         for i, (answer, problem) in enumerate(zip(answers[-1], scaled.problems, strict=True)):
             sigmas[i, k] = answer.matsubara_self_energy(problem.axis).mean(axis=0)
             densities[i, k] = answer.filling / (2 * n_orb)
@@ -187,6 +189,21 @@ def inputs_of(
         Batch.DENSITIES: densities,
     }
     return arrays if n_orb == 1 else arrays | _of_several(scaled, answers)
+
+
+def _parts_of_embedded(
+    scaled: ScaledProblems, approximations: Mapping[str, ImpuritySolver]
+) -> dict[str, Sequence[ImpuritySolution]]:
+    """By name: approximations that are solved within another, and that other."""
+    found: dict[str, Sequence[ImpuritySolution]] = {}
+    for name, solver in approximations.items():
+        if not isinstance(solver, EmbeddedSolver):
+            continue
+        parts = [other for other, alone in approximations.items() if alone == solver.strong]
+        if parts:
+            both = [solver.solve_both(problem) for problem in scaled.problems]
+            found[parts[0]], found[name] = zip(*both, strict=True)
+    return found
 
 
 def _of_several(

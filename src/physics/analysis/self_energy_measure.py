@@ -10,12 +10,12 @@ exact. Here s lives on fixed frequencies: dense about zero, as the imaginary axi
 ``e = T x`` with x the same at every temperature.
 
 `SelfEnergyMeasure.fit` is the nearest measure to values at Matsubara frequencies: a projection onto
-a convex set, so it cannot lead away from a causal truth. A measure on the nodes is met to 1e-8, a
-pole between them to the square of their spacing: in G(tau) below 1e-4 for a few sharp poles, a
-quarter of it with twice the nodes (`tests/models/test_correction_models.py`). A self-energy that is
-not causal is made so.
+a convex set, so it cannot lead away from a causal truth. Least squares over some of the nodes say
+where the weight is; all nodes close by are then let in. A measure on the nodes is met to 1e-8, a
+pole between them to the square of their spacing, a quarter with twice the nodes
+(`tests/models/test_correction_models.py`). A self-energy that is not causal is made so.
 
-Cost: a tenth of a millisecond (`dmftnet.physics.analysis.nonnegative`), a third of it where the
+Cost: two tenths of a millisecond (`dmftnet.physics.analysis.nonnegative`), a third of it where the
 values are imaginary.
 """
 
@@ -32,6 +32,9 @@ from dmftnet.errors import ConvergenceError
 from dmftnet.physics.analysis.nonnegative import nonnegative
 from dmftnet.physics.grids.matsubara import UNIVERSAL_SIZE, ImaginaryAxis
 from dmftnet.physics.solvers.compiled import compiled
+
+RESOLVED = 40
+"""Nodes on each side of zero that the imaginary axis tells apart, about."""
 
 MAX_STEPS = 100
 """Of the least squares, times the number of frequencies."""
@@ -64,7 +67,8 @@ class SelfEnergyMeasure:
     size, accuracy : float
         Of the axis, see `ImaginaryAxis.universal`.
     n_nodes : int
-        Frequencies on each side of zero, and one at it.
+        Frequencies on each side of zero, and one at it. Those between `RESOLVED` times as many are
+        looked at where there is weight alone.
     even : float, in T
         Below it spacings are even, above it they grow in proportion: the axis resolves nothing
         below pi T.
@@ -72,12 +76,17 @@ class SelfEnergyMeasure:
 
     size: float = UNIVERSAL_SIZE
     accuracy: float = 1e-7
-    n_nodes: int = 40
+    n_nodes: int = 160
     even: float = 2.0
 
     def __post_init__(self):
         checks.integer("n_nodes", self.n_nodes, at_least=4, at_most=400)
         checks.number("even", self.even, above=0, at_most=100)
+
+    @property
+    def stride(self) -> int:
+        """Of the nodes that are fitted first."""
+        return max(1, self.n_nodes // RESOLVED)
 
     @cached_property
     def axis(self) -> ImaginaryAxis:
@@ -123,7 +132,7 @@ class SelfEnergyMeasure:
     def unnormalised(self, values: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """(J,) float64, non-negative, before `fit` divides by its norm: the projection itself."""
         given = (np.asarray(values, dtype=np.complex128), np.asarray(weights, dtype=np.float64))
-        found, status = nearest_measure(*given, self.kernel)
+        found, status = nearest_measure(*given, self.kernel, self.stride)
         if status in (NOT_FINITE, NO_END):
             raise ConvergenceError(NO_MEASURE[status])
         return found
@@ -133,11 +142,11 @@ class SelfEnergyMeasure:
         return measure @ (1 / (np.asarray(z) - self.nodes[:, None] / beta))
 
     def smeared(self, measure: np.ndarray, omega: np.ndarray, beta: float) -> np.ndarray:
-        """(n,) ``t(w + i0)``, in 1/D, each node a Gaussian as wide as the nodes' spacing.
+        """(n,) ``t(w + i0)``, in 1/D, each node a Gaussian as wide as `RESOLVED` nodes' spacing.
 
         What the imaginary axis says of the real one: bands as broad as it resolves them, no more.
         """
-        nodes, width = self.nodes / beta, np.gradient(self.nodes) / beta
+        nodes, width = self.nodes / beta, self.stride * np.gradient(self.nodes) / beta
         x = (np.asarray(omega)[:, None] - nodes) / (np.sqrt(2) * width)
         return -1j * np.sqrt(np.pi / 2) * (wofz(x) / width) @ measure
 
@@ -162,10 +171,10 @@ def dressed_by(measure, kernel, omega_n, delta, level, static, weight):
     -------
     sigma, greens : (n_iw,) complex128, in D and 1/D
     """
-    sigma, greens = np.empty_like(delta), np.empty_like(delta)
+    sigma, greens, found = np.empty_like(delta), np.empty_like(delta), np.flatnonzero(measure)
     for i in range(omega_n.size):
         real, imag = 0.0, 0.0
-        for j in range(measure.size):
+        for j in found:
             real += kernel[i, j].real * measure[j]
             imag += kernel[i, j].imag * measure[j]
         sigma[i] = complex(static + weight * real, weight * imag)
@@ -174,7 +183,7 @@ def dressed_by(measure, kernel, omega_n, delta, level, static, weight):
 
 
 @compiled
-def nearest_measure(values, weights, kernel):
+def nearest_measure(values, weights, kernel, stride):
     """The projection of `SelfEnergyMeasure.fit`, before the norm, and what became of it.
 
     Values without a real part, up to `SYMMETRIC`, have as much weight at e as at -e: half the
@@ -186,6 +195,8 @@ def nearest_measure(values, weights, kernel):
     weights : (n_iw,) float64
     kernel : (n_iw, J) complex128, in 1/T
         Of nodes that are symmetric about zero, at the middle one.
+    stride : int
+        Every so many nodes are fitted first; then those up to as far from one with weight.
 
     Returns
     -------
@@ -202,26 +213,41 @@ def nearest_measure(values, weights, kernel):
         largest = max(largest, abs(weights[i]))
     scale, middle = weights / largest, n_nodes // 2
     even = real <= SYMMETRIC * size
-    first, parts = (middle, 1) if even else (0, 2)
-    columns = np.empty((n_nodes - first, parts * n_iw + 1))
-    goal = np.empty(parts * n_iw + 1)
-    for i in range(n_iw):
-        goal[i] = scale[i] * values[i].imag
-        for j in range(first, n_nodes):
-            columns[j - first, i] = scale[i] * kernel[i, j].imag
-        if not even:
-            goal[n_iw + i] = scale[i] * values[i].real
-            for j in range(n_nodes):
-                columns[j, n_iw + i] = scale[i] * kernel[i, j].real
-    goal[-1] = NORM_WEIGHT
-    columns[:, -1] = NORM_WEIGHT
-    found, ended = nonnegative(columns, goal, MAX_STEPS * n_nodes)
+    first = middle if even else 0
+    chosen = np.arange(middle if even else middle % stride, n_nodes, stride)
+    found, ended = _on_nodes(values, scale, kernel, chosen, even)
+    if stride > 1:
+        near = np.zeros(n_nodes, np.bool_)
+        for k in range(chosen.size):
+            if found[k] > 0:
+                near[max(first, chosen[k] - stride) : chosen[k] + stride + 1] = True
+        chosen = np.flatnonzero(near)
+        if chosen.size:
+            found, ended = _on_nodes(values, scale, kernel, chosen, even)
     if not ended:
         return np.zeros(n_nodes), NO_END
-    if even:
-        measure = np.zeros(n_nodes)
-        measure[middle:] = 0.5 * found
-        measure[: middle + 1] += 0.5 * found[::-1]
-    else:
-        measure = found
+    measure = np.zeros(n_nodes)
+    for k in range(chosen.size):
+        if even:
+            measure[2 * middle - chosen[k]] += 0.5 * found[k]
+        measure[chosen[k]] += 0.5 * found[k] if even else found[k]
     return measure, FOUND if measure.sum() > 0 else EMPTY
+
+
+@compiled
+def _on_nodes(values, scale, kernel, chosen, even):
+    """(n_chosen,) weights on some of the nodes, and whether the least squares ended."""
+    n_iw = values.size
+    columns = np.empty((chosen.size, (1 if even else 2) * n_iw + 1))
+    goal = np.empty(columns.shape[1])
+    for i in range(n_iw):
+        goal[i] = scale[i] * values[i].imag
+        if not even:
+            goal[n_iw + i] = scale[i] * values[i].real
+        for k in range(chosen.size):
+            columns[k, i] = scale[i] * kernel[i, chosen[k]].imag
+            if not even:
+                columns[k, n_iw + i] = scale[i] * kernel[i, chosen[k]].real
+    goal[-1] = NORM_WEIGHT
+    columns[:, -1] = NORM_WEIGHT
+    return nonnegative(columns, goal, MAX_STEPS * chosen.size)

@@ -77,6 +77,10 @@ class EmbeddedSolver(Solver):
 
     def solve(self, problem: ImpurityProblem) -> MatsubaraSolution:
         """Solve one problem."""
+        return self.solve_both(problem)[1]
+
+    def solve_both(self, problem: ImpurityProblem) -> tuple[ImpuritySolution, MatsubaraSolution]:
+        """What the strong solver says alone, and the answer."""
         self.require(problem)
         axis = problem.axis
         strong = self.strong.solve(problem)
@@ -103,7 +107,7 @@ class EmbeddedSolver(Solver):
             "fit_residual": strong.diagnostics.get("fit_residual"),
             "warning": strong.diagnostics.get("warning", ""),
         }
-        return answered(batch, [problem], np.where(even, 0.5, n), t, [said], self.name)[0]
+        return strong, answered(batch, [problem], np.where(even, 0.5, n), t, [said], self.name)[0]
 
 
 def _dynamic(solution: ImpuritySolution, problem: ImpurityProblem) -> np.ndarray:
