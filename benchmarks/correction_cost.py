@@ -28,6 +28,7 @@ from dmftnet.data.thermal_datamodule import ThermalDataModule
 from dmftnet.errors import DmftnetWarning
 from dmftnet.models.shipping.correction import held_out_problems
 from dmftnet.models.solvers.correction import CorrectionSolver, built_solver
+from dmftnet.models.solvers.correction_inputs import solved_within
 from dmftnet.physics.dmft.starts import starting_problem
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.problem import ImpurityProblem
@@ -91,6 +92,7 @@ def main(corrections: Sequence[str]) -> None:
     )  # fmt: skip
     for (name, kind), each in found.items():
         inputs = solvers[name].approximations if name in solvers else {name: None}
+        inputs = inputs.keys() - solved_within(inputs).keys()
         ratio = each.mean() / sum(found[key, kind].mean() for key in inputs)
         table.add_row(
             name, f"{len(each)} {kind}", f"{each.mean():.3g}", f"{np.median(each):.3g}",

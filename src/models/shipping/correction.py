@@ -25,6 +25,7 @@ from dmftnet.models.correction.model import CorrectionModel, as_problems
 from dmftnet.models.correction.scoring import approximation_errors, error_summary
 from dmftnet.models.correction.trust import FeatureDistance
 from dmftnet.models.solvers.correction import CorrectionSolver, built_solver
+from dmftnet.models.solvers.correction_inputs import solved_within
 from dmftnet.models.solvers.limits import ErrorPromise, calibration_report, choose_limits
 from dmftnet.physics.impurity.matsubara_hybridization import MatsubaraHybridization
 from dmftnet.physics.impurity.problem import ImpurityProblem
@@ -137,15 +138,17 @@ def evidence(
 def cost(model: Model, data: ThermalDataModule) -> dict[str, float]:
     """Milliseconds of one solve and of one in a batch, and of its inputs, CPU time of this process.
 
-    Through the solver, from Delta(i w_n) to the answer, approximations included; the fastest of
-    several runs.
+    Through the solver, from Delta(i w_n) to the answer, approximations included, what is solved
+    within another one once; the fastest of several runs.
     """
     solvers = {name: built_solver(data.solvers[name]) for name in data.inputs}
+    shared = solved_within(solvers)
     solver, problems = CorrectionSolver.from_model(model, solvers), held_out_problems(data, BATCH)
 
     def inputs(batch: Sequence[ImpurityProblem]) -> None:
-        for approximation in solvers.values():
-            approximation.solve_batch(batch)
+        for name, approximation in solvers.items():
+            if name not in shared:
+                approximation.solve_batch(batch)
 
     return {
         "one_ms": _milliseconds(solver.solve_batch, problems[:1]),

@@ -168,7 +168,7 @@ def inputs_of(
     sigmas = np.empty((n, len(approximations), n_iw), dtype=np.complex128)
     densities = np.empty((n, len(approximations)))
     answers: list[Sequence[ImpuritySolution]] = []
-    known = _parts_of_embedded(scaled, approximations)
+    known = _shared(scaled, approximations)
     for k, (name, solver) in enumerate(approximations.items()):
         if n_orb == 1 and isinstance(solver, ThermalSolver):
             in_T, densities[:, k] = solver.self_energies(scaled.batch)
@@ -191,18 +191,25 @@ def inputs_of(
     return arrays if n_orb == 1 else arrays | _of_several(scaled, answers)
 
 
-def _parts_of_embedded(
+def solved_within(approximations: Mapping[str, ImpuritySolver]) -> dict[str, str]:
+    """Approximations that another one solves on its way: the strong part of an embedded solver."""
+    return {
+        name: whole
+        for whole, solver in approximations.items()
+        if isinstance(solver, EmbeddedSolver)
+        for name, alone in approximations.items()
+        if alone == solver.strong
+    }
+
+
+def _shared(
     scaled: ScaledProblems, approximations: Mapping[str, ImpuritySolver]
 ) -> dict[str, Sequence[ImpuritySolution]]:
-    """By name: approximations that are solved within another, and that other."""
+    """Answers by name of what is `solved_within` another, and of that other."""
     found: dict[str, Sequence[ImpuritySolution]] = {}
-    for name, solver in approximations.items():
-        if not isinstance(solver, EmbeddedSolver):
-            continue
-        parts = [other for other, alone in approximations.items() if alone == solver.strong]
-        if parts:
-            both = [solver.solve_both(problem) for problem in scaled.problems]
-            found[parts[0]], found[name] = zip(*both, strict=True)
+    for name, whole in solved_within(approximations).items():
+        both = [approximations[whole].solve_both(problem) for problem in scaled.problems]
+        found[name], found[whole] = zip(*both, strict=True)
     return found
 
 
