@@ -4,7 +4,8 @@ Method
     Lawson and Hanson's active set: the column that the residual points along most enters, the
     least squares of those that are in follow from a QR decomposition that columns join
     (Gram and Schmidt, twice) and leave (Givens rotations); a weight that would turn negative
-    leaves at zero. Columns are compared at unit length.
+    leaves at zero. Columns are compared at unit length: some of them first, and all of them where
+    none of these would enter, of which those that would are looked at from then on.
 Range
     Some dozens of equations and unknowns, in rows of memory. SciPy's routine has no such bounds.
 Error
@@ -35,7 +36,7 @@ INDEPENDENT = 1e-10
 
 
 @compiled
-def nonnegative(columns, goal, max_steps):
+def nonnegative(columns, goal, max_steps, stride=1, start=0):
     """Weights ``x >= 0`` that minimise ``|sum_j x_j columns_j - goal|``.
 
     Parameters
@@ -44,6 +45,8 @@ def nonnegative(columns, goal, max_steps):
         Contiguous; each row is a column of the system, none of them zero.
     goal : (m,) float64
     max_steps : int
+    stride, start : int
+        Columns that are looked at first: every so many, from this one on.
 
     Returns
     -------
@@ -61,13 +64,16 @@ def nonnegative(columns, goal, max_steps):
     free = np.ones(n, np.bool_)  # neither in, nor refused since the last change
     size = np.sqrt(np.dot(goal, goal))
     least, met = TOLERANCE * size, MET * size
-    k, steps, residual, along = 0, 0, goal.copy(), np.empty(n)
+    k, steps, residual = 0, 0, goal.copy()
+    looked_at = np.zeros(n, np.bool_)
+    looked_at[start::stride] = True
+    few = unit[looked_at]
     while k < m and np.sqrt(np.dot(residual, residual)) > met:
-        np.dot(unit, residual, along)
-        best, most = -1, least
-        for j in range(n):
-            if free[j] and along[j] > most:
-                best, most = j, along[j]
+        best = _most_along(few, np.flatnonzero(looked_at), residual, free, least)
+        if best < 0 and len(few) < n:
+            looked_at |= free & (np.dot(unit, residual) > least)
+            few = unit[looked_at]
+            best = _most_along(few, np.flatnonzero(looked_at), residual, free, least)
         if best < 0:
             break
         free[best] = False
@@ -108,6 +114,17 @@ def nonnegative(columns, goal, max_steps):
     for i in range(k):
         found[inside[i]] = x[i] / length[inside[i]]
     return found, True
+
+
+@compiled
+def _most_along(columns, places, residual, free, least):
+    """Place of the free column that the residual points along most, beyond `least`; else -1."""
+    along = np.dot(columns, residual)
+    best, most = -1, least
+    for i in range(places.size):
+        if free[places[i]] and along[i] > most:
+            best, most = places[i], along[i]
+    return best
 
 
 @compiled

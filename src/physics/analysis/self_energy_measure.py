@@ -10,12 +10,11 @@ exact. Here s lives on fixed frequencies: dense about zero, as the imaginary axi
 ``e = T x`` with x the same at every temperature.
 
 `SelfEnergyMeasure.fit` is the nearest measure to values at Matsubara frequencies: a projection onto
-a convex set, so it cannot lead away from a causal truth. Least squares over some of the nodes say
-where the weight is; all nodes close by are then let in. A measure on the nodes is met to 1e-8, a
+a convex set, so it cannot lead away from a causal truth. A measure on the nodes is met to 1e-8, a
 pole between them to the square of their spacing, a quarter with twice the nodes
 (`tests/models/test_correction_models.py`). A self-energy that is not causal is made so.
 
-Cost: two tenths of a millisecond (`dmftnet.physics.analysis.nonnegative`), a third of it where the
+Cost: four tenths of a millisecond (`dmftnet.physics.analysis.nonnegative`), a fifth of it where the
 values are imaginary.
 """
 
@@ -67,8 +66,7 @@ class SelfEnergyMeasure:
     size, accuracy : float
         Of the axis, see `ImaginaryAxis.universal`.
     n_nodes : int
-        Frequencies on each side of zero, and one at it. Those between `RESOLVED` times as many are
-        looked at where there is weight alone.
+        Frequencies on each side of zero, and one at it; `RESOLVED` of them are looked at first.
     even : float, in T
         Below it spacings are even, above it they grow in proportion: the axis resolves nothing
         below pi T.
@@ -196,7 +194,7 @@ def nearest_measure(values, weights, kernel, stride):
     kernel : (n_iw, J) complex128, in 1/T
         Of nodes that are symmetric about zero, at the middle one.
     stride : int
-        Every so many nodes are fitted first; then those up to as far from one with weight.
+        Every so many nodes are looked at first.
 
     Returns
     -------
@@ -213,41 +211,27 @@ def nearest_measure(values, weights, kernel, stride):
         largest = max(largest, abs(weights[i]))
     scale, middle = weights / largest, n_nodes // 2
     even = real <= SYMMETRIC * size
-    first = middle if even else 0
-    chosen = np.arange(middle if even else middle % stride, n_nodes, stride)
-    found, ended = _on_nodes(values, scale, kernel, chosen, even)
-    if stride > 1:
-        near = np.zeros(n_nodes, np.bool_)
-        for k in range(chosen.size):
-            if found[k] > 0:
-                near[max(first, chosen[k] - stride) : chosen[k] + stride + 1] = True
-        chosen = np.flatnonzero(near)
-        if chosen.size:
-            found, ended = _on_nodes(values, scale, kernel, chosen, even)
-    if not ended:
-        return np.zeros(n_nodes), NO_END
-    measure = np.zeros(n_nodes)
-    for k in range(chosen.size):
-        if even:
-            measure[2 * middle - chosen[k]] += 0.5 * found[k]
-        measure[chosen[k]] += 0.5 * found[k] if even else found[k]
-    return measure, FOUND if measure.sum() > 0 else EMPTY
-
-
-@compiled
-def _on_nodes(values, scale, kernel, chosen, even):
-    """(n_chosen,) weights on some of the nodes, and whether the least squares ended."""
-    n_iw = values.size
-    columns = np.empty((chosen.size, (1 if even else 2) * n_iw + 1))
-    goal = np.empty(columns.shape[1])
+    first, parts = (middle, 1) if even else (0, 2)
+    columns = np.empty((n_nodes - first, parts * n_iw + 1))
+    goal = np.empty(parts * n_iw + 1)
     for i in range(n_iw):
         goal[i] = scale[i] * values[i].imag
+        for j in range(first, n_nodes):
+            columns[j - first, i] = scale[i] * kernel[i, j].imag
         if not even:
             goal[n_iw + i] = scale[i] * values[i].real
-        for k in range(chosen.size):
-            columns[k, i] = scale[i] * kernel[i, chosen[k]].imag
-            if not even:
-                columns[k, n_iw + i] = scale[i] * kernel[i, chosen[k]].real
+            for j in range(n_nodes):
+                columns[j, n_iw + i] = scale[i] * kernel[i, j].real
     goal[-1] = NORM_WEIGHT
     columns[:, -1] = NORM_WEIGHT
-    return nonnegative(columns, goal, MAX_STEPS * chosen.size)
+    start = (middle - first) % stride
+    found, ended = nonnegative(columns, goal, MAX_STEPS * n_nodes, stride, start)
+    if not ended:
+        return np.zeros(n_nodes), NO_END
+    if even:
+        measure = np.zeros(n_nodes)
+        measure[middle:] = 0.5 * found
+        measure[: middle + 1] += 0.5 * found[::-1]
+    else:
+        measure = found
+    return measure, FOUND if measure.sum() > 0 else EMPTY
