@@ -125,16 +125,16 @@ def run(kind: str, n_sites: int, ratio: float, ansatz: str, seed: int, **trainin
     start = time.process_time()
     state, trained = finder.trained(chains, sector)
     training_seconds = time.process_time() - start
-    power = settings.power_in(state)
+    settings = settings.settled(state)
     if chains.cluster.dimension(sector) <= ENUMERATED:
         explicit = finder.explicit(state)
         energy = Energy(explicit.energy, 0.0, explicit.variance, chains.cluster.dimension(sector))
     else:
-        samples = sample(state.law, N_FINAL, np.random.default_rng(seed + 1), power)
+        samples = sample(state.law, N_FINAL, np.random.default_rng(seed + 1), settings.power)
         energy = Energy.of(samples, local_energies(state, samples.states))
     values = (
         kind, n_sites, ratio, ansatz, sum(p.numel() for p in state.law.parameters()), seed,
-        trained.n_steps, settings.n_samples, power, settings.clip or np.inf, *sector,
+        trained.n_steps, settings.n_samples, settings.power, settings.clip or np.inf, *sector,
         exact, round(seconds, 1), energy.mean,
         energy.error, energy.variance, energy.n_distinct, trained.rollbacks,
         round(training_seconds, 1), provenance()["commit"],

@@ -272,12 +272,14 @@ def test_a_block_that_rises_is_taken_back(monkeypatch):
     np.testing.assert_array_equal(states[1].vector(), states[0].vector())
 
 
-def test_power_follows_the_size_of_the_sector():
+def test_power_and_steps_follow_the_size_of_the_sector():
     ten, twelve = (
         NeuralState.of(chains(n - 1, Interaction(2.0)), (n // 2, n // 2)) for n in (10, 12)
     )
-    assert [Training().power_in(state) for state in (ten, twelve)] == [0.3, 0.5]
-    assert [Training(power=0.7).power_in(state) for state in (ten, twelve)] == [0.7, 0.7]
+    found = [Training().settled(state) for state in (ten, twelve)]
+    assert [(each.steps, each.power) for each in found] == [(400, 0.3), (2000, 0.5)]
+    given = Training(steps=7, power=0.7)
+    assert given.settled(ten) == given.settled(twelve) == given
 
 
 @pytest.mark.parametrize(("largest", "power"), [(36, 0.3), (35, 0.5)])

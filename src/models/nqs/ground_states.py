@@ -220,7 +220,7 @@ class NeuralGroundStates:
     def trained(self, chains: ImpurityChains, sector: Sector) -> tuple[NeuralState, Trained]:
         """A trained state of a sector, and what its training did."""
         state = NeuralState.of(chains, sector, self.ansatz, self.seed)
-        training = self.training
+        training = self.training.settled(state)
         if self.warm_steps is not None and self._memory.recalled(state):
             training = replace(training, steps=self.warm_steps)
         with self._shown(training.steps) as shown:

@@ -18,7 +18,7 @@ broken off and goes on from its file (`dmftnet.models.nqs.record`).
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -41,6 +41,9 @@ ENUMERATED = 100_000
 POWER, POWER_BEYOND = 0.3, 0.5
 """Of the conditionals, up to so many determinants and beyond; both chosen at U / Gamma = 5, with
 63,504 and 1.7e8 determinants."""
+
+STEPS, STEPS_BEYOND = 400, 2000
+"""Likewise: in large sectors errors fall about as the inverse of the number of steps."""
 
 RAISED = 10.0
 """Factor of the regularisation after a rollback; its root is taken from block to block."""
@@ -69,12 +72,12 @@ class Training:
 
     Parameters
     ----------
-    steps : int
+    steps : int, optional
+        None: `STEPS` in sectors of up to `ENUMERATED` determinants, `STEPS_BEYOND` in larger ones.
     n_samples : int
         Draws a step; as many distinct determinants at most.
     power : float in (0, 1], optional
-        Of the conditionals that are drawn from; None: `POWER` in sectors of up to `ENUMERATED`
-        determinants, `POWER_BEYOND` in larger ones.
+        Of the conditionals that are drawn from; None: `POWER` or `POWER_BEYOND`, likewise.
     rate : (first, last), in 1/D
         Imaginary time of a step.
     momentum : float in [0, 1)
@@ -95,7 +98,7 @@ class Training:
         If an argument is of the wrong type or out of its limits.
     """
 
-    steps: int = 400
+    steps: int | None = None
     n_samples: int = 768
     power: float | None = None
     rate: tuple = (0.3, 0.02)
@@ -111,7 +114,8 @@ class Training:
             object.__setattr__(self, name, value)
 
         key = "training"
-        for name, least in {"steps": 0, "n_samples": 2, "n_final": 2}.items():
+        least_of = {"n_samples": 2, "n_final": 2} | ({} if self.steps is None else {"steps": 0})
+        for name, least in least_of.items():
             settle(name, checks.integer(f"{key}.{name}", getattr(self, name), at_least=least))
         limits: dict[str, dict[str, float]] = {
             "momentum": {"at_least": 0, "below": 1},
@@ -125,12 +129,15 @@ class Training:
             settle(name, checks.numbers(f"{key}.{name}", getattr(self, name), size=2, above=0))
         settle("seed", checks.seed(f"{key}.seed", self.seed))
 
-    def power_in(self, state: NeuralState) -> float:
-        """The power by which a state of this sector is sampled."""
-        if self.power is not None:
-            return self.power
-        n_determinants = state.cluster.dimension(state.sector)
-        return POWER if n_determinants <= ENUMERATED else POWER_BEYOND
+    def settled(self, state: NeuralState) -> Training:
+        """With what is None chosen by the size of the state's sector."""
+        is_small = state.cluster.dimension(state.sector) <= ENUMERATED
+        steps, power = (STEPS, POWER) if is_small else (STEPS_BEYOND, POWER_BEYOND)
+        return replace(
+            self,
+            steps=steps if self.steps is None else self.steps,
+            power=power if self.power is None else self.power,
+        )
 
     def run(self, state: NeuralState, record: Record = UNRECORDED) -> Trained:
         """Optimise a state's law in place.
@@ -144,15 +151,16 @@ class Training:
         """
         start = time.perf_counter()
         rng = np.random.default_rng(self.seed)
-        run = TrainingRun(self, state, rng)
+        settled = self.settled(state)
+        run = TrainingRun(settled, state, rng)
         record.resume(run)
-        while run.is_finite and run.n_steps < self.steps:
+        while run.is_finite and run.n_steps < settled.steps:
             record.step(run)
             if run.n_steps % BLOCK == 0 and run.is_finite:
                 run.judge()
                 record.block(run)
         run.restore()
-        samples = sample(state.law, self.n_final, rng, self.power_in(state))
+        samples = sample(state.law, self.n_final, rng, settled.power)
         energy = Energy.of(samples, local_energies(state, samples.states))
         return Trained(
             energy,
@@ -220,6 +228,8 @@ class TrainingRun:
 
     Parameters
     ----------
+    training : Training
+        Settled.
     last : Direction
         That of the step before.
     kept : dict of str to tensor
@@ -247,7 +257,7 @@ class TrainingRun:
     def step(self) -> Step | None:
         """One step; None, and nothing changed, where a number is not finite."""
         training, law = self.training, self.state.law
-        samples = sample(law, training.n_samples, self.rng, training.power_in(self.state))
+        samples = sample(law, training.n_samples, self.rng, training.power)
         local = local_energies(self.state, samples.states)
         self.is_finite = bool(np.isfinite(local).all())
         if not self.is_finite:
