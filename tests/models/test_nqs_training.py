@@ -32,10 +32,9 @@ def four(request):
 
 
 def canonical(state):
-    """Of the parity that the law has, where it has one."""
+    """Those that pass the law's gates."""
     states = all_states(state.line.n_sites, state.sector)
-    sites, parity = state.law.symmetry.gate or (0, 0)
-    states = states[np.bitwise_count(states[:, :sites]).sum(axis=1) % 2 == parity]
+    states = states[state.law.symmetry.passes(states)]
     return np.unique(state.law.symmetry.canonical(states), axis=0)
 
 

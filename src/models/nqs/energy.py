@@ -1,7 +1,7 @@
 """Energy of a neural state, from samples.
 
-``E(s) = sum_s' H_ss' psi(s') / psi(s)``. In the line's signs of chains no element off the diagonal
-is positive, so that no sign is computed: ``H_ss - sum_(s' != s) |H_ss'| |psi(s') / psi(s)|``.
+``E(s) = sum_s' H_ss' psi(s') / psi(s)``. Where in the line's signs no element off the diagonal is
+positive, none is computed: ``H_ss - sum_(s' != s) |H_ss'| |psi(s') / psi(s)|``.
 """
 
 from __future__ import annotations
@@ -76,9 +76,9 @@ def local_energies(state: NeuralState, states: np.ndarray) -> np.ndarray:
     _, first, place = np.unique(state.line.codes(images), return_index=True, return_inverse=True)
     there = state.log_amplitudes(images[first])[place]
     ratios = np.exp(there - state.log_amplitudes(states)[rows])
-    if state.line.is_star:
+    if state.line.is_stoquastic:
+        elements = -np.abs(elements)
+    else:
         turned = state.line.signs(states)[rows] * state.line.signs(state.line.states(found))
         elements = elements * turned
-    else:
-        elements = -np.abs(elements)
     return state.H.diagonal(codes) + np.bincount(rows, elements * ratios, minlength=len(states))

@@ -9,8 +9,9 @@ those of H in the span. ``energy_variance`` in the solver's diagnostics says how
 
 Range: chains, or one star, whose ground state has known signs (`dmftnet.models.nqs.line`). The
 sector is given; by default it is that of half filling, where particle-hole symmetry and an even
-number of sites an orbital make its ground state the lowest of all. Of two orbitals either chain has
-the parity of electrons that the mean field gives it (`dmftnet.models.nqs.line.Symmetry`).
+number of sites an orbital make its ground state the lowest of all. Of several orbitals each chain
+has the parity of electrons that the mean field gives it, or, where no pairs hop, their number
+(`dmftnet.models.nqs.line.Symmetry`).
 
 The weights of one solve are those that the next one starts from, if it has the same sites and
 sector: from one iteration of a DMFT loop to the next a state moves little.
@@ -35,7 +36,7 @@ from dmftnet.models.nqs.record import TrainingRecord, Watch
 from dmftnet.models.nqs.state import NeuralState
 from dmftnet.models.nqs.training import ENUMERATED, Trained, Training
 from dmftnet.physics.fermions.kanamori import Sector
-from dmftnet.physics.solvers.krylov.ed import check_sectors
+from dmftnet.physics.solvers.krylov.ed import MAX_ORBITALS, check_sectors
 from dmftnet.physics.solvers.scol.ground_states import ExplicitState
 from dmftnet.physics.solvers.scol.impurity import DiscreteImpurity, ImpurityChains
 from dmftnet.physics.solvers.scol.sampled_states import SampledState
@@ -144,7 +145,7 @@ class NeuralGroundStates:
     folder: str | Path | None = None
     loggers: Mapping[str, Logger] | None = None
     progress_every: float | None = EVERY
-    orbitals: ClassVar[int] = 2
+    orbitals: ClassVar[int] = MAX_ORBITALS
     _memory: Memory = field(default_factory=lambda: Memory(), init=False, repr=False, compare=False)
 
     def __post_init__(self):

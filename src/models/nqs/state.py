@@ -100,11 +100,13 @@ class NeuralState:
 
     def amplitudes(self, codes: np.ndarray) -> np.ndarray:
         """(n,) float64 ``<s|psi>`` of (n,) int64 determinants of the sector."""
-        states = self.line.states(codes)
-        canonical, place = np.unique(
-            self.law.symmetry.canonical(states), axis=0, return_inverse=True
-        )
-        return self.line.signs(states) * np.exp(self.log_amplitudes(canonical)[place.ravel()])
+        states, symmetry = self.line.states(codes), self.law.symmetry
+        psi, there = np.zeros(len(states)), symmetry.passes(states)
+        states = states[there]
+        canonical, place = np.unique(symmetry.canonical(states), axis=0, return_inverse=True)
+        size = np.exp(self.log_amplitudes(canonical))
+        psi[there] = self.line.signs(states) * size[place.ravel()]
+        return psi
 
     def draw(self, n_samples: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Draws from ``|<s|psi>|^2``: distinct determinants, and how often each was drawn."""
