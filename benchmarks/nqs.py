@@ -60,7 +60,7 @@ LEVELS = {
 """Orbitals, and their levels above half filling in units of U."""
 
 HUND = 0.2
-"""J / U of two orbitals."""
+"""J / U of several orbitals."""
 
 BOND = Truncation(600, 1e-12)
 N_FINAL = 60_000

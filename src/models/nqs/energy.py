@@ -38,7 +38,7 @@ class Energy:
 
         Parameters
         ----------
-        local : (n,) float64, in D
+        local : (n,) float64 or complex128, in D
 
         Notes
         -----
@@ -46,8 +46,8 @@ class Energy:
         deviations; it vanishes where all are found.
         """
         weights = normalised_weights(samples)
-        mean = float(weights @ local)
-        squares = weights * (local - mean) ** 2
+        mean = float((weights @ local).real)
+        squares = weights * np.abs(local - mean) ** 2
         error = float(np.sqrt(np.sum((1 - samples.inclusion) * weights * squares)))
         return cls(mean, error, float(squares.sum()), local.size)
 
@@ -68,7 +68,7 @@ def local_energies(state: NeuralState, states: np.ndarray) -> np.ndarray:
 
     Returns
     -------
-    (n,) float64, in D
+    (n,) float64, in D; complex128 of a state with learned phases
     """
     codes = state.line.codes(states)
     rows, found, elements = state.H.connected(codes)
@@ -81,4 +81,9 @@ def local_energies(state: NeuralState, states: np.ndarray) -> np.ndarray:
     else:
         turned = state.line.signs(states)[rows] * state.line.signs(state.line.states(found))
         elements = elements * turned
-    return state.H.diagonal(codes) + np.bincount(rows, elements * ratios, minlength=len(states))
+    diagonal, n = state.H.diagonal(codes), len(states)
+    if state.phases is None:
+        return diagonal + np.bincount(rows, elements * ratios, minlength=n)
+    turned = state.phase(images[first])[place] - state.phase(states)[rows]
+    parts = (np.bincount(rows, elements * ratios * f(turned), n) for f in (np.cos, np.sin))
+    return diagonal + next(parts) + 1j * next(parts)

@@ -7,11 +7,11 @@ cannot be enumerated.
 The excited states are ``(H - E) O psi`` with no use of psi as an eigenstate, so that the poles are
 those of H in the span. ``energy_variance`` in the solver's diagnostics says how good the state is.
 
-Range: chains, or one star, whose ground state has known signs (`dmftnet.models.nqs.line`). The
-sector is given; by default it is that of half filling, where particle-hole symmetry and an even
-number of sites an orbital make its ground state the lowest of all. Of several orbitals each chain
-has the parity of electrons that the mean field gives it, or, where no pairs hop, their number
-(`dmftnet.models.nqs.line.Symmetry`).
+Range: chains, or one star, whose ground state has known signs (`dmftnet.models.nqs.line`), or
+phases that are learned (`dmftnet.models.nqs.phases`). The sector is given; by default it is that of
+half filling, where particle-hole symmetry and an even number of sites an orbital make its ground
+state the lowest of all. Of several orbitals each chain has the parity of electrons that the mean
+field gives it, or, where no pairs hop, their number (`dmftnet.models.nqs.line.Symmetry`).
 
 The weights of one solve are those that the next one starts from, if it has the same sites and
 sector: from one iteration of a DMFT loop to the next a state moves little.
@@ -31,6 +31,7 @@ import torch
 from dmftnet import checks
 from dmftnet.errors import ConvergenceError, InvalidProblemError, SettingError
 from dmftnet.models.nqs.ansatz import Law
+from dmftnet.models.nqs.phases import PhaseMap
 from dmftnet.models.nqs.position_nets import PositionNets
 from dmftnet.models.nqs.record import TrainingRecord, Watch
 from dmftnet.models.nqs.state import NeuralState
@@ -107,6 +108,8 @@ class NeuralGroundStates:
         their sizes bound.
     geometry : "chain" or "star"
         Basis of the bath: each orbital's levels as a chain, or as they are, of one orbital.
+    phases : PhaseMap, optional
+        Phases that are learned; None: the signs that are known.
     seed : int
         Of the initial weights.
     warm_steps : int, optional
@@ -136,6 +139,7 @@ class NeuralGroundStates:
     training: Training = field(default_factory=Training)
     ansatz: Callable[..., Law] = PositionNets
     geometry: str = "chain"
+    phases: PhaseMap | None = None
     seed: int = 0
     warm_steps: int | None = 200
     sector: Sector | None = None
@@ -159,6 +163,11 @@ class NeuralGroundStates:
             raise SettingError(
                 f"{key}.ansatz = {checks.shown(self.ansatz)}: give a law of dmftnet.models.nqs, "
                 "with _partial_: true in a config"
+            )
+        if not isinstance(self.phases, PhaseMap | None):
+            raise SettingError(
+                f"{key}.phases = {checks.shown(self.phases)}: give a PhaseMap of "
+                "dmftnet.models.nqs.phases, or null"
             )
         checks.choice(f"{key}.geometry", self.geometry, tuple(GEOMETRIES))
         for name, least in {"max_determinants": 1, "warm_steps": 0, "n_samples": N_BLOCKS}.items():
@@ -220,7 +229,7 @@ class NeuralGroundStates:
 
     def trained(self, chains: ImpurityChains, sector: Sector) -> tuple[NeuralState, Trained]:
         """A trained state of a sector, and what its training did."""
-        state = NeuralState.of(chains, sector, self.ansatz, self.seed)
+        state = NeuralState.of(chains, sector, self.ansatz, self.seed, self.phases)
         training = self.training
         if self.warm_steps is not None and self._memory.recalled(state):
             training = replace(training, steps=self.warm_steps)

@@ -37,7 +37,7 @@ A local state is ``n_up + 2 n_down``: 0 empty, 1 up, 2 down, 3 both.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -155,9 +155,17 @@ class Line:
         order = np.arange(n_sites)
         return cls(order, order, np.zeros_like(order), gauge, is_stoquastic=False)
 
+    def without_pairs(self) -> Line:
+        """The signs of hops and spin flip alone, with no word on pairs that have moved."""
+        return replace(self, electrons=None, is_stoquastic=False)
+
     @property
     def n_sites(self) -> int:
         return self.order.size
+
+    @property
+    def n_chains(self) -> int:
+        return int(self.chain.max()) + 1
 
     def states(self, codes: np.ndarray) -> np.ndarray:
         """(n, n_sites) int64 local states of (n,) int64 determinants of the cluster."""
@@ -169,6 +177,12 @@ class Line:
         up, down = (states & 1) << self.order, (states >> 1) << (self.order + self.n_sites)
         return (up | down).sum(axis=1)
 
+    def electrons_in_chains(self, states: np.ndarray) -> np.ndarray:
+        """(2, n, n_orb) int64 electrons of each spin in each chain."""
+        member = (self.chain[:, None] == np.arange(self.n_chains)).astype(np.float32)
+        spins = np.stack([states & 1, states >> 1]).astype(np.float32)
+        return (spins @ member).astype(np.int64)
+
     def signs(self, states: np.ndarray) -> np.ndarray:
         """(n,) float64 signs of the ground state's amplitudes in the cluster's determinants.
 
@@ -176,15 +190,14 @@ class Line:
         """
         site, place = self.order, self.rank
         turned = (site[:, None] < site) & (place[:, None] > place)
-        member = (self.chain[:, None] == np.arange(self.chain.max() + 1)).astype(np.float32)
-        odd, in_chains = np.zeros(len(states), dtype=np.int64), []
+        odd = np.zeros(len(states), dtype=np.int64)
         for spin in (UP, DOWN):
             n = (states >> spin & 1).astype(np.float32)  # products of small integers: exact
             odd += ((n @ turned.astype(np.float32)) * n).sum(axis=1).astype(np.int64)
             odd += (n @ (self.gauge[spin] < 0)).astype(np.int64)
-            in_chains.append((n @ member).astype(np.int64))
-        Q = in_chains[UP] + in_chains[DOWN]
-        odd += (in_chains[UP] * (np.cumsum(Q, axis=1) - Q)).sum(axis=1)
+        electrons = self.electrons_in_chains(states)
+        Q = electrons.sum(axis=0)
+        odd += (electrons[UP] * (np.cumsum(Q, axis=1) - Q)).sum(axis=1)
         if self.electrons is not None:
             odd += np.abs(Q - self.electrons).sum(axis=1) // 4
         return 1.0 - 2.0 * (odd & 1)

@@ -24,8 +24,10 @@ import numpy as np
 import torch
 
 from dmftnet import checks
+from dmftnet.models.nqs.alignment import align
 from dmftnet.models.nqs.energy import Energy, local_energies, normalised_weights
 from dmftnet.models.nqs.natural_gradient import Derivatives, move, no_direction, norm, spring
+from dmftnet.models.nqs.phases import settled, turned
 from dmftnet.models.nqs.sampler import sample
 from dmftnet.models.nqs.state import NeuralState
 
@@ -144,6 +146,7 @@ class Training:
         """
         start = time.perf_counter()
         rng = np.random.default_rng(self.seed)
+        align(state, self.n_samples, rng, self.power_in(state))
         run = TrainingRun(self, state, rng)
         record.resume(run)
         while run.is_finite and run.n_steps < self.steps:
@@ -153,6 +156,7 @@ class Training:
                 record.block(run)
         run.restore()
         samples = sample(state.law, self.n_final, rng, self.power_in(state))
+        state.turn(samples.states, settled, normalised_weights(samples))
         energy = Energy.of(samples, local_energies(state, samples.states))
         return Trained(
             energy,
@@ -255,7 +259,7 @@ class TrainingRun:
         energy = Energy.of(samples, local)
         self.energies.append(energy.mean)
         weights = normalised_weights(samples)
-        deviations = centred(local, weights, training.clip)
+        deviations = centred(local.real, weights, training.clip)
         derivatives = Derivatives.of(law, samples.states, weights)
         rate, regularisation = (
             self._falling(pair, self.n_steps) for pair in (training.rate, training.regularisation)
@@ -268,6 +272,8 @@ class TrainingRun:
             return None
         length = rate * norm(direction)
         move(law, direction, -rate * min(1.0, training.largest_step / max(length, 1e-300)))
+        now = (rate, regularisation * self.raised)
+        self.state.turn(samples.states, turned, weights, local.imag, *now)
         self.last = direction
         self.n_steps += 1
         return Step(
