@@ -12,8 +12,9 @@ metric has two blocks. That of the table, W the weights of its entries, is ``dia
 
 one rank from a diagonal. ``2 F`` is the energy's gradient.
 
-Use: where the signs that are known are in doubt. Of three orbitals of four sites (U / Gamma = 10)
-those leave 4e-15 of the energy, the best table of this kind 7e-5.
+Range: a check on clusters of a few sites. At three orbitals of four sites (U / Gamma = 10) known
+signs leave 4e-15 of the energy, the best table of this kind 7e-5; from random phases the
+ground state is found at two sites an orbital and missed at three (docs/physics.md).
 
 Reference: L. Rigo, M. Schmitt, arXiv 2512.08624.
 """
