@@ -83,8 +83,8 @@ def used(jacobian: Jacobian, values: torch.Tensor) -> None:
 def step_of(sites: int, samples: int, width: int) -> Callable[[], object]:
     """A training, which every call takes one step further."""
     state = half_filled(sites, width)
-    settled = Training(n_samples=samples).settled(state)
-    return TrainingRun(settled, state, np.random.default_rng(0)).step
+    resolved = Training(n_samples=samples).resolved(state)
+    return TrainingRun(resolved, state, np.random.default_rng(0)).step
 
 
 def ras_solve() -> Callable[[], object]:
@@ -117,7 +117,7 @@ def derivatives_table() -> Table:
     )  # fmt: skip
     for sites in (8, 10, 12):
         state = half_filled(sites, WIDTH, Written)
-        law, power = state.law, Training().settled(state).power
+        law, power = state.law, Training().resolved(state).power
         drawn = sample(law, SAMPLES, np.random.default_rng(0), power).states
         states, values = torch.from_numpy(drawn), torch.linspace(-1, 1, len(drawn)).double()
 

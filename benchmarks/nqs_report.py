@@ -21,7 +21,7 @@ from dmftnet.report.style import colours_of, panel_grid
 
 ASKED = {
     ("star", 10): 1e-7, ("one", 10): 1e-5, ("one", 16): 5e-5, ("one", 20): 3e-4,
-    ("two", 8): 5e-5, ("two", 10): 1e-4,
+    ("two", 8): 5e-5, ("two", 10): 1e-4, ("three", 9): 5e-4, ("three", 12): 1.5e-3,
 }  # fmt: skip
 ASKED |= {
     (kind, sites): 3 * ASKED[half, sites]
@@ -36,6 +36,7 @@ TITLES = {
     "star": "The same in the star geometry",
     "doped": "One orbital, its level U/4 above half filling",
     "two": f"Two orbitals, half filling, J = {HUND} U",
+    "three": f"Three orbitals, half filling, J = {HUND} U",
     "twodoped": f"Two orbitals, their levels U/2 above half filling, J = {HUND} U",
 }
 COLUMNS = (
@@ -84,7 +85,7 @@ def line(key: tuple, rows: Sequence[dict]) -> list:
     return [
         int(sites), f"{U:g}", f"({first['n_up']:.0f}, {first['n_dn']:.0f})", ansatz,
         int(first["parameters"]), int(steps), int(samples), power, f"{clip:g}", len(rows),
-        f"{np.median(errors):.1e}", "–" if asked is None else f"{asked:.0e}",
+        f"{np.median(errors):.1e}", "–" if asked is None else f"{asked:.1e}",
         f"{max(errors, key=abs):.1e}", f"{medians['error_bar'] / abs(first['reference']):.0e}",
         f"{medians['variance']:.1e}",
         f"{electrons * medians['variance'] / first['reference'] ** 2:.0e}",

@@ -13,6 +13,7 @@ from dmftnet.physics.impurity.interaction import Interaction
 from dmftnet.physics.solvers.scol.impurity import DiscreteImpurity, ImpurityChains
 
 HUND = Interaction(1.2, 0.2)
+NO_PAIRS = Interaction(1.2, 0.2, pair_hopping=False)
 ANSATZE = {
     "position nets": partial(PositionNets, width=3),
     "rwkv": partial(RWKV, layers=2, embedding=4, hidden=5, heads=2, patch=2),
@@ -55,7 +56,16 @@ CASES = {
     "star, doped": (star(4, 3.0, -0.4), (3, 2)),
     "two orbitals": (chains(2, HUND, n_orb=2), (3, 3)),
     "two orbitals, doped": (chains(1, HUND, n_orb=2, level=-0.2, onsite=0.3), (2, 1)),
+    "three orbitals": (chains(1, HUND, n_orb=3), (3, 3)),
+    "three orbitals, doped": (chains(1, HUND, n_orb=3, level=-0.5, onsite=0.2), (3, 2)),
+    "three orbitals, no pairs that hop": (chains(1, NO_PAIRS, n_orb=3), (3, 3)),
 }
+
+
+def sector_codes(cluster, sector):
+    """Determinants of a sector, as `KanamoriCluster` has them."""
+    up, down = cluster.strings(sector)
+    return (up.codes[:, None] | down.codes[None, :] << cluster.n_sites).ravel()
 
 
 def exact(cluster, sector):

@@ -7,13 +7,23 @@ import numpy as np
 import pytest
 import torch
 from scipy.stats import chi2
-from toy_nqs import ANSATZE, CASES, HUND, all_states, chains, exact, star
+from toy_nqs import (
+    ANSATZE,
+    CASES,
+    HUND,
+    NO_PAIRS,
+    all_states,
+    chains,
+    exact,
+    sector_codes,
+    star,
+)
 
 from dmftnet.errors import InvalidProblemError, SettingError
 from dmftnet.models.nqs import prior as nqs_prior
 from dmftnet.models.nqs import state as nqs_state
 from dmftnet.models.nqs.ansatz import leads_to
-from dmftnet.models.nqs.line import Line, Symmetry
+from dmftnet.models.nqs.line import Gate, Line, Symmetry
 from dmftnet.models.nqs.position_nets import PositionNets
 from dmftnet.models.nqs.prior import Correlated, conditionals, levels, mean_field
 from dmftnet.models.nqs.rwkv import RWKV
@@ -53,30 +63,66 @@ def test_line_reads_and_writes_determinants(case):
     states = all_states(line.n_sites, sector)
     codes = line.codes(states)
     np.testing.assert_array_equal(line.states(codes), states)
-    up, down = found.cluster.strings(sector)
-    every = (up.codes[:, None] | down.codes[None, :] << line.n_sites).ravel()
+    every = sector_codes(found.cluster, sector)
     np.testing.assert_array_equal(np.sort(codes), np.sort(every))
 
 
 def gauged(found, sector):
-    """Signs of a sector's determinants, and its matrix with them."""
-    line = Line.of(found.cluster, found.sites, sector)
-    up, down = found.cluster.strings(sector)
-    signs = line.signs(
-        line.states((up.codes[:, None] | down.codes[None, :] << line.n_sites).ravel())
-    )
-    return signs, signs[:, None] * found.cluster.hamiltonian(sector).toarray() * signs
+    """Signs of the determinants that pass the gates, and their matrix with them."""
+    line, symmetry = Line.of(found.cluster, found.sites, sector), Symmetry.of(found.cluster, sector)
+    states = line.states(sector_codes(found.cluster, sector))
+    passes, signs = symmetry.passes(states), line.signs(states)
+    H = signs[:, None] * found.cluster.hamiltonian(sector).toarray() * signs
+    return passes, signs, H[np.ix_(passes, passes)]
 
 
 def test_signs_are_those_of_the_ground_state(case):
-    """In those of chains no element of H off the diagonal is positive; in those of stars many."""
+    """Of chains whose pairs form no triangle no element of H off the diagonal is positive."""
     found, sector = case
-    signs, H = gauged(found, sector)
+    passes, signs, H = gauged(found, sector)
     off = H - np.diag(np.diag(H))
-    is_star = Line.of(found.cluster, found.sites, sector).is_star
-    assert off.min() < -0.1 and (off.max() > 0.1 if is_star else off.max() == 0)
+    positive = Line.of(found.cluster, found.sites, sector).is_stoquastic
+    assert off.min() < -0.1 and (off.max() == 0 if positive else off.max() > 0.1)
     psi = exact(found.cluster, sector)[1]
+    assert np.abs(psi[~passes]).max(initial=0) < 1e-10
     assert abs(np.sum(signs * psi)) == pytest.approx(np.abs(psi).sum(), abs=1e-10)
+
+
+@pytest.mark.parametrize("sector", [(3, 3), (2, 1), (5, 3)], ids=str)
+@pytest.mark.parametrize("interaction", [Interaction(1.0, 0.2), Interaction(4.0, 1.3)], ids=str)
+def test_every_amplitude_of_three_orbitals_has_its_sign(interaction, sector):
+    """At the sector's own filling, up to a J where a pair costs nothing."""
+    for seed, onsite in ((5, 0.0), (6, 0.2)):
+        level = interaction.half_filling(3) * sum(sector) / 6
+        found = chains(1, interaction, n_orb=3, level=level, onsite=onsite, seed=seed)
+        psi = np.linalg.eigh(gauged(found, sector)[2])[1][:, 0]
+        assert psi.min() * psi.max() > -1e-12
+
+
+def test_spin_flip_alone_has_no_signs_of_any_number_of_orbitals():
+    found = chains(1, NO_PAIRS, n_orb=4, level=-0.8, onsite=0.1)
+    sector = (3, 2)
+    _, _, H = gauged(found, sector)
+    off = H - np.diag(np.diag(H))
+    assert off.max() == 0 and (np.abs(off) == NO_PAIRS.J).any()
+
+
+@pytest.mark.parametrize(
+    ("found", "sector", "wrong"),
+    [
+        (chains(1, Interaction(1.2, 0.3), n_orb=4, level=-0.8, onsite=0.1), (3, 3), 1e-6),
+        (chains(1, Interaction(1.0, 0.2), n_orb=3, level=-1.0, onsite=0.2, seed=6), (2, 2), 1e-3),
+    ],
+    ids=["four orbitals", "three, two pairs on any two"],
+)
+def test_signs_bound_the_energy_where_pairs_are_frustrated(found, sector, wrong):
+    """Where no distribution of the electrons over the chains stands out some signs are wrong."""
+    _, _, H = gauged(found, sector)
+    energies, vectors = np.linalg.eigh(H)
+    psi = vectors[:, 0] * np.sign(vectors[:, 0].sum())
+    size = np.abs(psi)
+    assert 0 < np.sum(psi[psi < 0] ** 2) < wrong
+    assert 0 < size @ H @ size - energies[0] < 10 * wrong
 
 
 @pytest.mark.parametrize("sector", [(1, 1), (2, 3), (3, 3), (4, 2), (5, 3)], ids=str)
@@ -84,7 +130,7 @@ def test_signs_are_those_of_the_ground_state(case):
 def test_every_amplitude_of_a_star_has_its_sign(U, sector):
     for seed, level in ((5, -U / 2), (6, 0.2), (7, -U - 0.1)):
         found = star(4, U, level, seed)
-        signs, _ = gauged(found, sector)
+        _, signs, _ = gauged(found, sector)
         turned = signs * exact(found.cluster, sector)[1]
         turned *= np.sign(turned.sum())
         assert turned.min() > -1e-13 and turned.max() > 0.1
@@ -94,8 +140,7 @@ def test_ground_state_is_one_number_an_orbit(case):
     """In spin and in particle-hole symmetric sectors all images have one amplitude."""
     found, sector = case
     line, symmetry = Line.of(found.cluster, found.sites, sector), Symmetry.of(found.cluster, sector)
-    up, down = found.cluster.strings(sector)
-    states = line.states((up.codes[:, None] | down.codes[None, :] << line.n_sites).ravel())
+    states = line.states(sector_codes(found.cluster, sector))
     canonical, place = np.unique(symmetry.canonical(states), axis=0, return_inverse=True)
     np.testing.assert_array_equal(np.bincount(place.ravel()), symmetry.orbit(canonical))
     np.testing.assert_array_equal(symmetry.canonical(canonical), canonical)
@@ -113,19 +158,21 @@ def test_symmetries_are_those_of_the_sector():
     assert Symmetry.of(CASES["one orbital, doped"][0].cluster, (2, 2)) == Symmetry(True, False)
 
 
-@pytest.mark.parametrize("name", ["two orbitals", "two orbitals, doped"])
-def test_each_of_two_orbitals_has_one_parity(name):
-    """Pairs hop between them, single electrons never: half of the sector is empty."""
+@pytest.mark.parametrize("name", [name for name in CASES if "orbitals" in name])
+def test_chains_keep_their_parity_or_their_electrons(name):
+    """Pairs hop between them, single electrons never: most of the sector is empty."""
     found, sector = CASES[name]
-    line, symmetry = Line.of(found.cluster, found.sites, sector), Symmetry.of(found.cluster, sector)
-    up, down = found.cluster.strings(sector)
-    states = line.states((up.codes[:, None] | down.codes << found.cluster.n_sites).ravel())
-    sites, parity = symmetry.gate
-    other = np.bitwise_count(states[:, :sites]).sum(axis=1) % 2 != parity
-    psi = exact(found.cluster, sector)[1]
-    assert 0.3 < other.mean() < 0.7
-    np.testing.assert_allclose(psi[other], 0, atol=1e-10)
-    assert np.abs(psi[~other]).min() > 1e-10
+    cluster = found.cluster
+    line, symmetry = Line.of(cluster, found.sites, sector), Symmetry.of(cluster, sector)
+    passes = symmetry.passes(line.states(sector_codes(cluster, sector)))
+    step = 2 if cluster.interaction.pair_hopping else 2 * cluster.n_sites + 1
+    assert [gate.step for gate in symmetry.gates] == [step] * (cluster.n_orb - 1)
+    H = cluster.hamiltonian(sector).toarray()
+    assert np.all(H[np.ix_(passes, ~passes)] == 0)
+    psi = exact(cluster, sector)[1]
+    assert 0.3 < 1 - passes.mean() < 0.9
+    np.testing.assert_allclose(psi[~passes], 0, atol=1e-10)
+    assert np.abs(psi[passes]).min() > 1e-10
 
 
 def test_orbitals_of_equal_chains_are_not_mixed():
@@ -141,11 +188,23 @@ def test_orbitals_of_equal_chains_are_not_mixed():
     np.testing.assert_allclose(diagonal, np.diag(np.sort(np.diag(diagonal))), atol=1e-12)
 
 
-def test_table_of_what_leads_to_a_sector():
+def bit_counts(states):
+    """Electrons of local states."""
+    return np.array([0, 1, 1, 2])[states]
+
+
+@pytest.mark.parametrize(
+    "gates", [(Gate(2, 0, 2),), (Gate(1, 1, 2), Gate(2, 0, 2)), (Gate(2, 1, 7),)], ids=str
+)
+def test_table_of_what_leads_to_a_sector(gates):
     """Every prefix, by brute force over its completions."""
-    n, sector, gate = 3, (2, 1), (2, 0)
-    table = leads_to(n, sector, gate)
-    good = [s for s in all_states(n, sector) if np.bitwise_count(s[:2]).sum() % 2 == 0]
+    n, sector = 3, (2, 1)
+    table = leads_to(n, sector, gates)
+    symmetry = Symmetry(gates=gates)
+    every = all_states(n, sector)
+    passes = [all((s[:k].sum() - e) % m == 0 for k, e, m in gates) for s in bit_counts(every)]
+    np.testing.assert_array_equal(symmetry.passes(every), passes)
+    good = every[passes]
     assert 0 < len(good) < len(all_states(n, sector))
     for position in range(n):
         for prefix in product(range(4), repeat=position):
@@ -164,8 +223,10 @@ def test_what_has_signs_is_refused():
     falling[0, 1:] = falling[1:, 0] = 0.3
     with pytest.raises(InvalidProblemError, match=r"levels \[0\.1, -0\.2\] of a star do not rise"):
         Line.of(KanamoriCluster(falling, Interaction(1.0), 1), [[1, 2]], (1, 1))
-    with pytest.raises(InvalidProblemError, match="at most 2 orbitals"):
-        NeuralState.of(chains(1, HUND, n_orb=3), (3, 3))
+    across = chains(1, HUND, n_orb=3).cluster.one_body
+    across[0, 1] = across[1, 0] = 0.1
+    with pytest.raises(InvalidProblemError, match=r"sites 0 and 1 are coupled by 0\.1"):
+        Line.of(KanamoriCluster(across, HUND, 3), [[3], [4], [5]], (3, 3))
     with pytest.raises(InvalidProblemError, match="real"):
         imaginary = KanamoriCluster(np.array([[0, 1j], [-1j, 0]]), Interaction(1.0), 1)
         Line.of(imaginary, [[1]], (1, 1))
@@ -186,11 +247,8 @@ def test_law_is_normalised_over_the_sector(case, ansatz, dtype, accuracy):
     state.law.to(dtype)
     psi = state.vector()
     assert psi.size == found.cluster.dimension(sector)
-    sites, parity = state.law.symmetry.gate or (0, 0)
-    up, down = found.cluster.strings(sector)
-    states = state.line.states((up.codes[:, None] | down.codes << found.cluster.n_sites).ravel())
-    electrons = np.bitwise_count(states[:, :sites]).sum(axis=1)
-    np.testing.assert_array_equal(psi != 0, electrons % 2 == parity)
+    states = state.line.states(sector_codes(found.cluster, sector))
+    np.testing.assert_array_equal(psi != 0, state.law.symmetry.passes(states))
     assert psi @ psi == pytest.approx(1.0, abs=accuracy)
 
 

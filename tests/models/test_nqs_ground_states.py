@@ -40,7 +40,7 @@ def half_filled(U=1.0, Gamma=0.1):
 
 def test_it_is_a_way_to_find_ground_states():
     assert isinstance(NEURAL, GroundStates)
-    assert ScolSolver(ground_state=NEURAL).capabilities.orbitals == 2
+    assert ScolSolver(ground_state=NEURAL).capabilities.orbitals == 4
 
 
 def test_the_word_of_a_config_is_the_class_with_its_defaults():
@@ -167,8 +167,9 @@ def test_a_star_takes_one_orbital():
         replace(NEURAL, geometry="star", sector=(4, 4)).find(pair)
 
 
-def test_two_orbitals():
-    found, sector = chains(1, Interaction(1.2, 0.2), n_orb=2), (2, 2)
+@pytest.mark.parametrize(("n_orb", "sector"), [(2, (2, 2)), (3, (3, 3))])
+def test_several_orbitals(n_orb, sector):
+    found = chains(1, Interaction(1.2, 0.2), n_orb=n_orb)
     state, _ = NEURAL.trained(found, sector)
     lowest = exact(found.cluster, sector)[0][0]
     assert -1e-10 < NEURAL.explicit(state).energy - lowest < 3e-3

@@ -32,10 +32,9 @@ def four(request):
 
 
 def canonical(state):
-    """Of the parity that the law has, where it has one."""
+    """Those that pass the law's gates."""
     states = all_states(state.line.n_sites, state.sector)
-    sites, parity = state.law.symmetry.gate or (0, 0)
-    states = states[np.bitwise_count(states[:, :sites]).sum(axis=1) % 2 == parity]
+    states = states[state.law.symmetry.passes(states)]
     return np.unique(state.law.symmetry.canonical(states), axis=0)
 
 
@@ -276,10 +275,10 @@ def test_power_and_steps_follow_the_size_of_the_sector():
     ten, twelve = (
         NeuralState.of(chains(n - 1, Interaction(2.0)), (n // 2, n // 2)) for n in (10, 12)
     )
-    found = [Training().settled(state) for state in (ten, twelve)]
+    found = [Training().resolved(state) for state in (ten, twelve)]
     assert [(each.steps, each.power) for each in found] == [(400, 0.3), (2000, 0.5)]
     given = Training(steps=7, power=0.7)
-    assert given.settled(ten) == given.settled(twelve) == given
+    assert given.resolved(ten) == given.resolved(twelve) == given
 
 
 @pytest.mark.parametrize(("largest", "power"), [(36, 0.3), (35, 0.5)])

@@ -10,13 +10,14 @@ to the sector is a table over position and the electrons of either spin before i
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 
 from dmftnet.models.networks.constants import Constants
 from dmftnet.models.nqs.jacobian import Jacobian
-from dmftnet.models.nqs.line import BOTH, EMPTY, SINGLE_DOWN, SINGLE_UP, Symmetry
+from dmftnet.models.nqs.line import BOTH, EMPTY, SINGLE_DOWN, SINGLE_UP, Gate, Symmetry
 from dmftnet.models.nqs.prior import Prior
 from dmftnet.physics.fermions.kanamori import DOWN, UP, Sector
 
@@ -38,7 +39,7 @@ class Law(Constants):
         self.n_sites, self.sector, self.symmetry = n_sites, sector, symmetry
         self.constant("places", np.arange(n_sites))
         self.constant("bits", 2 ** np.arange(n_sites))
-        self.constant("leads", leads_to(n_sites, sector, symmetry.gate))
+        self.constant("leads", leads_to(n_sites, sector, symmetry.gates))
         tables = [np.log(np.stack([1 - p, p], axis=1)) for p in prior.tables]
         self.constant("prior", np.stack(tables))  # (spin, prefix, n)
         self.constant("local", np.log(prior.local))
@@ -115,21 +116,22 @@ def chosen(values: torch.Tensor, states: torch.Tensor) -> torch.Tensor:
     return values.gather(2, states[:, :, None])[:, :, 0]
 
 
-def leads_to(n_sites: int, sector: Sector, gate: tuple[int, int] | None) -> np.ndarray:
+def leads_to(n_sites: int, sector: Sector, gates: Sequence[Gate]) -> np.ndarray:
     """(position, up before it, down before it, state) whether the sector can still be reached.
 
     Parameters
     ----------
-    gate
+    gates
         As of `Symmetry`.
     """
     reached = np.zeros((n_sites + 2, n_sites + 2), dtype=bool)
     reached[sector] = True
     table = np.zeros((n_sites, n_sites + 1, n_sites + 1, 4), dtype=bool)
-    parity = np.add.outer(np.arange(n_sites + 2), np.arange(n_sites + 2)) % 2
+    total = np.add.outer(np.arange(n_sites + 2), np.arange(n_sites + 2))
     for position in reversed(range(n_sites)):
-        if gate is not None and position + 1 == gate[0]:
-            reached &= parity == gate[1]
+        for sites, electrons, step in gates:
+            if position + 1 == sites:
+                reached &= (total - electrons) % step == 0
         for state in range(4):
             up, down = state & 1, state >> 1
             table[position, ..., state] = reached[up:, down:][: n_sites + 1, : n_sites + 1]

@@ -1,7 +1,7 @@
 """Energy of a neural state, from samples.
 
-``E(s) = sum_s' H_ss' psi(s') / psi(s)``. In the line's signs of chains no element off the diagonal
-is positive, so that no sign is computed: ``H_ss - sum_(s' != s) |H_ss'| |psi(s') / psi(s)|``.
+``E(s) = sum_s' H_ss' psi(s') / psi(s)``. Where in the line's signs no element off the diagonal is
+positive, none is computed: ``H_ss - sum_(s' != s) |H_ss'| |psi(s') / psi(s)|``.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Energy:
 
         Parameters
         ----------
-        local : (n,) float64, in D
+        local : (n,) float64 or complex128, in D
 
         Notes
         -----
@@ -46,8 +46,8 @@ class Energy:
         deviations; it vanishes where all are found.
         """
         weights = normalised_weights(samples)
-        mean = float(weights @ local)
-        squares = weights * (local - mean) ** 2
+        mean = float((weights @ local).real)
+        squares = weights * np.abs(local - mean) ** 2
         error = float(np.sqrt(np.sum((1 - samples.inclusion) * weights * squares)))
         return cls(mean, error, float(squares.sum()), local.size)
 
@@ -68,15 +68,20 @@ def local_energies(state: NeuralState, states: np.ndarray) -> np.ndarray:
 
     Returns
     -------
-    (n,) float64, in D
+    (n,) float64, in D; complex128 of a state with learned phases
     """
     codes = state.line.codes(states)
     rows, found, elements = state.H.connected(codes)
     images = state.law.symmetry.canonical(state.line.states(found))
     ratios = np.exp(state.log_ratios(states, rows, images))
-    if state.line.is_star:
+    if state.line.is_stoquastic:
+        elements = -np.abs(elements)
+    else:
         turned = state.line.signs(states)[rows] * state.line.signs(state.line.states(found))
         elements = elements * turned
-    else:
-        elements = -np.abs(elements)
-    return state.H.diagonal(codes) + np.bincount(rows, elements * ratios, minlength=len(states))
+    diagonal, n = state.H.diagonal(codes), len(states)
+    if state.phases is None:
+        return diagonal + np.bincount(rows, elements * ratios, minlength=n)
+    turned = state.phase(images) - state.phase(states)[rows]
+    parts = (np.bincount(rows, elements * ratios * f(turned), n) for f in (np.cos, np.sin))
+    return diagonal + next(parts) + 1j * next(parts)

@@ -7,10 +7,11 @@ cannot be enumerated.
 The excited states are ``(H - E) O psi`` with no use of psi as an eigenstate, so that the poles are
 those of H in the span. ``energy_variance`` in the solver's diagnostics says how good the state is.
 
-Range: chains, or one star, whose ground state has known signs (`dmftnet.models.nqs.line`). The
-sector is given; by default it is that of half filling, where particle-hole symmetry and an even
-number of sites an orbital make its ground state the lowest of all. Of two orbitals either chain has
-the parity of electrons that the mean field gives it (`dmftnet.models.nqs.line.Symmetry`).
+Range: chains, or one star, whose ground state has known signs (`dmftnet.models.nqs.line`), or
+phases that are learned (`dmftnet.models.nqs.phases`). The sector is given; by default it is that of
+half filling, where particle-hole symmetry and an even number of sites an orbital make its ground
+state the lowest of all. Of several orbitals each chain has the parity of electrons that the mean
+field gives it, or, where no pairs hop, their number (`dmftnet.models.nqs.line.Symmetry`).
 
 The weights of one solve are those that the next one starts from, if it has the same sites and
 sector: from one iteration of a DMFT loop to the next a state moves little.
@@ -30,12 +31,13 @@ import torch
 from dmftnet import checks
 from dmftnet.errors import ConvergenceError, InvalidProblemError, SettingError
 from dmftnet.models.nqs.ansatz import Law
+from dmftnet.models.nqs.phases import PhaseMap
 from dmftnet.models.nqs.position_nets import PositionNets
 from dmftnet.models.nqs.record import TrainingRecord, Watch
 from dmftnet.models.nqs.state import NeuralState
 from dmftnet.models.nqs.training import ENUMERATED, Trained, Training
 from dmftnet.physics.fermions.kanamori import Sector
-from dmftnet.physics.solvers.krylov.ed import check_sectors
+from dmftnet.physics.solvers.krylov.ed import MAX_ORBITALS, check_sectors
 from dmftnet.physics.solvers.scol.ground_states import ExplicitState
 from dmftnet.physics.solvers.scol.impurity import DiscreteImpurity, ImpurityChains
 from dmftnet.physics.solvers.scol.sampled_states import SampledState
@@ -106,6 +108,8 @@ class NeuralGroundStates:
         their sizes bound.
     geometry : "chain" or "star"
         Basis of the bath: each orbital's levels as a chain, or as they are, of one orbital.
+    phases : PhaseMap, optional
+        Phases that are learned; None: the signs that are known.
     seed : int
         Of the initial weights.
     warm_steps : int, optional
@@ -135,6 +139,7 @@ class NeuralGroundStates:
     training: Training = field(default_factory=Training)
     ansatz: Callable[..., Law] = PositionNets
     geometry: str = "chain"
+    phases: PhaseMap | None = None
     seed: int = 0
     warm_steps: int | None = 200
     sector: Sector | None = None
@@ -144,7 +149,7 @@ class NeuralGroundStates:
     folder: str | Path | None = None
     loggers: Mapping[str, Logger] | None = None
     progress_every: float | None = EVERY
-    orbitals: ClassVar[int] = 2
+    orbitals: ClassVar[int] = MAX_ORBITALS
     _memory: Memory = field(default_factory=lambda: Memory(), init=False, repr=False, compare=False)
 
     def __post_init__(self):
@@ -158,6 +163,11 @@ class NeuralGroundStates:
             raise SettingError(
                 f"{key}.ansatz = {checks.shown(self.ansatz)}: give a law of dmftnet.models.nqs, "
                 "with _partial_: true in a config"
+            )
+        if not isinstance(self.phases, PhaseMap | None):
+            raise SettingError(
+                f"{key}.phases = {checks.shown(self.phases)}: give a PhaseMap of "
+                "dmftnet.models.nqs.phases, or null"
             )
         checks.choice(f"{key}.geometry", self.geometry, tuple(GEOMETRIES))
         for name, least in {"max_determinants": 1, "warm_steps": 0, "n_samples": N_BLOCKS}.items():
@@ -219,8 +229,8 @@ class NeuralGroundStates:
 
     def trained(self, chains: ImpurityChains, sector: Sector) -> tuple[NeuralState, Trained]:
         """A trained state of a sector, and what its training did."""
-        state = NeuralState.of(chains, sector, self.ansatz, self.seed)
-        training = self.training.settled(state)
+        state = NeuralState.of(chains, sector, self.ansatz, self.seed, self.phases)
+        training = self.training.resolved(state)
         if self.warm_steps is not None and self._memory.recalled(state):
             training = replace(training, steps=self.warm_steps)
         with self._shown(training.steps) as shown:

@@ -1,22 +1,33 @@
 """Determinants of an impurity as local states along a line, and the signs of the ground state.
 
-Sites of chains stand in one line: an orbital's chain from the impurity outward, and of two orbitals
-the first chain inward, then the second outward, so that the two impurity sites are neighbours. Of
-either spin no hop then passes an electron. With gauge signs that make every hop negative, and E_12
-of the two impurity sites negative for spin up and positive for spin down, spin flip and pair
-hopping, ``+J E_ab x (E_ba + E_ab)``, are negative too. All off-diagonal elements are then <= 0, and
-by Perron and Frobenius a ground state of the sector has amplitudes >= 0.
+Sites of chains stand in one line, orbital by orbital from the impurity outward, but for the first
+orbital's chain, which runs inward: its impurity site and the second one's are neighbours.
 
-This holds for real chains: of one orbital, of two with any `Interaction` (its J is never negative),
-of more where it has densities alone.
+Signs of chains. Let ``N_as`` be the electrons of spin s in chain a and ``Q_a = N_a,up + N_a,dn``.
+With the sites of either spin chain by chain, a hop along a chain passes nobody, and a gauge makes
+it negative. ``d+_a d_b`` of one spin, a < b, then has the sign ``prod_(a <= c < b) (-1)^N_cs``, so
+that spin flip is ``-J prod_c (-1)^Q_c`` and pair hopping ``+J prod_c (-1)^Q_c``; both change Q by
+even numbers alone. The signs
+
+``prod_a (-1)^(N_a,up sum_(c < a) Q_c)``
+
+remove the product: spin flip is negative for any number of orbitals, and only pair hopping, the one
+term that changes Q, is left positive. It is turned by ``(-1)^D``,
+``D = sum_a |Q_a - Q_a^0| / 4`` the pairs that have moved since the mean field's ``Q^0``.
+
+* Two orbitals, or no pair hopping: no element off the diagonal is positive, and by Perron and
+  Frobenius a ground state has amplitudes >= 0 (J of an `Interaction` is never negative).
+* Three or more: pairs that move around a triangle are frustrated. ``(-1)^D`` serves every hop of a
+  pair that changes D; those at equal D, from one chain where Q has changed to another, stay
+  positive, small against the others by the weight of ``D > 0`` (docs/physics.md has figures).
+  Energies are mean values of H with these signs, hence upper bounds whatever the true ones.
 
 The levels of a star, one orbital, have numbers k from 1 in rising order, behind the impurity. No
 order makes every element negative, since an electron that hops passes those on the levels between.
 With N electrons of a spin the sign is still a product, ``prod_k [sgn(V_k) (-1)^min(k, N)]^(n_k)``.
 At U = 0 these are signs of Cauchy determinants: orbitals are ``V_k / (E_i - e_k)``, and their
 energies interlace with the levels, ``E_1 < e_1 < E_2 < e_2 ..``. At U > 0 they are not proved here,
-but found by exact diagonalisation, for every amplitude, of small stars. Energies are mean values of
-H with these signs, hence upper bounds whatever the true ones.
+but found by exact diagonalisation, for every amplitude, of small stars. Energies are upper bounds.
 
 Everything else is refused.
 
@@ -26,8 +37,9 @@ A local state is ``n_up + 2 n_down``: 0 empty, 1 up, 2 down, 3 both.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 
@@ -42,24 +54,43 @@ SYMMETRIC = 1e-10
 """Of the levels of a particle-hole symmetric cluster, in D."""
 
 
+class Gate(NamedTuple):
+    """What the first orbitals' chains hold together, by a law of conservation.
+
+    ``(electrons on the first sites of the line - electrons) % step == 0``.
+    """
+
+    sites: int
+    electrons: int
+    step: int
+
+
 @dataclass(frozen=True, eq=False)
 class Line:
-    """Order of the sites, and what makes the ground state positive; use `Line.of`.
+    """Order of the sites, and the signs of the ground state; use `Line.of`.
 
     Parameters
     ----------
     order : (n_sites,) int64
         Site of the cluster at each position.
+    rank : (n_sites,) int64
+        Place of each position's site chain by chain, each from the impurity outward.
+    chain : (n_sites,) int64
+        Orbital of each position.
     gauge : (2, n_sites) float64
         +1 or -1, of spin and position.
-    is_star : bool
-        Whether every bath site is coupled to the impurity alone; the signs are then products of
-        the gauge in the cluster's own order of sites, and elements of H have either sign.
+    electrons : (n_orb,) int64, optional
+        Of each chain, both spins, before pairs move; None: none do.
+    is_stoquastic : bool
+        Whether with the signs no element of H off the diagonal is positive.
     """
 
     order: np.ndarray
+    rank: np.ndarray
+    chain: np.ndarray
     gauge: np.ndarray
-    is_star: bool = False
+    electrons: np.ndarray | None = None
+    is_stoquastic: bool = True
 
     @classmethod
     def of(cls, cluster: KanamoriCluster, sites: Sequence[Sequence[int]], sector: Sector) -> Line:
@@ -70,23 +101,18 @@ class Line:
         sites
             Bath sites of each orbital, from the impurity outward; levels of a star in rising order.
         sector : (n_up, n_dn)
-            On which the signs of a star depend.
+            On which the signs depend.
 
         Raises
         ------
         InvalidProblemError
             If the signs of its ground state are not known.
         """
-        h, n_orb, interaction = cluster.one_body, cluster.n_orb, cluster.interaction
+        h, n_orb = cluster.one_body, cluster.n_orb
         if 2 * cluster.n_sites > MAX_MODES:
             raise InvalidProblemError(
                 f"neural states take at most {MAX_MODES // 2} sites, not {cluster.n_sites}; "
                 "take fewer bath sites"
-            )
-        if n_orb > 2 and not interaction.is_density_density:
-            raise InvalidProblemError(
-                f"the ground state of {n_orb} orbitals with spin flip or pair hopping has signs "
-                "that no order removes; take at most 2 orbitals, or densities alone"
             )
         if np.iscomplexobj(h):
             raise InvalidProblemError("a neural state is real; give a real one-body matrix")
@@ -96,8 +122,6 @@ class Line:
             return cls._of_star(h, sector)
         gauge = np.ones((2, cluster.n_sites))
         for chain in chains:
-            if chain[0] == 1:
-                gauge[UP, 1] = -gauge[UP, 0]
             for i, j in pairwise(chain):
                 gauge[:, j] = gauge[:, i] * (-1.0 if h[i, j] > 0 else 1.0)
                 rest[i, j] = rest[j, i] = 0.0
@@ -108,10 +132,15 @@ class Line:
                 "a neural state takes orbitals that do not mix, each with its bath as a chain, "
                 "or one with a star"
             )
-        if n_orb == 2:
+        rank = np.argsort(np.concatenate(chains))
+        of_site = np.repeat(np.arange(n_orb), [len(chain) for chain in chains])[rank]
+        if n_orb > 1:
             chains[0].reverse()
         order = np.concatenate(chains).astype(np.int64)
-        return cls(order, gauge[:, order])
+        found = (order, rank[order], of_site[order], gauge[:, order])
+        if not pairs_hop(cluster):
+            return cls(*found)
+        return cls(*found, chain_electrons(cluster, sector), n_orb == 2)
 
     @classmethod
     def _of_star(cls, h: np.ndarray, sector: Sector) -> Line:
@@ -123,11 +152,20 @@ class Line:
         place = np.arange(1, n_sites)
         signs = [np.where(h[0, 1:] < 0, -1.0, 1.0) * (-1.0) ** place.clip(max=N) for N in sector]
         gauge = np.concatenate([np.ones((2, 1)), signs], axis=1)
-        return cls(np.arange(n_sites), gauge, is_star=True)
+        order = np.arange(n_sites)
+        return cls(order, order, np.zeros_like(order), gauge, is_stoquastic=False)
+
+    def without_pairs(self) -> Line:
+        """The signs of hops and spin flip alone, with no word on pairs that have moved."""
+        return replace(self, electrons=None, is_stoquastic=False)
 
     @property
     def n_sites(self) -> int:
         return self.order.size
+
+    @property
+    def n_chains(self) -> int:
+        return int(self.chain.max()) + 1
 
     def states(self, codes: np.ndarray) -> np.ndarray:
         """(n, n_sites) int64 local states of (n,) int64 determinants of the cluster."""
@@ -139,17 +177,30 @@ class Line:
         up, down = (states & 1) << self.order, (states >> 1) << (self.order + self.n_sites)
         return (up | down).sum(axis=1)
 
+    def electrons_in_chains(self, states: np.ndarray) -> np.ndarray:
+        """(2, n, n_orb) int64 electrons of each spin in each chain."""
+        member = (self.chain[:, None] == np.arange(self.n_chains)).astype(np.float32)
+        spins = np.stack([states & 1, states >> 1]).astype(np.float32)
+        return (spins @ member).astype(np.int64)
+
     def signs(self, states: np.ndarray) -> np.ndarray:
-        """(n,) float64 signs of a positive state's amplitudes in the cluster's determinants."""
-        turned = np.triu(self.order[:, None] > self.order[None, :]).astype(np.int64)
-        turned *= not self.is_star
-        total = np.ones(len(states))
+        """(n,) float64 signs of the ground state's amplitudes in the cluster's determinants.
+
+        Meant for determinants that pass the gates of `Symmetry`; the amplitudes of others vanish.
+        """
+        site, place = self.order, self.rank
+        turned = (site[:, None] < site) & (place[:, None] > place)
+        odd = np.zeros(len(states), dtype=np.int64)
         for spin in (UP, DOWN):
-            n = states >> spin & 1
-            crossings = np.einsum("bi,ij,bj->b", n, turned, n)
-            flipped = n @ (self.gauge[spin] < 0)
-            total *= 1.0 - 2.0 * ((crossings + flipped) & 1)
-        return total
+            n = (states >> spin & 1).astype(np.float32)  # products of small integers: exact
+            odd += ((n @ turned.astype(np.float32)) * n).sum(axis=1).astype(np.int64)
+            odd += (n @ (self.gauge[spin] < 0)).astype(np.int64)
+        electrons = self.electrons_in_chains(states)
+        Q = electrons.sum(axis=0)
+        odd += (electrons[UP] * (np.cumsum(Q, axis=1) - Q)).sum(axis=1)
+        if self.electrons is not None:
+            odd += np.abs(Q - self.electrons).sum(axis=1) // 4
+        return 1.0 - 2.0 * (odd & 1)
 
 
 @dataclass(frozen=True)
@@ -162,9 +213,9 @@ class Symmetry:
         Up and down exchanged.
     pair_flip : bool
         Empty and doubly filled sites exchanged: particle-hole symmetry times spin flip.
-    gate : (int, int), optional
-        So many sites at the beginning of the line hold an even (0) or odd (1) number of electrons:
-        of two orbitals that do not mix, pair hopping is all that moves electrons between them.
+    gates : tuple of Gate
+        Of orbitals that do not mix pair hopping is all that moves electrons between chains: each
+        keeps its parity, and its number without it.
 
     Notes
     -----
@@ -175,22 +226,22 @@ class Symmetry:
 
     spin_flip: bool = False
     pair_flip: bool = False
-    gate: tuple[int, int] | None = None
+    gates: tuple[Gate, ...] = ()
 
     @classmethod
     def of(cls, cluster: KanamoriCluster, sector: Sector) -> Symmetry:
-        """Those of the Hamiltonian that stay in the sector; the parity is the mean field's."""
-        n_orb = cluster.n_orb
+        """Those of the Hamiltonian that stay in the sector; gates are those of the mean field."""
+        n_orb, gates = cluster.n_orb, ()
         onsite = np.diag(cluster.one_body).real.copy()
         onsite[:n_orb] -= cluster.interaction.half_filling(n_orb)
         half = sum(sector) == cluster.n_sites and bool(np.abs(onsite).max() < SYMMETRIC)
-        gate = None
-        if n_orb == 2:
-            h, _ = mean_field(cluster, sector)
-            chains = [levels(h, spin)[1] for spin in (UP, DOWN)]
-            electrons = sum(int((chains[s][: sector[s]] == 0).sum()) for s in (UP, DOWN))
-            gate = (int((chains[UP] == 0).sum()), electrons % 2)
-        return cls(sector[UP] == sector[DOWN], half, gate)
+        if n_orb > 1:
+            step = 2 if pairs_hop(cluster) else 2 * cluster.n_sites + 1
+            sites = np.bincount(levels(cluster.one_body, UP)[1])
+            filled = np.cumsum(chain_electrons(cluster, sector))
+            pairs = zip(np.cumsum(sites)[:-1].tolist(), filled[:-1].tolist(), strict=True)
+            gates = tuple(Gate(n, electrons, step) for n, electrons in pairs)
+        return cls(sector[UP] == sector[DOWN], half, gates)
 
     def canonical(self, states: np.ndarray) -> np.ndarray:
         """(n, n_sites) canonical images."""
@@ -203,6 +254,14 @@ class Symmetry:
             turn = ~single & (_first(states, ~single) == EMPTY)[:, None]
             out = np.where(turn, 3 - out, out)
         return out
+
+    def passes(self, states: np.ndarray) -> np.ndarray:
+        """(n,) whether the gates let states through."""
+        filled = np.cumsum(np.bitwise_count(states), axis=1, dtype=np.int64)
+        found = np.ones(len(states), dtype=bool)
+        for sites, electrons, step in self.gates:
+            found &= (filled[:, sites - 1] - electrons) % step == 0
+        return found
 
     def images(self, states: np.ndarray) -> np.ndarray:
         """(k, n, n_sites) under every element of the group, so that each image comes as often."""
@@ -222,6 +281,19 @@ class Symmetry:
         if self.pair_flip:
             size[single < states.shape[1]] *= 2
         return size
+
+
+def pairs_hop(cluster: KanamoriCluster) -> bool:
+    """Whether there is anything that moves electrons from orbital to orbital."""
+    interaction = cluster.interaction
+    return cluster.n_orb > 1 and interaction.pair_hopping and interaction.J > 0
+
+
+def chain_electrons(cluster: KanamoriCluster, sector: Sector) -> np.ndarray:
+    """(n_orb,) int64 electrons of both spins that the mean field has in each orbital's chain."""
+    h, _ = mean_field(cluster, sector)
+    filled = np.concatenate([levels(h, spin)[1][: sector[spin]] for spin in (UP, DOWN)])
+    return np.bincount(filled, minlength=cluster.n_orb)
 
 
 def _first(states: np.ndarray, where: np.ndarray) -> np.ndarray:

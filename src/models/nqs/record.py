@@ -115,6 +115,7 @@ def digest(training: Training, state: NeuralState) -> str:
     """12 hexadecimal digits of all that a training depends on."""
     cluster, found = state.cluster, hashlib.sha256()
     words = (training, cluster.interaction, cluster.n_orb, state.sector, type(state.law).__name__)
+    words += () if state.phases is None else (state.phases,)
     found.update(repr(words).encode())
     found.update(cluster.one_body.tobytes() + state.line.order.tobytes())
     for array in (*state.law.parameters(), *state.law.buffers()):  # the prior's tables among them

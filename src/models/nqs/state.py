@@ -11,6 +11,7 @@ import torch
 from dmftnet.errors import InvalidProblemError
 from dmftnet.models.nqs.ansatz import Law
 from dmftnet.models.nqs.line import Line, Symmetry
+from dmftnet.models.nqs.phases import PhaseMap
 from dmftnet.models.nqs.position_nets import PositionNets
 from dmftnet.models.nqs.prior import Prior
 from dmftnet.models.nqs.sampler import sample
@@ -21,6 +22,9 @@ from dmftnet.physics.solvers.scol.impurity import ImpurityChains
 
 MAX_SITES = 22
 """Of the table of a determinant's conditionals, 2^n_sites numbers a spin."""
+
+REAL = 1e-9
+"""Sine of a phase that counts as 0 or pi."""
 
 CHUNK = 1024
 """Determinants whose amplitudes are computed at a time: what they take stays in the cache."""
@@ -36,7 +40,10 @@ class NeuralState:
     sector : (n_up, n_dn)
     line : Line
     law : Law
+        With a table ``phases`` where these are learned.
     H : Connections
+    phases : PhaseMap, optional
+        What they depend on; without it they are the signs of the line.
     """
 
     cluster: KanamoriCluster
@@ -44,6 +51,7 @@ class NeuralState:
     line: Line
     law: Law
     H: Connections
+    phases: PhaseMap | None = None
 
     @classmethod
     def of(
@@ -52,6 +60,7 @@ class NeuralState:
         sector: Sector,
         ansatz: Callable[..., Law] = PositionNets,
         seed: int = 0,
+        phases: PhaseMap | None = None,
     ) -> NeuralState:
         """The correlated determinant, but for small random weights.
 
@@ -78,7 +87,10 @@ class NeuralState:
         prior = Prior.of(cluster, sector, line.order)
         law = ansatz(sector, Symmetry.of(cluster, sector), prior, seed=seed)
         H = quadratic(cluster.one_body) + kanamori(cluster.interaction, cluster.n_orb, n)
-        return cls(cluster, sector, line, law, Connections.of(H))
+        if phases is not None:
+            line = line.without_pairs()
+            law.register_buffer("phases", torch.from_numpy(phases.table(line)))
+        return cls(cluster, sector, line, law, Connections.of(H), phases)
 
     def log_amplitudes(self, states: np.ndarray) -> np.ndarray:
         """(n,) float64 ``log |psi|`` of (n, n_sites) canonical local states of the sector."""
@@ -132,8 +144,13 @@ class NeuralState:
                 found = self.law.log_conditionals(torch.from_numpy(states[part]), first)
             yield part, found.double().numpy()
 
+    def phase(self, states: np.ndarray) -> np.ndarray:
+        """(n,) float64 learned phases of canonical local states, in radians."""
+        assert self.phases is not None
+        return self.law.get_buffer("phases").numpy()[self.phases.entries(self.line, states)]
+
     def vector(self) -> np.ndarray:
-        """(n_determinants,) float64 amplitudes of the whole sector, as `KanamoriCluster` has them.
+        """(n_determinants,) amplitudes of the whole sector, as `KanamoriCluster` has them.
 
         Normalised but for rounding.
         """
@@ -142,12 +159,37 @@ class NeuralState:
         return self.amplitudes(codes)
 
     def amplitudes(self, codes: np.ndarray) -> np.ndarray:
-        """(n,) float64 ``<s|psi>`` of (n,) int64 determinants of the sector."""
-        states = self.line.states(codes)
-        canonical, place = np.unique(
-            self.law.symmetry.canonical(states), axis=0, return_inverse=True
-        )
-        return self.line.signs(states) * np.exp(self.log_amplitudes(canonical)[place.ravel()])
+        """(n,) ``<s|psi>`` of (n,) int64 determinants of the sector.
+
+        float64; complex128 with learned phases that have not settled to 0 and pi.
+        """
+        states, symmetry = self.line.states(codes), self.law.symmetry
+        psi, there = np.zeros(len(states)), symmetry.passes(states)
+        states = states[there]
+        canonical, place = np.unique(symmetry.canonical(states), axis=0, return_inverse=True)
+        size = np.exp(self.log_amplitudes(canonical))
+        if self.phases is not None:
+            turned = np.exp(1j * self.phase(canonical))
+            is_real = np.abs(turned.imag).max(initial=0.0) < REAL
+            size, psi = size * (turned.real if is_real else turned), psi.astype(turned.dtype)
+            psi = psi.real if is_real else psi
+        psi[there] = self.line.signs(states) * size[place.ravel()]
+        return psi
+
+    def turn(self, samples: np.ndarray, change: Callable[..., np.ndarray], *values) -> None:
+        """Change the learned phases, if any.
+
+        Parameters
+        ----------
+        samples : (n, n_sites) int64
+            Canonical local states.
+        change : callable
+            `turned` or `settled` of `dmftnet.models.nqs.phases`; `values` are its other arguments.
+        """
+        if self.phases is not None:
+            entries = self.phases.entries(self.line, samples)
+            found = change(self.law.get_buffer("phases").numpy(), entries, *values)
+            self.law.get_buffer("phases").copy_(torch.from_numpy(found))
 
     def draw(self, n_samples: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Draws from ``|<s|psi>|^2``: distinct determinants, and how often each was drawn."""

@@ -24,8 +24,10 @@ import numpy as np
 import torch
 
 from dmftnet import checks
+from dmftnet.models.nqs.alignment import align
 from dmftnet.models.nqs.energy import Energy, local_energies, normalised_weights
 from dmftnet.models.nqs.natural_gradient import Derivatives, move, no_direction, norm, spring
+from dmftnet.models.nqs.phases import settled, turned
 from dmftnet.models.nqs.sampler import sample
 from dmftnet.models.nqs.state import NeuralState
 
@@ -129,7 +131,7 @@ class Training:
             settle(name, checks.numbers(f"{key}.{name}", getattr(self, name), size=2, above=0))
         settle("seed", checks.seed(f"{key}.seed", self.seed))
 
-    def settled(self, state: NeuralState) -> Training:
+    def resolved(self, state: NeuralState) -> Training:
         """With what is None chosen by the size of the state's sector."""
         is_small = state.cluster.dimension(state.sector) <= ENUMERATED
         steps, power = (STEPS, POWER) if is_small else (STEPS_BEYOND, POWER_BEYOND)
@@ -151,16 +153,18 @@ class Training:
         """
         start = time.perf_counter()
         rng = np.random.default_rng(self.seed)
-        settled = self.settled(state)
-        run = TrainingRun(settled, state, rng)
+        resolved = self.resolved(state)
+        align(state, self.n_samples, rng, resolved.power)
+        run = TrainingRun(resolved, state, rng)
         record.resume(run)
-        while run.is_finite and run.n_steps < settled.steps:
+        while run.is_finite and run.n_steps < resolved.steps:
             record.step(run)
             if run.n_steps % BLOCK == 0 and run.is_finite:
                 run.judge()
                 record.block(run)
         run.restore()
-        samples = sample(state.law, self.n_final, rng, settled.power)
+        samples = sample(state.law, self.n_final, rng, resolved.power)
+        state.turn(samples.states, settled, normalised_weights(samples))
         energy = Energy.of(samples, local_energies(state, samples.states))
         return Trained(
             energy,
@@ -229,7 +233,7 @@ class TrainingRun:
     Parameters
     ----------
     training : Training
-        Settled.
+        Resolved.
     last : Direction
         That of the step before.
     kept : dict of str to tensor
@@ -265,7 +269,7 @@ class TrainingRun:
         energy = Energy.of(samples, local)
         self.energies.append(energy.mean)
         weights = normalised_weights(samples)
-        deviations = centred(local, weights, training.clip)
+        deviations = centred(local.real, weights, training.clip)
         derivatives = Derivatives.of(law, samples.states, weights)
         rate, regularisation = (
             self._falling(pair, self.n_steps) for pair in (training.rate, training.regularisation)
@@ -278,6 +282,8 @@ class TrainingRun:
             return None
         length = rate * norm(direction)
         move(law, direction, -rate * min(1.0, training.largest_step / max(length, 1e-300)))
+        now = (rate, regularisation * self.raised)
+        self.state.turn(samples.states, turned, weights, local.imag, *now)
         self.last = direction
         self.n_steps += 1
         return Step(
