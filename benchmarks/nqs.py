@@ -68,11 +68,11 @@ ANSATZE = {"nets": PositionNets, "rwkv": RWKV}
 RESULTS = Path(__file__).resolve().parents[1] / "docs" / "nqs.csv"
 COLUMNS = (
     "kind", "sites", "U", "ansatz", "parameters", "seed", "steps", "samples", "power", "clip",
-    "n_up", "n_dn",
+    "change", "n_up", "n_dn",
     "reference", "reference_s", "energy", "error_bar", "variance", "n_distinct", "rollbacks",
     "seconds", "commit",
 )  # fmt: skip
-SAME = ("kind", "sites", "U", "ansatz", "parameters", "seed", "steps", "samples", "power", "clip")
+SAME = COLUMNS[: COLUMNS.index("change") + 1]
 """Columns by which a run takes the place of an earlier one."""
 
 
@@ -136,7 +136,8 @@ def run(kind: str, n_sites: int, ratio: float, ansatz: str, seed: int, **trainin
         energy = Energy.of(samples, local_energies(state, samples.states))
     values = (
         kind, n_sites, ratio, ansatz, sum(p.numel() for p in state.law.parameters()), seed,
-        trained.n_steps, settings.n_samples, settings.power, settings.clip or np.inf, *sector,
+        trained.n_steps, settings.n_samples, settings.power, settings.clip or np.inf,
+        settings.largest_change or np.inf, *sector,
         exact, round(seconds, 1), energy.mean,
         energy.error, energy.variance, energy.n_distinct, trained.rollbacks,
         round(training_seconds, 1), provenance()["commit"],

@@ -41,7 +41,7 @@ TITLES = {
 }
 COLUMNS = (
     "sites", "U / Gamma", "sector", "ansatz", "parameters", "steps", "samples", "power", "clip",
-    "seeds", "median error", "asked", "worst", "error bar", "variance / D^2", "V-score", "CPU s",
+    "change", "seeds", "median error", "asked", "worst", "error bar", "variance / D^2", "V-score", "CPU s",
     "reference", "its CPU s", "commit",
 )  # fmt: skip
 INTRODUCTION = """
@@ -51,8 +51,9 @@ energy of the neural state is that of the whole sector where it is enumerated, e
 samples, whose error bar then limits what an error means. Trainings end after a fixed number of
 steps and never see the reference; defaults were chosen at U / Gamma = 5. CPU seconds are those of
 one core. V-score: electrons times variance over E^2, E counted from zero. Commit: of the runs of a
-line, where they recorded it; `nqs.py` redoes any case and keeps the others. Lines with a clip of
-100 are older: their last regularisation was 1e-5, not the default of today, 1e-7.
+line, where they recorded it; `nqs.py` redoes any case and keeps the others. Change: the most that
+log p of a sample may change in a step; lines without a limit are older, and those with a clip of
+100 older still: their last regularisation was 1e-5, not the default of today, 1e-7.
 """
 
 
@@ -63,7 +64,9 @@ def read() -> dict[tuple, list[dict]]:
         for row in csv.DictReader(file):
             words = ("kind", "ansatz", "commit")
             row = {k: v if k in words else float(v) for k, v in row.items()}
-            names = ("kind", "sites", "U", "ansatz", "steps", "samples", "power", "clip")
+            names = (
+                "kind", "sites", "U", "ansatz", "steps", "samples", "power", "clip", "change",
+            )  # fmt: skip
             found[tuple(row[name] for name in names)].append(row)
     return dict(sorted(found.items()))
 
@@ -75,7 +78,7 @@ def error(row: dict) -> float:
 
 def line(key: tuple, rows: Sequence[dict]) -> list:
     """One row of a table."""
-    kind, sites, U, ansatz, steps, samples, power, clip = key
+    kind, sites, U, ansatz, steps, samples, power, clip, change = key
     first, errors = rows[0], [error(row) for row in rows]
     medians = {
         name: float(np.median([row[name] for row in rows]))
@@ -84,7 +87,8 @@ def line(key: tuple, rows: Sequence[dict]) -> list:
     asked, electrons = ASKED.get((kind, int(sites))), first["n_up"] + first["n_dn"]
     return [
         int(sites), f"{U:g}", f"({first['n_up']:.0f}, {first['n_dn']:.0f})", ansatz,
-        int(first["parameters"]), int(steps), int(samples), power, f"{clip:g}", len(rows),
+        int(first["parameters"]), int(steps), int(samples), power, f"{clip:g}", f"{change:g}",
+        len(rows),
         f"{np.median(errors):.1e}", "–" if asked is None else f"{asked:.1e}",
         f"{max(errors, key=abs):.1e}", f"{medians['error_bar'] / abs(first['reference']):.0e}",
         f"{medians['variance']:.1e}",

@@ -5,8 +5,8 @@ lies above the best block's, beyond noise, is taken back: the last good state re
 regularisation ten times larger that falls off again. A number that is not finite ends the training
 with the last good state.
 
-Steps overshoot on rare determinants: the law may lose all that begin with one prefix. What brings
-them back are their own local energies, the larger the smaller an amplitude, so that these are not
+Steps overshoot on rare determinants: the law may lose all that begin with one prefix. A step that
+would change log p of one sample too much is cut; what brings lost ones back are their own local energies, the larger the smaller an amplitude, so that these are not
 cut by default; a last regularisation below the metric's eigenvalues there; and samples of a low
 power, which finds them and without which uncut energies make a training run away. In a sector that
 the samples can hardly cover a power as low costs more in noise than it brings (docs/nqs.md).
@@ -89,6 +89,8 @@ class Training:
         Local energies count up to so many mean absolute deviations from the median; None: all do.
     largest_step : float
         Euclidean length that a step is cut to.
+    largest_change : float, optional
+        Of log p of a sample, to first order, that a step is cut to; None: any.
     n_final : int
         Draws of the last estimate.
     seed : int
@@ -108,6 +110,7 @@ class Training:
     regularisation: tuple = (1e-3, 1e-7)
     clip: float | None = None
     largest_step: float = 3.0
+    largest_change: float | None = 0.3
     n_final: int = 20_000
     seed: int = 0
 
@@ -123,7 +126,9 @@ class Training:
             "momentum": {"at_least": 0, "below": 1},
             "largest_step": {"above": 0},
         }
-        optional = {"power": {"above": 0, "at_most": 1}, "clip": {"above": 0}}
+        optional = {
+            "power": {"above": 0, "at_most": 1}, "clip": {"above": 0}, "largest_change": {"above": 0},
+        }  # fmt: skip
         limits |= {k: limit for k, limit in optional.items() if getattr(self, k) is not None}
         for name, limit in limits.items():
             settle(name, checks.number(f"{key}.{name}", getattr(self, name), **limit))
@@ -281,7 +286,11 @@ class TrainingRun:
         if direction is None:
             return None
         length = rate * norm(direction)
-        move(law, direction, -rate * min(1.0, training.largest_step / max(length, 1e-300)))
+        share = training.largest_step / max(length, 1e-300)
+        if training.largest_change is not None:
+            change = rate * float(derivatives.jacobian.times(direction).abs().max())
+            share = min(share, training.largest_change / max(change, 1e-300))
+        move(law, direction, -rate * min(1.0, share))
         now = (rate, regularisation * self.raised)
         self.state.turn(samples.states, turned, weights, local.imag, *now)
         self.last = direction
