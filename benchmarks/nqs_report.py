@@ -41,8 +41,8 @@ TITLES = {
 }
 COLUMNS = (
     "sites", "U / Gamma", "sector", "ansatz", "parameters", "steps", "samples", "power", "clip",
-    "change", "seeds", "median error", "asked", "worst", "error bar", "variance / D^2", "V-score", "CPU s",
-    "reference", "its CPU s", "commit",
+    "change", "seeds", "median error", "asked", "worst", "error bar", "variance / D^2", "V-score",
+    "CPU s", "reference", "its CPU s", "commit",
 )  # fmt: skip
 INTRODUCTION = """
 Wilson chains of a semicircular band (Lambda = 2, Gamma = 0.1 D); sites count the impurity orbitals.

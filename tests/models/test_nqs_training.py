@@ -13,7 +13,7 @@ from dmftnet.models.nqs.energy import Energy, local_energies
 from dmftnet.models.nqs.natural_gradient import Derivatives, move, no_direction, norm, spring
 from dmftnet.models.nqs.sampler import sample
 from dmftnet.models.nqs.state import NeuralState
-from dmftnet.models.nqs.training import Training, centred
+from dmftnet.models.nqs.training import Training, TrainingRun, centred
 from dmftnet.physics.impurity.interaction import Interaction
 
 SHORT = Training(40, 100, rate=(0.5, 0.05), momentum=0.9, n_final=500, seed=1)
@@ -271,6 +271,26 @@ def test_a_block_that_rises_is_taken_back(monkeypatch):
     np.testing.assert_array_equal(states[1].vector(), states[0].vector())
 
 
+def test_a_step_changes_no_sample_too_much():
+    """Log p of the samples of a step, before and after it, where steps are long."""
+    found, sector = CASES["one orbital, doped"]
+    changes = {}
+    for largest in (None, 0.05):
+        state = NeuralState.of(found, sector, ANSATZE["position nets"], seed=1)
+        states = torch.from_numpy(canonical(state))
+        settings = replace(SHORT, steps=5, rate=(3.0, 3.0), largest_change=largest)
+        run = TrainingRun(settings.resolved(state), state, np.random.default_rng(0))
+        changes[largest] = []
+        for _ in range(5):
+            with torch.no_grad():
+                before = state.law.log_prob(states)
+                run.step()
+                after = state.law.log_prob(states)
+            changes[largest].append(float((after - before).abs().max()))
+    assert max(changes[None]) > 0.5
+    assert max(changes[0.05]) < 0.1  # to first order, all determinants of so small a sector
+
+
 def test_power_and_steps_follow_the_size_of_the_sector():
     ten, twelve = (
         NeuralState.of(chains(n - 1, Interaction(2.0)), (n // 2, n // 2)) for n in (10, 12)
@@ -305,6 +325,8 @@ def test_the_default_power_is_that_of_the_sector(monkeypatch, largest, power):
         {"regularisation": (0.0, 1e-3)},
         {"clip": float("nan")},
         {"largest_step": 0},
+        {"largest_change": 0.0},
+        {"steps": -1},
         {"n_final": "many"},
         {"seed": -1},
     ],

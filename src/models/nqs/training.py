@@ -6,10 +6,11 @@ regularisation ten times larger that falls off again. A number that is not finit
 with the last good state.
 
 Steps overshoot on rare determinants: the law may lose all that begin with one prefix. A step that
-would change log p of one sample too much is cut; what brings lost ones back are their own local energies, the larger the smaller an amplitude, so that these are not
-cut by default; a last regularisation below the metric's eigenvalues there; and samples of a low
-power, which finds them and without which uncut energies make a training run away. In a sector that
-the samples can hardly cover a power as low costs more in noise than it brings (docs/nqs.md).
+would change log p of one sample too much is cut. What brings lost ones back are their own local
+energies, the larger the smaller an amplitude, so that these are not cut by default; a last
+regularisation below the metric's eigenvalues there; and samples of a low power, which finds them
+and without which uncut energies make a training run away. In a sector that the samples can hardly
+cover a power as low costs more in noise than it brings (docs/nqs.md).
 
 Two trainings with one seed are the same to the last bit on one machine, and so is one that was
 broken off and goes on from its file (`dmftnet.models.nqs.record`).
@@ -126,9 +127,8 @@ class Training:
             "momentum": {"at_least": 0, "below": 1},
             "largest_step": {"above": 0},
         }
-        optional = {
-            "power": {"above": 0, "at_most": 1}, "clip": {"above": 0}, "largest_change": {"above": 0},
-        }  # fmt: skip
+        optional = {"power": {"above": 0, "at_most": 1}, "clip": {"above": 0}}
+        optional["largest_change"] = {"above": 0}
         limits |= {k: limit for k, limit in optional.items() if getattr(self, k) is not None}
         for name, limit in limits.items():
             settle(name, checks.number(f"{key}.{name}", getattr(self, name), **limit))
