@@ -1,6 +1,6 @@
 """How far a few operator strings reach, on ground states of every kind.
 
-OMP_NUM_THREADS=1 python benchmarks/scol.py [exact] [sites=10] [long] [orbitals] [evolution]
+OMP_NUM_THREADS=1 python benchmarks/scol.py [exact] [sites=10] [loops] [long] [orbitals] [evolution]
 [samples]      default: exact
 
 Half-filled Wilson chains of the semicircle, Lambda = 2. KL of the addition spectrum, each pole a
@@ -8,7 +8,9 @@ Gaussian on a logarithmic axis of width .7 (broad) or .3 (narrow); relative erro
 Reach of the set of strings: depth, segments, longest string. CPU seconds.
 
 * exact: exact ground states beside block Lanczos from (d+, q+) with 200 steps, one orbital up to
-  so many sites, and two; three orbitals' strings; closed loops of `ed` and `scol`;
+  so many sites, and two; three orbitals' strings;
+* loops: half-filled Bethe lattice, default baths, closed by `ed` and by `scol` on exact and on
+  neural ground states, whose loops end at a change of 1e-3: they differ from solve to solve;
 * long: 30 sites, Gamma = 0.1 D, strings on `ras` and `mps` ground states and the poles of `ras`
   itself; the first pole against the energies of N and N + 1 electrons by DMRG;
 * orbitals: two with 8 bath sites each on `mps`, likewise;
@@ -26,6 +28,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from dmftnet.models.nqs.ground_states import NeuralGroundStates
 from dmftnet.physics.analysis.distances import kl_divergence
 from dmftnet.physics.bath.star import StarBath
 from dmftnet.physics.bath.wilson import Wilson
@@ -61,6 +64,7 @@ RATIOS = (1.0, 3.0, 6.0)
 ONE = (Reach(2, 1, 5), Reach(3, 1, 5), Reach(3, 2, 5))
 TWO = (Reach(1, 1, 5), Reach(2, 1, 5), Reach(3, 1, 5))
 LOOPS = ((1, 2.0, 0.0), (2, 2.0, 0.3))
+NEURAL_TOLERANCE = 1e-3
 LONG_RATIOS = (2.0, 5.0, 10.0)
 LONG_RAS = (Reach(2, 1, 5),)
 LONG_MPS = (Reach(1, 1, 5), Reach(2, 1, 5), Reach(3, 1, 5), Reach(2, 4, 5))
@@ -145,18 +149,30 @@ def accuracy(table: Table, n_orb: int, n_bath: int, U: float, J: float, reaches)
         )  # fmt: skip
 
 
-def loops(table: Table) -> None:
+def loops_table() -> Table:
     """Half-filled Bethe lattice."""
+    table = Table(
+        "orbitals", "U", "J", "solver", "converged", "iterations", "double occupancy",
+        "Z(0.01 i)", "s", title="half-filled Bethe lattice, default baths",
+    )  # fmt: skip
     for n_orb, U, J in LOOPS:
-        for solver in (EdSolver(), ScolSolver()):
+        loose = {"tolerance": NEURAL_TOLERANCE}
+        solvers = {
+            "ed": (EdSolver(), {}),
+            "scol, exact": (ScolSolver(), {}),
+            "scol, neural": (ScolSolver(ground_state=NeuralGroundStates()), loose),
+        }
+        for name, (solver, options) in solvers.items():
             problem = starting_problem(LOOP_GRID, Bethe(), U, n_orb=n_orb, J=J)
-            result, seconds = timed(DMFTLoop(solver, Bethe()).run_one, problem)
+            result, seconds = timed(DMFTLoop(solver, Bethe(), **options).run_one, problem)
             G, F, I = result.solution.greens[0].responses(np.array([0.01j]))
             Z = 1 / (1 - (I - F**2 / G)[0].imag / 0.01)
             table.add_row(
-                str(n_orb), f"{U:g}", f"{J:g}", solver.name, str(result.converged),
-                f"{result.solution.double_occupancy:.5f}", f"{Z:.4f}", f"{seconds:.1f}",
+                str(n_orb), f"{U:g}", f"{J:g}", name, str(result.converged),
+                str(result.iterations), f"{result.solution.double_occupancy:.5f}", f"{Z:.4f}",
+                f"{seconds:.1f}",
             )  # fmt: skip
+    return table
 
 
 def exact_tables(most_sites: int) -> Iterator[Table]:
@@ -177,13 +193,6 @@ def exact_tables(most_sites: int) -> Iterator[Table]:
     for reach in MANY:
         found, seconds = timed(chains.string_set, 0, UP, reach)
         table.add_row(shown(reach), f"{len(found.strings):,}", f"{seconds:.2f}")
-    yield table
-
-    table = Table(
-        "orbitals", "U", "J", "solver", "converged", "double occupancy", "Z(0.01 i)", "s",
-        title="half-filled Bethe lattice, default baths",
-    )  # fmt: skip
-    loops(table)
     yield table
 
 
@@ -366,8 +375,8 @@ def main(*words: str) -> None:
     sites = [int(word.removeprefix("sites=")) for word in words if word.startswith("sites=")]
     wanted = [word for word in words if not word.startswith("sites=")] or ["exact"]
     tables = {
-        "long": long_table, "orbitals": orbitals_table, "evolution": evolution_table,
-        "samples": samples_table,
+        "loops": loops_table, "long": long_table, "orbitals": orbitals_table,
+        "evolution": evolution_table, "samples": samples_table,
     }  # fmt: skip
     for word in wanted:
         if word == "exact":
