@@ -137,7 +137,7 @@ def run(kind: str, n_sites: int, ratio: float, ansatz: str, seed: int, **trainin
     values = (
         kind, n_sites, ratio, ansatz, sum(p.numel() for p in state.law.parameters()), seed,
         trained.n_steps, settings.n_samples, settings.power, settings.clip or np.inf,
-        settings.largest_change or np.inf, *sector,
+        settings.largest_change, *sector,
         exact, round(seconds, 1), energy.mean,
         energy.error, energy.variance, energy.n_distinct, trained.rollbacks,
         round(training_seconds, 1), provenance()["commit"],

@@ -275,7 +275,7 @@ def test_a_step_changes_no_sample_too_much():
     """Log p of the samples of a step, before and after it, where steps are long."""
     found, sector = CASES["one orbital, doped"]
     changes = {}
-    for largest in (None, 0.05):
+    for largest in (1e3, 0.05):
         state = NeuralState.of(found, sector, ANSATZE["position nets"], seed=1)
         states = torch.from_numpy(canonical(state))
         settings = replace(SHORT, steps=5, rate=(3.0, 3.0), largest_change=largest)
@@ -287,7 +287,7 @@ def test_a_step_changes_no_sample_too_much():
                 run.step()
                 after = state.law.log_prob(states)
             changes[largest].append(float((after - before).abs().max()))
-    assert max(changes[None]) > 0.5
+    assert max(changes[1e3]) > 0.5
     assert max(changes[0.05]) < 0.1  # to first order, all determinants of so small a sector
 
 
@@ -297,7 +297,9 @@ def test_power_and_steps_follow_the_size_of_the_sector():
     )
     found = [Training().resolved(state) for state in (ten, twelve)]
     assert [(each.steps, each.power) for each in found] == [(400, 0.3), (2000, 0.5)]
-    given = Training(steps=7, power=0.7)
+    two = NeuralState.of(*CASES["two orbitals"])
+    assert [Training().resolved(each).largest_change for each in (ten, two)] == [1.0, 0.3]
+    given = Training(steps=7, power=0.7, largest_change=2.0)
     assert given.resolved(ten) == given.resolved(twelve) == given
 
 

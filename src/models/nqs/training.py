@@ -48,6 +48,10 @@ POWER, POWER_BEYOND = 0.3, 0.5
 STEPS, STEPS_BEYOND = 400, 2000
 """Likewise: in large sectors errors fall about as the inverse of the number of steps."""
 
+CHANGE, CHANGE_OF_SEVERAL = 1.0, 0.3
+"""Largest change of log p in a step, of one orbital and of several: the latter lose prefixes with
+the former, and stars, whose small amplitudes have far to go, converge slowly with the latter."""
+
 RAISED = 10.0
 """Factor of the regularisation after a rollback; its root is taken from block to block."""
 
@@ -91,7 +95,8 @@ class Training:
     largest_step : float
         Euclidean length that a step is cut to.
     largest_change : float, optional
-        Of log p of a sample, to first order, that a step is cut to; None: any.
+        Of log p of a sample, to first order, that a step is cut to; None: `CHANGE` of one orbital,
+        `CHANGE_OF_SEVERAL` of more.
     n_final : int
         Draws of the last estimate.
     seed : int
@@ -111,7 +116,7 @@ class Training:
     regularisation: tuple = (1e-3, 1e-7)
     clip: float | None = None
     largest_step: float = 3.0
-    largest_change: float | None = 0.3
+    largest_change: float | None = None
     n_final: int = 20_000
     seed: int = 0
 
@@ -137,11 +142,13 @@ class Training:
         settle("seed", checks.seed(f"{key}.seed", self.seed))
 
     def resolved(self, state: NeuralState) -> Training:
-        """With what is None chosen by the size of the state's sector."""
+        """With what is None chosen by the size of the state's sector and its orbitals."""
         is_small = state.cluster.dimension(state.sector) <= ENUMERATED
         steps, power = (STEPS, POWER) if is_small else (STEPS_BEYOND, POWER_BEYOND)
+        change = CHANGE if state.cluster.n_orb == 1 else CHANGE_OF_SEVERAL
         return replace(
             self,
+            largest_change=change if self.largest_change is None else self.largest_change,
             steps=steps if self.steps is None else self.steps,
             power=power if self.power is None else self.power,
         )
@@ -286,11 +293,9 @@ class TrainingRun:
         if direction is None:
             return None
         length = rate * norm(direction)
-        share = training.largest_step / max(length, 1e-300)
-        if training.largest_change is not None:
-            change = rate * float(derivatives.jacobian.times(direction).abs().max())
-            share = min(share, training.largest_change / max(change, 1e-300))
-        move(law, direction, -rate * min(1.0, share))
+        change = rate * float(derivatives.jacobian.times(direction).abs().max())
+        cut = max(1.0, length / training.largest_step, change / training.largest_change)
+        move(law, direction, -rate / cut)
         now = (rate, regularisation * self.raised)
         self.state.turn(samples.states, turned, weights, local.imag, *now)
         self.last = direction
