@@ -13,8 +13,8 @@ Range
     answer is causal, with exact norm, boundary condition and tails. Without a bath, or without
     interaction, it is exact; half-filled by symmetry, it is half-filled.
 Cost
-    With `ipt`, a third of a millisecond more than it where nothing is searched, half-filled: 1.84
-    times its cost in a loop of its own; 1.11 times doped. With three levels embedded in `ipt`, the
+    With `ipt`, a fifth of a millisecond more than it where nothing is searched, half-filled: 1.91
+    times its cost in a loop of its own; 1.13 times doped. With three levels embedded in `ipt`, the
     default, 1.1 to 1.5 times `ed` with three levels (`benchmarks/correction_cost.py`,
     `docs/benchmarks.md`).
 Otherwise
