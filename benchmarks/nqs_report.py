@@ -17,7 +17,7 @@ from dmftnet.models.nqs.training import ENUMERATED
 from dmftnet.provenance import provenance
 from dmftnet.report.html import Section, Table
 from dmftnet.report.markdown import write_markdown
-from dmftnet.report.style import colours_of, panel_grid
+from dmftnet.report.style import PALETTE, colours_of, panel_grid
 
 ASKED = {
     ("star", 10): 1e-7, ("one", 10): 1e-5, ("one", 16): 5e-5, ("one", 20): 3e-4,
@@ -108,13 +108,14 @@ def figure(runs: dict[tuple, list[dict]]):
     """Energy error against variance; all runs."""
     shown, (axis,) = panel_grid(1, 4.2)
     colours = colours_of([f"{kind}, {sites:.0f} sites" for kind, sites, *_ in runs])
+    markers = {label: "os^"[i // len(PALETTE)] for i, label in enumerate(colours)}
     seen = set()
     for (kind, sites, _, ansatz, *_), rows in runs.items():
         label = f"{kind}, {sites:.0f} sites"
         axis.loglog(
             [row["variance"] / row["reference"] ** 2 for row in rows],
             [max(abs(error(row)), 1e-9) for row in rows],
-            "o" if ansatz == "nets" else "x",
+            markers[label] if ansatz == "nets" else "x",
             color=colours[label],
             label=None if label in seen else label,
         )
