@@ -15,7 +15,7 @@ Range
 Cost
     With `ipt`, a fifth of a millisecond more than it where nothing is searched, half-filled: 1.91
     times its cost in a loop of its own; 1.13 times doped. With three levels embedded in `ipt`, the
-    default, 1.1 to 1.5 times `ed` with three levels (`benchmarks/correction_cost.py`,
+    default, 1.05 to 1.43 times `ed` with three levels (`benchmarks/correction_cost.py`,
     `docs/benchmarks.md`).
 Otherwise
     ``guarded_correction``, which hands over to ``ed``; ``ed`` with six fitted levels; ``ctseg``.
