@@ -347,11 +347,10 @@ def test_a_network_is_trained_not_fitted(splits):
 
 
 def test_where_a_contrast_vanishes_the_base_stays(trained, splits):
-    """The unit of what is missing is the difference of the two, down to what labels are worth."""
     model, own = trained["contrast"], splits[2]
-    sigmas, densities = own.self_energies[:, [1, 1]], own.densities[:, [1, 1]]
+    given = {name: getattr(own, name)[:, [1, 1]] for name in ("self_energies", "densities")}
     found = []
-    for arrays in (replace(own, self_energies=sigmas, densities=densities), own):
+    for arrays in (replace(own, **given), own):
         problems = as_problems(arrays)
         found.append((model.outputs(problems).q - model.reduced_base(problems)).abs().amax(1))
     assert 0 < found[0].max() < 1e-4 < 1e-3 < found[1].median()

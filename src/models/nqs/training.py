@@ -49,8 +49,9 @@ STEPS, STEPS_BEYOND = 400, 2000
 """Likewise: in large sectors errors fall about as the inverse of the number of steps."""
 
 CHANGE, CHANGE_OF_SEVERAL = 1.0, 0.3
-"""Largest change of log p in a step, of one orbital and of several: the latter lose prefixes with
-the former, and stars, whose small amplitudes have far to go, converge slowly with the latter."""
+"""Largest change of log p in a step, of one orbital and of several. With the former several lose
+prefixes (seen on two of five sites each, U / Gamma = 10); with the latter stars, whose small
+amplitudes have far to go, converge slowly (U / Gamma = 5 and 10)."""
 
 RAISED = 10.0
 """Factor of the regularisation after a rollback; its root is taken from block to block."""
