@@ -49,12 +49,12 @@ Wilson chains of a semicircular band (Lambda = 2, Gamma = 0.1 D); sites count th
 Errors are relative, against exact diagonalisation up to {limit:,} determinants and DMRG beyond; the
 energy of the neural state is that of the whole sector where it is enumerated, else an average over
 samples, whose error bar then limits what an error means. Trainings end after a fixed number of
-steps and never see the reference; defaults were chosen at U / Gamma = 5, but for the cut of steps of
-several orbitals: on two of five sites each at U / Gamma = 10, with other seeds. CPU seconds are
-those of one core. V-score: electrons times variance over E^2, E counted from zero. Commit: of the runs of a
-line, where they recorded it; `nqs.py` redoes any case and keeps the others. Change: the most that
-log p of a sample may change in a step; lines without a limit are older, and those with a clip of
-100 older still: their last regularisation was 1e-5, not the default of today, 1e-7.
+steps and never see the reference; defaults were chosen at U / Gamma = 5, but for the cut of steps
+of several orbitals: on two of five sites each at U / Gamma = 10, with other seeds. CPU seconds are
+those of one core. V-score: electrons times variance over E^2, E counted from zero. Commit: of the
+runs of a line, where they recorded it; `nqs.py` redoes any case and keeps the others. Change: the
+most that log p of a sample may change in a step; lines without a limit are older, and those with a
+clip of 100 older still: their last regularisation was 1e-5, not the default of today, 1e-7.
 """
 
 
