@@ -291,7 +291,7 @@ def test_a_step_changes_no_sample_too_much():
     assert max(changes[0.05]) < 0.1  # to first order, all determinants of so small a sector
 
 
-def test_power_and_steps_follow_the_size_of_the_sector():
+def test_power_and_steps_follow_the_sector_and_the_bath():
     ten, twelve = (
         NeuralState.of(chains(n - 1, Interaction(2.0)), (n // 2, n // 2)) for n in (10, 12)
     )
@@ -299,6 +299,8 @@ def test_power_and_steps_follow_the_size_of_the_sector():
     assert [(each.steps, each.power) for each in found] == [(400, 0.3), (2000, 0.5)]
     two = NeuralState.of(*CASES["two orbitals"])
     assert [Training().resolved(each).largest_change for each in (ten, two)] == [1.0, 0.3]
+    levels = NeuralState.of(*CASES["star"])
+    assert (Training().resolved(levels).steps, Training().resolved(levels).power) == (2000, 0.3)
     given = Training(steps=7, power=0.7, largest_change=2.0)
     assert given.resolved(ten) == given.resolved(twelve) == given
 

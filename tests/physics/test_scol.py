@@ -1,6 +1,7 @@
 """Operator Lanczos against brute force: ground states, poles, loops."""
 
-from dataclasses import dataclass
+import warnings
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -32,6 +33,7 @@ from dmftnet.physics.solvers.scol.ground_states import (
     ExplicitState,
     GroundStates,
 )
+from dmftnet.physics.solvers.scol.impurity import ImpurityChains
 from dmftnet.physics.solvers.scol.projection import Projection
 from dmftnet.physics.solvers.scol.sets import Reach, string_set
 from dmftnet.physics.solvers.scol.solver import ScolSolver, orbital_poles
@@ -141,6 +143,40 @@ def test_mean_values_of_operators_are_all_that_is_needed():
     for one, other in zip(found.greens[0].responses(Z), exact.greens[0].responses(Z), strict=True):
         np.testing.assert_allclose(one, other, rtol=0, atol=1e-7)
     assert found.double_occupancy == exact.double_occupancy
+
+
+@dataclass(frozen=True)
+class UnequalStates:
+    """Ground states of an impurity whose second level lies elsewhere, given out as those asked."""
+
+    shift: float
+    orbitals: ClassVar[int] = 2
+
+    def check(self, n_sites):
+        pass
+
+    def find(self, impurity):
+        other = replace(
+            impurity, levels=impurity.levels + np.array([0, self.shift]), is_symmetric=False
+        )
+        chains = ImpurityChains.of(impurity)
+        states = ExactGroundStates().find(other)[1]
+        return chains, [replace(state, cluster=chains.cluster) for state in states]
+
+
+@pytest.mark.parametrize(("shift", "told"), [(0.3, True), (1e-4, False)])
+def test_equal_orbitals_that_a_state_makes_unequal_are_told(shift, told):
+    bath = PoleHybridization([-0.3, 0.4] * 2, np.kron(np.eye(2), [[0.3], [0.4]]))
+    problem = ImpurityProblem([-0.9] * 2, HUND, bath)
+    solver = ScolSolver(ground_state=UnequalStates(shift), depth=1)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        found = solver.solve(problem)
+    own = np.diag(found.doubles)
+    unequal = abs(own[0] - own[1]) / own.mean()
+    assert found.diagnostics["broken_symmetry"] >= unequal > 0
+    said = [w for w in caught if "orbitals that level and bath make equal" in str(w.message)]
+    assert bool(said) == told == (unequal > 0.01)
 
 
 # --- the solver -----------------------------------------------------------------------------------

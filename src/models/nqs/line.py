@@ -83,6 +83,8 @@ class Line:
         Of each chain, both spins, before pairs move; None: none do.
     is_stoquastic : bool
         Whether with the signs no element of H off the diagonal is positive.
+    is_star : bool
+        Whether the bath is levels, each coupled to the impurity alone.
     """
 
     order: np.ndarray
@@ -91,6 +93,7 @@ class Line:
     gauge: np.ndarray
     electrons: np.ndarray | None = None
     is_stoquastic: bool = True
+    is_star: bool = False
 
     @classmethod
     def of(cls, cluster: KanamoriCluster, sites: Sequence[Sequence[int]], sector: Sector) -> Line:
@@ -153,7 +156,7 @@ class Line:
         signs = [np.where(h[0, 1:] < 0, -1.0, 1.0) * (-1.0) ** place.clip(max=N) for N in sector]
         gauge = np.concatenate([np.ones((2, 1)), signs], axis=1)
         order = np.arange(n_sites)
-        return cls(order, order, np.zeros_like(order), gauge, is_stoquastic=False)
+        return cls(order, order, np.zeros_like(order), gauge, None, False, True)
 
     def without_pairs(self) -> Line:
         """The signs of hops and spin flip alone, with no word on pairs that have moved."""

@@ -46,7 +46,8 @@ POWER, POWER_BEYOND = 0.3, 0.5
 63,504 and 1.7e8 determinants."""
 
 STEPS, STEPS_BEYOND = 400, 2000
-"""Likewise: in large sectors errors fall about as the inverse of the number of steps."""
+"""Likewise: in large sectors errors fall about as the inverse of the number of steps, and in stars,
+whose amplitudes are small and many: 1.6e-7 and 1.1e-8 of ten sites."""
 
 CHANGE, CHANGE_OF_SEVERAL = 1.0, 0.3
 """Largest change of log p in a step, of one orbital and of several. With the former several lose
@@ -81,7 +82,8 @@ class Training:
     Parameters
     ----------
     steps : int, optional
-        None: `STEPS` in sectors of up to `ENUMERATED` determinants, `STEPS_BEYOND` in larger ones.
+        None: `STEPS` of chains in sectors of up to `ENUMERATED` determinants, `STEPS_BEYOND` in
+        larger ones and of stars.
     n_samples : int
         Draws a step; as many distinct determinants at most.
     power : float in (0, 1], optional
@@ -143,9 +145,10 @@ class Training:
         settle("seed", checks.seed(f"{key}.seed", self.seed))
 
     def resolved(self, state: NeuralState) -> Training:
-        """With what is None chosen by the size of the state's sector and its orbitals."""
+        """With what is None chosen by the size of the state's sector, its orbitals and its bath."""
         is_small = state.cluster.dimension(state.sector) <= ENUMERATED
-        steps, power = (STEPS, POWER) if is_small else (STEPS_BEYOND, POWER_BEYOND)
+        steps = STEPS if is_small and not state.line.is_star else STEPS_BEYOND
+        power = POWER if is_small else POWER_BEYOND
         change = CHANGE if state.cluster.n_orb == 1 else CHANGE_OF_SEVERAL
         return replace(
             self,

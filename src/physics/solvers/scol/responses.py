@@ -32,6 +32,10 @@ CERTAIN = 2.0
 """Standard errors by which the lowest pole must differ from zero."""
 
 
+SMALLEST = 1e-12
+"""Occupation that is none."""
+
+
 class OrbitalPoles(NamedTuple):
     """Poles of one orbital.
 
@@ -66,6 +70,27 @@ def densities(
         modes = (mode(a, spin, n) for spin in (UP, DOWN))
         density[a, a] = 0.5 * sum(mean(Operator.of((i,), (i,))) for i in modes)
     return density, 0.5 * (doubles + doubles.T)
+
+
+def broken_symmetry(chains: ImpurityChains, density: np.ndarray, doubles: np.ndarray) -> float:
+    """Largest relative difference of the occupations, single or double, of equal orbitals.
+
+    Zero of exact states, all of a degenerate energy together; 0 without equal orbitals.
+
+    Parameters
+    ----------
+    chains : ImpurityChains
+    density, doubles : (n_orb, n_orb)
+        See `densities`.
+    """
+    largest = 0.0
+    for orbital in range(chains.cluster.n_orb):
+        twin = chains.equal_orbital(orbital)
+        if twin is not None:
+            for values in (np.diag(density), np.diag(doubles)):
+                own, other = values[orbital], values[twin]
+                largest = max(largest, 2 * abs(own - other) / max(abs(own + other), SMALLEST))
+    return largest
 
 
 def orbital_poles(

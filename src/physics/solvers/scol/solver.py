@@ -50,6 +50,7 @@ from dmftnet.physics.solvers.scol.impurity import DiscreteImpurity
 from dmftnet.physics.solvers.scol.named import ground_states
 from dmftnet.physics.solvers.scol.projection import Projection
 from dmftnet.physics.solvers.scol.responses import (
+    broken_symmetry,
     densities,
     infrared_cutoff,
     orbital_poles,
@@ -61,6 +62,9 @@ HALF_FILLED = 1e-6
 """Electrons by which symmetric ground states may miss half filling to be their own mirror image.
 
 A single state of a symmetric impurity with an odd number of sites need not be."""
+
+UNEQUAL = 0.01
+"""Relative difference of the occupations of equal orbitals that is worth a word."""
 
 WRONG_WEIGHT = 1e-4
 """Of poles on the wrong side of zero that is worth a word."""
@@ -176,6 +180,15 @@ class ScolSolver(Solver):
                 stacklevel=2,
             )
         density, doubles = densities(chains, states)
+        unequal = broken_symmetry(chains, density, doubles)
+        if unequal > UNEQUAL:
+            warnings.warn(
+                f"orbitals that level and bath make equal have occupations {unequal:.1%} apart, "
+                f"more than {UNEQUAL:.0%}: the state is not the ground state, or has noise; use a "
+                "better one or more samples, of a neural state more training.steps",
+                DmftnetWarning,
+                stacklevel=2,
+            )
         return PoleSolution(
             problem=problem,
             greens=tuple(greens),
@@ -194,6 +207,7 @@ class ScolSolver(Solver):
                 "smallest_kept": min(span.smallest for span in spans),
                 "largest_dropped": max(span.dropped for span in spans),
                 "wrong_weight": wrong,
+                "broken_symmetry": unequal,
                 **noise,
                 **bath.diagnostics,
             },
