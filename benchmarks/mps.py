@@ -28,7 +28,8 @@ from dmftnet.physics.analysis.distances import kl_divergence
 from dmftnet.physics.analysis.spectral_analysis import METHODS, SpectralAnalysis
 from dmftnet.physics.bath.intervals import Intervals
 from dmftnet.physics.bath.star import StarBath
-from dmftnet.physics.dmft.loop import DMFTLoop, Iteration
+from dmftnet.physics.dmft.iterations import Iteration
+from dmftnet.physics.dmft.loop import DMFTLoop
 from dmftnet.physics.dmft.starts import starting_problem
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.grids.time_contour import SHAPES, TimeContour, reconstruct, signal_of_poles

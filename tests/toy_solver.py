@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -66,3 +66,16 @@ class ToySolver(Solver):
         at = (np.arange(self.n_bath) + 0.5) / self.n_bath
         energies = np.interp(at, share, problem.grid.omega)
         return energies, np.full(self.n_bath, np.sqrt(weight.sum() / self.n_bath))
+
+
+@dataclass(frozen=True)
+class TiringSolver(ToySolver):
+    """Fails from its third solve on."""
+
+    solved: list[ImpurityProblem] = field(default_factory=list)
+
+    def solve(self, problem: ImpurityProblem) -> PoleSolution:
+        if len(self.solved) == 2:
+            raise ConvergenceError("stopped at a residual")
+        self.solved.append(problem)
+        return super().solve(problem)

@@ -23,7 +23,8 @@ from dmftnet.physics.analysis.distances import kl_divergence
 from dmftnet.physics.analysis.phases import phase_of_solution
 from dmftnet.physics.analysis.resolution import at_resolution
 from dmftnet.physics.dmft.filling import solve_filling
-from dmftnet.physics.dmft.loop import DMFTLoop, DMFTResult
+from dmftnet.physics.dmft.iterations import DMFTResult
+from dmftnet.physics.dmft.loop import DMFTLoop
 from dmftnet.physics.dmft.starts import starting_hybridization
 from dmftnet.physics.dmft.summary import summarize
 from dmftnet.physics.grids.real_axis import FrequencyGrid

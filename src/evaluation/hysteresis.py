@@ -23,7 +23,8 @@ from dmftnet.errors import DmftnetError
 from dmftnet.evaluation.closure import LoopSettings
 from dmftnet.physics.analysis.phases import phase_of, phase_of_solution, pinned_share
 from dmftnet.physics.analysis.quasiparticle import quasiparticle_weights
-from dmftnet.physics.dmft.loop import DMFTResult, continue_in_U
+from dmftnet.physics.dmft.iterations import DMFTResult
+from dmftnet.physics.dmft.loop import continue_in_U
 from dmftnet.physics.dmft.starts import starting_hybridization
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.problem import ImpurityProblem

@@ -28,7 +28,8 @@ from dmftnet.errors import DmftnetError, DmftnetWarning
 from dmftnet.evaluation.closure import LoopSettings
 from dmftnet.evaluation.thermal_witness import Witness
 from dmftnet.physics.analysis.phases import fermi_level_density
-from dmftnet.physics.dmft.loop import DMFTLoop, DMFTResult
+from dmftnet.physics.dmft.iterations import DMFTResult
+from dmftnet.physics.dmft.loop import DMFTLoop
 from dmftnet.physics.dmft.summary import summarize
 from dmftnet.physics.grids.matsubara import ImaginaryAxis
 from dmftnet.physics.grids.real_axis import FrequencyGrid

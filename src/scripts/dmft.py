@@ -28,7 +28,8 @@ from dmftnet.errors import ConvergenceError, DmftnetError, DmftnetWarning, Setti
 from dmftnet.physics.analysis.minimal_poles import MinimalPoleFit
 from dmftnet.physics.dmft.files import refuse_to_overwrite, save_solution
 from dmftnet.physics.dmft.fitted import FittedSpectrum, fitted_spectrum, with_fits
-from dmftnet.physics.dmft.loop import DMFTLoop, DMFTResult, Iteration
+from dmftnet.physics.dmft.iterations import DMFTResult, Iteration, SolveFailedError
+from dmftnet.physics.dmft.loop import DMFTLoop
 from dmftnet.physics.dmft.mixing import Mixing
 from dmftnet.physics.dmft.summary import lowest_weight, summarize
 from dmftnet.physics.dmft.text import NAMES, TextFiles
@@ -124,10 +125,14 @@ def solve(cfg, progress: Progress) -> tuple[DMFTResult, dict]:
                 f"problem.filling with {len(sites)} inequivalent sites: the search moves the level "
                 "of one; give problem.eps_d"
             )
+    except SolveFailedError as error:  # what the loop had reached is kept
+        solver.close()
+        result = error.result
     except BaseException:
         solver.close(failed=True)  # a guarded solver keeps what it collected
         raise
-    solver.close()
+    else:
+        solver.close()
     seconds = time.perf_counter() - began
     summary = summarize(result, solver.name, lattice.name, seconds, lattice.self_consistent)
     return result, summary

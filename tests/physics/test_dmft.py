@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from dmftnet.errors import InvalidProblemError
+from dmftnet.errors import ConvergenceError, InvalidProblemError
 from dmftnet.physics.analysis.observables import gap
 from dmftnet.physics.analysis.self_energy import dyson_spectrum
 from dmftnet.physics.dmft.filling import solve_filling
+from dmftnet.physics.dmft.iterations import SolveFailedError
 from dmftnet.physics.dmft.loop import DMFTLoop, continue_in_U
 from dmftnet.physics.dmft.mixing import AndersonMixing, LinearMixing
 from dmftnet.physics.dmft.starts import starting_hybridization, starting_problem
@@ -37,6 +38,18 @@ class GaussianSolver(Solver):
     def solve_batch(self, problems):
         self.batches.append(len(problems))
         return super().solve_batch(problems)
+
+
+@dataclass
+class FailingSolver(GaussianSolver):
+    """Exact at U = 0, but for one call of all."""
+
+    fails_in: int = 3
+
+    def solve(self, problem):
+        if len(self.batches) == self.fails_in:
+            raise ConvergenceError("stopped at a residual")
+        return super().solve(problem)
 
 
 @dataclass
@@ -341,3 +354,26 @@ def test_bad_problems_are_refused(arguments, text):
 def test_bad_settings_are_refused(make):
     with pytest.raises(InvalidProblemError):
         make()
+
+
+def test_a_solve_that_fails_leaves_what_the_loop_had_reached():
+    problem = starting_problem(GRID, Bethe(), 0.0, start="insulator")
+    met = []
+    loop = DMFTLoop(FailingSolver(), Bethe(), tolerance=1e-12, on_iteration=met.append)
+    with pytest.raises(SolveFailedError, match=r"^stopped at a residual$") as caught:
+        loop.run_one(problem)
+    result = caught.value.result
+    assert (result.converged, result.iterations) == (False, 2)
+    assert result.reason == "iteration 3 failed: stopped at a residual"
+    assert result.solution is met[-1].solution and result.problem is met[-1].problem
+    assert result.kl_history == tuple(iteration.kl for iteration in met)
+    assert summarize(result, "failing", "bethe", 1.0)["converged"] is False
+
+
+@pytest.mark.parametrize(("fails_in", "n_loops"), [(1, 1), (3, 2)])
+def test_of_a_first_solve_or_of_several_loops_nothing_is_left(fails_in, n_loops):
+    problem = starting_problem(GRID, Bethe(), 0.0, start="insulator")
+    loop = DMFTLoop(FailingSolver(fails_in=fails_in), Bethe(), tolerance=1e-12)
+    with pytest.raises(ConvergenceError, match="stopped at a residual") as caught:
+        loop.run([problem] * n_loops)
+    assert not isinstance(caught.value, SolveFailedError)

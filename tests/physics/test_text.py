@@ -5,7 +5,7 @@ import pytest
 
 from dmftnet.errors import SettingError
 from dmftnet.physics.bath.fit import MatsubaraFit
-from dmftnet.physics.dmft.loop import DMFTResult
+from dmftnet.physics.dmft.iterations import DMFTResult
 from dmftnet.physics.dmft.starts import starting_problem
 from dmftnet.physics.dmft.text import NAMES, TextFiles
 from dmftnet.physics.grids.matsubara import ImaginaryAxis

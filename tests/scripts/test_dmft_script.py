@@ -6,7 +6,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from shell import run_script
+from shell import environment, python_path, run_script
 
 from dmftnet.errors import StoreError
 from dmftnet.physics.dmft.files import load_solution
@@ -87,6 +87,19 @@ def test_loop_without_convergence_writes_what_it_has_then_one_with_it(tmp_path):
     status, out, err = dmft(tmp_path / "b", *LOOSE, start, wide, "lattice=square")
     assert status == 0, err
     assert "KL" in out and "A(0)" in out and "converged: KL" in out
+
+
+def test_a_loop_in_which_a_solve_fails_writes_what_it_has(tmp_path):
+    run = run_script(
+        "dmft.py", "solver=ipt", "~solver.step", "~solver.tolerance",
+        "solver._target_=toy_solver.TiringSolver", "grid.n_w=80", f"hydra.run.dir={tmp_path}",
+        env=environment(PYTHONPATH=python_path(ROOT / "tests")),
+    )  # fmt: skip
+    assert run.returncode == 1, run.stderr
+    assert "not converged: iteration 3 failed: stopped at a residual" in run.stderr
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["converged"] is False and summary["iterations"] == 2
+    assert load_solution(tmp_path / "solution.h5").summary["A0"] == summary["A0"]
 
 
 def test_filling_search_and_a_density_from_a_file(tmp_path):

@@ -33,7 +33,7 @@ from dmftnet.data.store import VERSION as SPECTRA_VERSION
 from dmftnet.data.store import check_file
 from dmftnet.errors import DmftnetError, StoreError
 from dmftnet.physics.analysis.resolution import at_resolution
-from dmftnet.physics.dmft.loop import Iteration
+from dmftnet.physics.dmft.iterations import Iteration
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.pole_solutions import PoleSolution
 from dmftnet.physics.impurity.poles import ResponsePoles

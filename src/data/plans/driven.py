@@ -29,7 +29,8 @@ from dmftnet.data.plans.trajectories import (
 )
 from dmftnet.errors import DmftnetError, SettingError, SpaceTooLargeError
 from dmftnet.physics.analysis.resolution import at_resolution
-from dmftnet.physics.dmft.loop import DMFTLoop, Iteration
+from dmftnet.physics.dmft.iterations import Iteration
+from dmftnet.physics.dmft.loop import DMFTLoop
 from dmftnet.physics.dmft.mixing import LinearMixing
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.problem import ImpurityProblem

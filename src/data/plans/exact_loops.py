@@ -35,7 +35,8 @@ from dmftnet.errors import InvalidProblemError
 from dmftnet.physics.analysis import observables
 from dmftnet.physics.analysis.phases import PINNED, phase_of_solution, pinned_share
 from dmftnet.physics.dmft.filling import solve_filling
-from dmftnet.physics.dmft.loop import DMFTLoop, DMFTResult, continue_in_U
+from dmftnet.physics.dmft.iterations import DMFTResult
+from dmftnet.physics.dmft.loop import DMFTLoop, continue_in_U
 from dmftnet.physics.dmft.starts import starting_hybridization
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.problem import ImpurityProblem

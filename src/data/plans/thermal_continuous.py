@@ -51,7 +51,8 @@ from dmftnet.errors import (
     SpaceTooLargeError,
 )
 from dmftnet.physics.bath.fit import MatsubaraFit
-from dmftnet.physics.dmft.loop import DMFTLoop, Iteration
+from dmftnet.physics.dmft.iterations import Iteration
+from dmftnet.physics.dmft.loop import DMFTLoop
 from dmftnet.physics.dmft.mixing import LinearMixing
 from dmftnet.physics.grids.matsubara import UNIVERSAL_SIZE
 from dmftnet.physics.grids.real_axis import FrequencyGrid

@@ -24,7 +24,8 @@ from dmftnet.data.plans.sampling import Trajectory, TrajectorySampler
 from dmftnet.data.store import SCHEMA, VERSION
 from dmftnet.errors import DmftnetError, SettingError, SpaceTooLargeError
 from dmftnet.physics.analysis.resolution import FiniteResolution, at_resolution
-from dmftnet.physics.dmft.loop import DMFTLoop, Iteration
+from dmftnet.physics.dmft.iterations import Iteration
+from dmftnet.physics.dmft.loop import DMFTLoop
 from dmftnet.physics.dmft.mixing import LinearMixing
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.pole_solutions import PoleSolution

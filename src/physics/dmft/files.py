@@ -23,7 +23,7 @@ from dmftnet import checks
 from dmftnet.arrays import ArrayKey, check_arrays
 from dmftnet.errors import InvalidProblemError, StoreError
 from dmftnet.physics.dmft.fitted import FittedSpectrum
-from dmftnet.physics.dmft.loop import DMFTResult
+from dmftnet.physics.dmft.iterations import DMFTResult
 from dmftnet.physics.grids.matsubara import ImaginaryAxis
 from dmftnet.physics.grids.real_axis import FrequencyGrid
 from dmftnet.physics.impurity.matsubara_hybridization import MatsubaraHybridization

@@ -20,7 +20,8 @@ from scipy.optimize import brentq
 from dmftnet import checks
 from dmftnet.errors import InvalidProblemError
 from dmftnet.physics.analysis.observables import gap_edges
-from dmftnet.physics.dmft.loop import DMFTLoop, DMFTResult
+from dmftnet.physics.dmft.iterations import DMFTResult
+from dmftnet.physics.dmft.loop import DMFTLoop
 from dmftnet.physics.dmft.starts import shifted
 from dmftnet.physics.impurity.hybridization import Hybridization, diagonal
 from dmftnet.physics.impurity.matsubara_hybridization import MatsubaraHybridization

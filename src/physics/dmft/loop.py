@@ -14,7 +14,8 @@ peak that dies slowly above U_c2 weighs too little to show in the KL, and would 
 And along its last step the iteration must contract, by an eigenvalue of at most `EIGENVALUE`:
 beyond the end of a branch it creeps, for a while as if it stood still, past the remnant of the
 solution, and from a fixed point that it does not hold it departs as slowly.
-A loop that does not converge is a result with a reason, no exception.
+A loop that does not converge is a result with a reason, no exception; a solve that does not is an
+exception that holds what the loop had reached, `SolveFailedError`.
 
 A statistical solver says its ``noise``, the relative standard error of G. Below `STANDARD_ERRORS`
 of it nothing can be judged, so tolerances are at least as large, and the reason says so. Noise
@@ -37,7 +38,14 @@ from typing import Any
 import numpy as np
 
 from dmftnet import checks
-from dmftnet.errors import DmftnetWarning, InvalidProblemError, NotFiniteError, SettingError
+from dmftnet.errors import (
+    ConvergenceError,
+    DmftnetWarning,
+    InvalidProblemError,
+    NotFiniteError,
+    SettingError,
+)
+from dmftnet.physics.dmft.iterations import DMFTResult, Iteration, SolveFailedError
 from dmftnet.physics.dmft.mixing import AndersonMixing, Mixer, Mixing
 from dmftnet.physics.impurity.hybridization import Hybridization
 from dmftnet.physics.impurity.problem import ImpurityProblem
@@ -56,79 +64,6 @@ STANDARD_ERRORS = 2.0
 """Of a statistical solver, within which a change is none: the difference of two solves has 1.4."""
 
 
-class _Sites:
-    """What has ``problems`` and ``solutions``, one a site, and often a single one."""
-
-    problems: tuple[ImpurityProblem, ...]
-    solutions: tuple[ImpuritySolution, ...]
-
-    @property
-    def problem(self) -> ImpurityProblem:
-        """That of the first site."""
-        return self.problems[0]
-
-    @property
-    def solution(self) -> ImpuritySolution:
-        """That of the first site."""
-        return self.solutions[0]
-
-
-@dataclass(frozen=True, eq=False)
-class DMFTResult(_Sites):
-    """The end of one loop, converged or not.
-
-    Parameters
-    ----------
-    problems : tuple of ImpurityProblem, one a site
-        The last that were solved; their hybridizations are the input of the last iteration.
-    solutions : tuple of ImpuritySolution
-    converged : bool
-    iterations : int
-    kl_history : tuple of float
-        ``KL(new || input)`` of each iteration, or the measure of another kind of hybridization;
-        the largest over sites and orbitals.
-    reason : str
-        Why the loop ended, one line.
-    plateau : (float, float), optional, in D
-        Range of eps_d with the same filling, where a filling search ended inside a gap.
-    diagnostics : tuple of dict
-        What the solver said of each iteration's solve.
-    note : str
-        What a user should know of how the end was judged; empty if nothing.
-    """
-
-    problems: tuple[ImpurityProblem, ...]
-    solutions: tuple[ImpuritySolution, ...]
-    converged: bool
-    iterations: int
-    kl_history: tuple[float, ...]
-    reason: str
-    plateau: tuple[float, float] | None = None
-    diagnostics: tuple[dict[str, Any], ...] = ()
-    note: str = ""
-
-    @property
-    def warning(self) -> str:
-        """The note, and what the solver warned of on the way, in one line; empty if nothing."""
-        said = [step["warning"] for step in self.diagnostics if step.get("warning")]
-        if not said:
-            return self.note
-        last = "the last included" if self.diagnostics[-1].get("warning") else "not the last"
-        warned = f"{len(said)} of {len(self.diagnostics)} solves, {last}: {said[-1]}"
-        return f"{self.note}; {warned}" if self.note else warned
-
-
-@dataclass(frozen=True, eq=False)
-class Iteration(_Sites):
-    """What a progress report sees after each solve: ``index`` counts loops of the batch."""
-
-    index: int
-    number: int
-    kl: float
-    problems: tuple[ImpurityProblem, ...]
-    solutions: tuple[ImpuritySolution, ...]
-
-
 @dataclass
 class _Run:
     """The sites of one lattice on their way through the loop."""
@@ -143,7 +78,14 @@ class _Run:
     drift: list[float] = field(default_factory=list)
     noise: list[float] = field(default_factory=list)
     diagnostics: list[dict[str, Any]] = field(default_factory=list)
+    solved: tuple[tuple[ImpurityProblem, ...], tuple[ImpuritySolution, ...]] | None = None
     result: DMFTResult | None = None
+
+    def ended(self, converged: bool, reason: str) -> DMFTResult:
+        """With the last iteration that was solved."""
+        assert self.solved is not None
+        history, said = tuple(self.kl), tuple(self.diagnostics)
+        return DMFTResult(*self.solved, converged, len(history), history, reason, diagnostics=said)
 
 
 class DMFTLoop:
@@ -210,6 +152,11 @@ class DMFTLoop:
         -------
         list of DMFTResult, in order
 
+        Raises
+        ------
+        SolveFailedError
+            If the solver does not converge, of a single loop after its first iteration.
+
         Warns
         -----
         DmftnetWarning
@@ -218,7 +165,14 @@ class DMFTLoop:
         runs = [self._begin(i, sites) for i, sites in enumerate(problems)]
         active = runs
         while active:
-            solutions = iter(self.solver.solve_batch([p for run in active for p in run.problems]))
+            try:
+                found = self.solver.solve_batch([p for run in active for p in run.problems])
+            except ConvergenceError as error:
+                if len(runs) > 1 or runs[0].solved is None:
+                    raise
+                reason = f"iteration {len(runs[0].kl) + 1} failed: {error}"
+                raise SolveFailedError(str(error), runs[0].ended(False, reason)) from error
+            solutions = iter(found)
             for run in active:
                 self._advance(run, tuple(islice(solutions, len(run.problems))))
             active = [run for run in active if run.result is None]
@@ -249,6 +203,7 @@ class DMFTLoop:
     def _advance(self, run: _Run, solutions: tuple[ImpuritySolution, ...]) -> None:
         """Judge one solve, and set either the next problems or the result."""
         problems = run.problems
+        run.solved = problems, solutions
         old = [problem.hybridization for problem in problems]
         new = self._update(run, solutions)
         both = list(zip(old, new, strict=True)) if new is not None else []
@@ -272,16 +227,7 @@ class DMFTLoop:
                 parts = np.split(run.mixer.plain(x, fx), ends)
             run.problems = _moved(problems, parts)
             return
-        converged, reason = ended
-        run.result = DMFTResult(
-            problems,
-            solutions,
-            converged,
-            len(run.kl),
-            tuple(run.kl),
-            reason,
-            diagnostics=tuple(run.diagnostics),
-        )
+        run.result = run.ended(*ended)
 
     def _update(
         self, run: _Run, solutions: tuple[ImpuritySolution, ...]

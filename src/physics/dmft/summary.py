@@ -9,7 +9,7 @@ import numpy as np
 from dmftnet.physics.analysis.energies import galitskii_migdal, kinetic_energy
 from dmftnet.physics.analysis.observables import gap
 from dmftnet.physics.analysis.quasiparticle import matsubara_weight, quasiparticle_weights
-from dmftnet.physics.dmft.loop import DMFTResult
+from dmftnet.physics.dmft.iterations import DMFTResult
 from dmftnet.physics.impurity.hybridization import diagonal
 from dmftnet.physics.impurity.matsubara_hybridization import MatsubaraHybridization
 from dmftnet.physics.impurity.problem import ImpurityProblem

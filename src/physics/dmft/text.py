@@ -22,7 +22,7 @@ import numpy as np
 
 from dmftnet import checks
 from dmftnet.errors import SettingError
-from dmftnet.physics.dmft.loop import DMFTResult
+from dmftnet.physics.dmft.iterations import DMFTResult
 from dmftnet.physics.grids.matsubara import ImaginaryAxis
 from dmftnet.physics.impurity.matsubara_hybridization import MatsubaraHybridization
 from dmftnet.physics.impurity.problem import ImpurityProblem
