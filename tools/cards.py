@@ -18,8 +18,10 @@ from dmftnet.data.store import SCHEMA as SPECTRA
 from dmftnet.data.store import SpectralStore
 from dmftnet.data.thermal import SCHEMA as THERMAL
 from dmftnet.data.thermal import WITNESS, ThermalStore, WitnessStore
+from dmftnet.data.thermal_labels import BEYOND, COMPARED, PRECISION, by_interval
 from dmftnet.data.thermal_loops import SCHEMA as THERMAL_LOOPS
 from dmftnet.data.thermal_loops import ThermalLoopStore
+from dmftnet.evaluation.thermal_sections import INTERVALS
 from dmftnet.models.shipping.correction_card import CORRECTION_CARD
 from dmftnet.models.shipping.model_card import card
 from dmftnet.models.shipping.network_card import NETWORK_CARD
@@ -46,7 +48,8 @@ WHAT = {
     "lattices_reference": "converged loops on lattices by name, by which nothing was chosen",
     "thermal_models": "random Anderson models at finite temperature, four bath levels",
     "thermal_continuous": "continuous baths at finite temperature: Bethe loops, random spectra",
-    "thermal_fitted": "the same with baths of five levels that fit them",
+    "thermal_continuous_witness": "some of its samples by quantum Monte Carlo, a continuous bath",
+    "thermal_fitted": "continuous baths once more, with baths of five levels that fit them",
     "thermal_driven": "what a correction met in its loops, beta = 15 to 115, likewise",
     "thermal_kanamori": "two degenerate orbitals at finite temperature, three levels an orbital",
     "thermal_kanamori_witness": "some of its test samples by four levels an orbital",
@@ -133,6 +136,13 @@ Some samples were solved again, to tell how good the answers are:
 
 {witnesses}
 
+Where the second solver tells standard errors, the first table below has the root mean square of what
+the labels are off by, in these: one, if the labels are right. G is that at the Matsubara frequencies
+of the axis; errors below {precision:g}, what a file keeps of G, are left out. Then the largest error
+of G(tau), and the share of samples of which any number is off by more than {beyond:g}.
+
+{labels}
+
 How far each approximation is from the exact answer, as the mean of |dG(tau)| over tau:
 
 {approximations}
@@ -187,7 +197,11 @@ def _thermal(stores: list[ThermalStore], witnesses: list[WitnessStore]) -> str:
     seen = ["file", "what", "MB", "samples", "of"]
     header = ["file", "what", "MB", "models", "dropped", "samples", *SPLITS, "U", "density", "beta"]
     columns = ["file", "approximation", "median", "worst", "missing", "ms"]
+    labels = ["file", "beta", "samples", "error of G(tau)", *COMPARED, f"beyond {BEYOND:g}"]
     return THERMAL_SECTION.format(
+        precision=PRECISION,
+        beyond=BEYOND,
+        labels=_table(labels, [row for witness in witnesses for row in _labels(stores, witness)]),
         n_iw=_the_same(store.odd.size for store in stores),
         samples=_table(header, [_models(store) for store in stores]),
         witnesses=_table(seen, [_witnessed(store) for store in witnesses]),
@@ -198,6 +212,24 @@ def _thermal(stores: list[ThermalStore], witnesses: list[WitnessStore]) -> str:
 def _witnessed(store: WitnessStore) -> list[str]:
     """A row of the table of witnesses."""
     return [*_name(store), str(len(store)), f"`{store.attributes['source']}`"]
+
+
+def _labels(stores: list[ThermalStore], witness: WitnessStore) -> list[list[str]]:
+    """Rows of the table of labels; none of a witness without errors."""
+    if np.isnan(witness["tau_error"]).all():
+        return []
+    source = next(s for s in stores if s.path.name == witness.attributes["source"])
+    return [
+        [
+            f"`{source.path.name}`",
+            "{:g} to {:g}".format(*entry["beta"]),
+            str(entry["samples"]),
+            f"{entry['tau_error']:.1e}",
+            *(f"{entry['rms'][name]:.2f}" for name in COMPARED),
+            f"{entry['beyond']:.3f}",
+        ]
+        for entry in by_interval(source, witness, INTERVALS)
+    ]
 
 
 def _models(store: ThermalStore) -> list[str]:

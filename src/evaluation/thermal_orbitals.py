@@ -12,10 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from dmftnet.evaluation.thermal_errors import OneShot, median
-from dmftnet.evaluation.thermal_labels import Numbers, witness_table
+from dmftnet.data.thermal import WitnessStore
+from dmftnet.errors import StoreError
+from dmftnet.evaluation.thermal_errors import OneShot, median, summary_of
+from dmftnet.evaluation.thermal_methods import distances, dyson_of, exact_answers
 from dmftnet.report.html import Section, Table
 
+LABELS = "exact labels"
 HALF = 1e-3
 """Of the density of one spin and orbital from 1/2, up to which a sample is half filled."""
 
@@ -46,10 +49,34 @@ def by_group(result: OneShot) -> dict[str, dict[str, float]]:
     }
 
 
+def against(result: OneShot, witness: WitnessStore) -> dict[str, dict[str, float | int]]:
+    """Errors of every method, the labels too, against a witness' Sigma in the same Dyson equation.
+
+    Raises
+    ------
+    StoreError
+        If none of its samples is of the test.
+    """
+    store, place = result.store, {int(row): i for i, row in enumerate(result.rows)}
+    own = [(place[int(s)], j) for j, s in enumerate(witness["sample"]) if int(s) in place]
+    if not own:
+        raise StoreError(f"file {witness.path} holds no test sample; use sampling.split=test")
+    here, there = (np.array(column, dtype=int) for column in zip(*own, strict=True))
+    rows = result.rows[here]
+    free = 1j * store.omega_n[rows] - store["eps_d"][rows, None] - store.hybridization[rows]
+    greens = 1 / (free - witness["self_energy"][there])
+    every = {**result.answers, LABELS: exact_answers(store, result.rows)}
+    dyson = dyson_of(store)
+    return {
+        label: summary_of(distances(store, dyson, answers.greens[here], greens, rows))
+        for label, answers in every.items()
+    }
+
+
 def orbitals_section(
     result: OneShot,
     milliseconds: Mapping[str, float],
-    witness: Numbers | None,
+    witness: Mapping[str, Mapping[str, float | int]] | None,
 ) -> Section:
     """Tables of one file and its witness."""
     own, parts = result.summary(), by_group(result)
@@ -66,7 +93,10 @@ def orbitals_section(
     columns = ("method", "median", "90 %", "worst", *parts, "ms")
     tables = [Table(columns, rows, "Error of G; medians of the groups")]
     if witness:
-        tables.append(witness_table(witness))
+        seen = [[k, *(v[f"error_{name}"] for name in numbers)] for k, v in witness.items()]
+        count = next(iter(witness.values()))["samples"]
+        caption = f"Against the witness, {count} samples"
+        tables.append(Table(("method", "median", "90 %", "worst"), seen, caption))
     store = result.store
     return Section(
         f"{store.n_orb} degenerate orbitals",

@@ -30,9 +30,8 @@ from dmftnet.evaluation.assessment import find_checkpoints
 from dmftnet.evaluation.closure import LoopSettings
 from dmftnet.evaluation.thermal_closure import close_thermal, thermal_scalars
 from dmftnet.evaluation.thermal_errors import OneShot, one_shot
-from dmftnet.evaluation.thermal_labels import against, by_interval, labels_section
 from dmftnet.evaluation.thermal_methods import costs, load_corrections, ras_milliseconds
-from dmftnet.evaluation.thermal_orbitals import by_group, orbitals_section
+from dmftnet.evaluation.thermal_orbitals import against, by_group, orbitals_section
 from dmftnet.evaluation.thermal_sections import (
     INTERVALS,
     continuous_section,
@@ -81,7 +80,7 @@ def check(plain: Mapping[str, Any]) -> None:
     checks.numbers("drawn_beta", plain["drawn_beta"])
     if plain["ground"] is not None:
         checks.path("ground", plain["ground"])
-    for key in ("continuous_witness", "orbitals", "orbitals_witness"):
+    for key in ("orbitals", "orbitals_witness"):
         if plain[key] is not None:
             checks.path(key, plain[key])
     if plain["held"]:
@@ -155,19 +154,6 @@ def several_orbitals(plain, corrections) -> tuple[list[Section], dict[str, Any]]
     return [orbitals_section(result, milliseconds, seen)], {**numbers, "milliseconds": milliseconds}
 
 
-def beside_witness(plain, continuous: OneShot) -> tuple[list[Section], dict[str, Any]]:
-    """Section and numbers of a witness of continuous baths; nothing without its file."""
-    if plain["continuous_witness"] is None:
-        return [], {}
-    store = continuous.store
-    witness = WitnessStore.open(plain["continuous_witness"], store)
-    entries, found = by_interval(store, witness, INTERVALS), against(continuous, witness)
-    return [labels_section(store, witness, entries, found)], {
-        "by_interval": entries,
-        "one_shot": found,
-    }
-
-
 @hydra.main(version_base="1.3", config_path=CONF, config_name="evaluate_thermal")
 @entry_point
 def main(config) -> None:
@@ -194,7 +180,6 @@ def main(config) -> None:
         one_shot(ThermalStore.open(plain[key]), corrections)
         for key in ("bethe", "continuous", "fitted", "models")
     )
-    beside, their_deviations = beside_witness(plain, continuous)
     held = {
         Path(path).stem: one_shot(ThermalStore.open(path), corrections) for path in plain["held"]
     }
@@ -234,7 +219,6 @@ def main(config) -> None:
         one_shot_section(bethe, milliseconds, unit, list(closures)),
         *([held_section(held)] if held else []),
         continuous_section(continuous),
-        *beside,
         temperature_section(models, corrections),
         *of_orbitals,
         trust_section(told),
@@ -263,7 +247,6 @@ def main(config) -> None:
             label: {"scores": thermal_scalars(own), "loops": [c.plain() for c in own]}
             for label, own in closures.items()
         },
-        "labels": their_deviations,
         "orbitals": their_numbers,
         "transition": {label: [t.plain() for t in own] for label, own in through.items()},
         "violations": {

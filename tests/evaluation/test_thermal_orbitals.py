@@ -6,9 +6,9 @@ from toy_plans import ed, kanamori_plan
 
 from dmftnet.data.plans.thermal_sequels import ThermalWitnessPlan
 from dmftnet.data.thermal import ThermalStore, WitnessStore
+from dmftnet.errors import StoreError
 from dmftnet.evaluation.thermal_errors import one_shot
-from dmftnet.evaluation.thermal_labels import LABELS, against
-from dmftnet.evaluation.thermal_orbitals import by_group, groups, orbitals_section
+from dmftnet.evaluation.thermal_orbitals import LABELS, against, by_group, groups, orbitals_section
 
 pytestmark = pytest.mark.filterwarnings("ignore:.* bath levels misses the hybridization")
 
@@ -45,3 +45,11 @@ def test_a_witness_that_is_the_labels_solver(result, path, tmp_path):
     )
     tables = orbitals_section(result, {"ed1": 1.0}, found).tables
     assert [row[0] for row in tables[1].rows] == ["ed1", LABELS]
+
+
+def test_a_witness_without_test_samples_is_refused(result, path, tmp_path):
+    plan = ThermalWitnessPlan(path, n_samples=1, split="test")
+    witness = WitnessStore.open(make_file(tmp_path / "w.h5", plan, ed(2)), result.store)
+    witness["sample"][:] = len(result.store)
+    with pytest.raises(StoreError, match="holds no test sample; use"):
+        against(result, witness)

@@ -37,7 +37,6 @@ def arguments(folder, out, *more):
         f"references={folder}/loops.h5",
         f"transition={folder}/loops.h5",
         "orbitals=null",
-        "continuous_witness=null",
         "U=[1.0]",
         "closed_by=[ipt]",
         "drawn_beta=[5.0]",

@@ -1,4 +1,4 @@
-"""Labels beside a witness: in its standard errors, and methods against it."""
+"""Labels beside a witness, in its standard errors."""
 
 import numpy as np
 import pytest
@@ -7,16 +7,8 @@ from toy_plans import ed, loops_plan
 
 from dmftnet.data.plans.thermal_sequels import ThermalWitnessPlan
 from dmftnet.data.thermal import ThermalStore, WitnessStore
+from dmftnet.data.thermal_labels import COMPARED, by_interval, deviations
 from dmftnet.errors import StoreError
-from dmftnet.evaluation.thermal_errors import one_shot
-from dmftnet.evaluation.thermal_labels import (
-    COMPARED,
-    LABELS,
-    against,
-    by_interval,
-    deviations,
-    labels_section,
-)
 from dmftnet.physics.solvers.ctseg.solver import CtsegSolver
 
 pytestmark = pytest.mark.filterwarnings("ignore:.* bath levels misses the hybridization")
@@ -75,25 +67,8 @@ def test_half_filling_has_no_error_of_the_real_part(store, witness):
     assert half.any() and not np.isfinite(exact).any()
 
 
-def test_methods_against_it(store, witness):
-    found = against(one_shot(store, []), witness)
-    assert found[LABELS]["error_worst"] < 2 * witness["tau_error"].max()
-    section = labels_section(store, witness, by_interval(store, witness, EDGES), found)
-    assert "(w.h5)" in section.text
-    assert [row[1] for row in section.tables[0].rows][-1] == 8
-    assert [row[0] for row in section.tables[1].rows] == ["ed1", LABELS]
-
-
 def test_a_witness_without_errors_is_refused(path, store):
     plan = ThermalWitnessPlan(path, n_samples=1)
     silent = WitnessStore.open(make_file(path.with_name("s.h5"), plan, ed(3)), store)
     with pytest.raises(StoreError, match=r"holds no standard errors.*solver=ctseg"):
         deviations(store, silent)
-
-
-def test_a_witness_without_test_samples_is_refused(path, store):
-    plan = ThermalWitnessPlan(path, n_samples=1)
-    other = WitnessStore.open(make_file(path.with_name("o.h5"), plan, ed(3)), store)
-    other["sample"][:] = len(store)
-    with pytest.raises(StoreError, match="holds no test sample; use"):
-        against(one_shot(store, []), other)
