@@ -136,10 +136,10 @@ Some samples were solved again, to tell how good the answers are:
 
 {witnesses}
 
-Where the second solver tells standard errors, the first table below has the root mean square of what
-the labels are off by, in these: one, if the labels are right. G is that at the Matsubara frequencies
-of the axis; errors below {precision:g}, what a file keeps of G, are left out. Then the largest error
-of G(tau), and the share of samples of which any number is off by more than {beyond:g}.
+Where the second solver tells standard errors, labels are off by so many of them, as a root mean
+square: one, if they are right. G is that at the Matsubara frequencies of the axis; errors below
+{precision:g}, what a file keeps of G, are left out. Then the largest error of G(tau), and the share
+of samples of which any number is off by more than {beyond:g}:
 
 {labels}
 
@@ -197,7 +197,7 @@ def _thermal(stores: list[ThermalStore], witnesses: list[WitnessStore]) -> str:
     seen = ["file", "what", "MB", "samples", "of"]
     header = ["file", "what", "MB", "models", "dropped", "samples", *SPLITS, "U", "density", "beta"]
     columns = ["file", "approximation", "median", "worst", "missing", "ms"]
-    labels = ["file", "beta", "samples", "error of G(tau)", *COMPARED, f"beyond {BEYOND:g}"]
+    labels = ["file", "beta", "samples", *COMPARED, "error of G(tau)", f"beyond {BEYOND:g}"]
     return THERMAL_SECTION.format(
         precision=PRECISION,
         beyond=BEYOND,
@@ -224,8 +224,8 @@ def _labels(stores: list[ThermalStore], witness: WitnessStore) -> list[list[str]
             f"`{source.path.name}`",
             "{:g} to {:g}".format(*entry["beta"]),
             str(entry["samples"]),
-            f"{entry['tau_error']:.1e}",
             *(f"{entry['rms'][name]:.2f}" for name in COMPARED),
+            f"{entry['tau_error']:.1e}",
             f"{entry['beyond']:.3f}",
         ]
         for entry in by_interval(source, witness, INTERVALS)
