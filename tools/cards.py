@@ -56,7 +56,8 @@ WHAT = {
     "thermal_bethe": "converged Bethe loops at beta = 50, U that no training saw",
     "thermal_beta7": "the same at beta = 7, baths of five levels",
     "thermal_beta35": "the same at beta = 35, baths of five levels",
-    "thermal_square": "converged loops on the square lattice at beta = 35, baths of five levels",
+    "thermal_square": "converged loops on the square lattice, baths of five levels",
+    "thermal_hypercubic": "the same on the hypercubic lattice",
     "thermal_reference": "converged loops at finite temperature, beta = 20 to 100",
     "thermal_transition": "converged loops through the Mott transition at beta = 50",
 }
