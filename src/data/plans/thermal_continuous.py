@@ -116,7 +116,7 @@ class ThermalContinuousPlan(ThermalPlan):
         self,
         sampler: TrajectorySampler,
         approximations: Mapping[str, ImpuritySolver],
-        n_trajectories: int = 750,
+        n_trajectories: int = 785,
         loop_fraction: float = 0.35,
         beta: Sequence[float] = (5.0, 100.0),
         max_iterations: int = 12,
