@@ -291,13 +291,19 @@ def _origin(store: AnyStore) -> list[str]:
     solver = flat_baths(yaml.safe_load(store.attributes["config"])["solver"])
     commit = yaml.safe_load(store.attributes["provenance"])["commit"]
     name = solver["_target_"].rpartition(".")[2].removesuffix("Solver").lower()
-    sites = solver["n_bath"]
-    if isinstance(store, ThermalLoopStore | WitnessStore):
-        sites = solver["fit"]["n_bath"] or FITTED_LEVELS[1]
-    if isinstance(store, ThermalStore):
-        fitted = solver["fit"]["n_bath"] or FITTED_LEVELS[store.n_orb]
-        sites = store["bath_energies"].shape[1] if store.is_discrete else fitted
-    return [f"`{store.attributes['command']}`", name, str(sites), commit[:12]]
+    return [f"`{store.attributes['command']}`", name, _sites(store, solver), commit[:12]]
+
+
+def _sites(store: AnyStore, solver: dict) -> str:
+    """Bath sites of the solver that made a file; a dash for a continuous bath."""
+    if isinstance(store, SpectralStore | ReferenceStore):
+        return str(solver["n_bath"])
+    if isinstance(store, ThermalStore) and store.is_discrete:
+        return str(store["bath_energies"].shape[1])
+    if "fit" not in solver:
+        return "–"
+    n_orb = store.n_orb if isinstance(store, ThermalStore) else 1
+    return str(solver["fit"]["n_bath"] or FITTED_LEVELS[n_orb])
 
 
 def _the_same(values) -> int:
