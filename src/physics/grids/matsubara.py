@@ -81,19 +81,21 @@ class ImaginaryAxis:
         return cls(beta, size / beta, accuracy)
 
     @cached_property
+    def _unit(self) -> tuple[float, float]:
+        """The same axis at beta = 1, as the functions below know it: ``beta w_max`` to twelve
+        digits, one that differs by rounding is the same, and the accuracy. It has the same
+        integers, and coefficients that are larger by sqrt(beta)."""
+        return float(f"{self.beta * self.w_max:.12g}"), self.accuracy
+
+    @cached_property
     def tau(self) -> np.ndarray:
         """(n_tau,) sampling points inside (0, beta), rising."""
-        return np.asarray(_times_of(self.beta, self.w_max, self.accuracy).sampling_points)
-
-    @property
-    def _frequencies(self) -> sparse_ir.MatsubaraSampling:
-        """At beta = 1, with the same integers; coefficients there are larger by sqrt(beta)."""
-        return _frequencies_of(_size(self.beta, self.w_max), self.accuracy)
+        return np.asarray(_times_of(*self._unit).sampling_points) * self.beta
 
     @cached_property
     def indices(self) -> np.ndarray:
         """(n_iw,) odd integers ``2n + 1 > 0``, rising; the first is 1."""
-        points = np.asarray(self._frequencies.sampling_points)
+        points = np.asarray(_frequencies_of(*self._unit).sampling_points)
         return points[points > 0]
 
     @cached_property
@@ -113,8 +115,7 @@ class ImaginaryAxis:
         -------
         (..., n_l) float64, complex128 of a matrix
         """
-        size = _size(self.beta, self.w_max)
-        coefficients = _both_signs(greens) @ _fit_of(size, self.accuracy) / np.sqrt(self.beta)
+        coefficients = _both_signs(greens) @ _fit_of(*self._unit) / np.sqrt(self.beta)
         return coefficients if greens.ndim == 3 else coefficients.real
 
     def interpolated(self, values: np.ndarray, indices: np.ndarray) -> np.ndarray:
@@ -133,7 +134,7 @@ class ImaginaryAxis:
         -------
         (..., n) complex128
         """
-        poles = np.asarray(_lehmann_of(self.beta, self.w_max, self.accuracy).sampling_points)
+        poles = np.asarray(_lehmann_of(*self._unit).sampling_points) / self.beta
         both = _both_signs(values)
 
         def columns(odd: np.ndarray) -> np.ndarray:
@@ -149,7 +150,7 @@ class ImaginaryAxis:
 
     def from_tau(self, values: np.ndarray) -> np.ndarray:
         """(..., n_l) IR coefficients of values (..., n_tau) at `tau`."""
-        return _times_of(self.beta, self.w_max, self.accuracy).fit(np.asarray(values), axis=-1)
+        return np.sqrt(self.beta) * _times_of(*self._unit).fit(np.asarray(values), axis=-1)
 
     def mirrored(self, coefficients: np.ndarray) -> np.ndarray:
         """(..., n_l) coefficients of ``G(beta - tau)``: odd ones change their sign."""
@@ -158,8 +159,7 @@ class ImaginaryAxis:
     def at_tau(self, coefficients: np.ndarray, tau: np.ndarray) -> np.ndarray:
         """(..., n) G(tau) for 0 <= tau <= beta, the end points included."""
         x = np.asarray(tau, dtype=float) / self.beta
-        size = _size(self.beta, self.w_max)
-        functions = _functions_at(size, self.accuracy, x.tobytes()).reshape(-1, *x.shape)
+        functions = _functions_at(*self._unit, x.tobytes()).reshape(-1, *x.shape)
         return coefficients @ functions / np.sqrt(self.beta)
 
     def at_frequencies(self, coefficients: np.ndarray, indices: np.ndarray) -> np.ndarray:
@@ -167,15 +167,10 @@ class ImaginaryAxis:
 
         Through poles: as accurate as the basis functions themselves (1e-10), and far faster.
         """
-        lehmann = _lehmann_of(self.beta, self.w_max, self.accuracy)
-        iw = 1j * np.asarray(indices) * np.pi / self.beta
-        residues = lehmann.from_IR(coefficients, axis=-1)
+        lehmann = _lehmann_of(*self._unit)
+        iw = 1j * np.asarray(indices) * np.pi
+        residues = np.sqrt(self.beta) * lehmann.from_IR(coefficients, axis=-1)
         return residues @ (1 / (iw - np.asarray(lehmann.sampling_points)[:, None]))
-
-
-def _size(beta: float, w_max: float) -> float:
-    """``beta w_max`` to twelve digits: one that differs by rounding is the same."""
-    return float(f"{beta * w_max:.12g}")
 
 
 def _both_signs(values: np.ndarray) -> np.ndarray:
@@ -186,13 +181,9 @@ def _both_signs(values: np.ndarray) -> np.ndarray:
 
 @lru_cache(maxsize=32)
 def _unit_basis(size: float, accuracy: float) -> sparse_ir.FiniteTempBasis:
-    """At beta = 1: the singular value expansion takes seconds, and depends on beta w_max alone."""
+    """At beta = 1, as all below: the singular value expansion takes seconds, the rest of a basis
+    tens of milliseconds, and all depends on beta w_max alone."""
     return sparse_ir.FiniteTempBasis("F", 1.0, size, eps=accuracy)
-
-
-@lru_cache(maxsize=32)
-def _basis_of(beta: float, w_max: float, accuracy: float) -> sparse_ir.FiniteTempBasis:
-    return _unit_basis(_size(beta, w_max), accuracy).rescale(beta)
 
 
 @lru_cache(maxsize=32)
@@ -202,27 +193,25 @@ def _frequencies_of(size: float, accuracy: float) -> sparse_ir.MatsubaraSampling
 
 @lru_cache(maxsize=32)
 def _functions_at(size: float, accuracy: float, x: bytes) -> np.ndarray:
-    """(n_l, n_x) basis functions at beta = 1 and the times of a buffer of float64."""
+    """(n_l, n_x) basis functions at the times of a buffer of float64."""
     return np.asarray(_unit_basis(size, accuracy).u(np.frombuffer(x)))
 
 
 @lru_cache(maxsize=32)
 def _fit_of(size: float, accuracy: float) -> np.ndarray:
-    """(2 n_iw, n_l) from values at frequencies of both signs to coefficients, at beta = 1."""
+    """(2 n_iw, n_l) from values at frequencies of both signs to coefficients."""
     sampling = _frequencies_of(size, accuracy)
     return sampling.fit(np.eye(len(sampling.sampling_points), dtype=complex), axis=-1)
 
 
 @lru_cache(maxsize=32)
-def _times_of(beta: float, w_max: float, accuracy: float) -> sparse_ir.TauSampling:
-    return sparse_ir.TauSampling(_basis_of(beta, w_max, accuracy))
+def _times_of(size: float, accuracy: float) -> sparse_ir.TauSampling:
+    return sparse_ir.TauSampling(_unit_basis(size, accuracy))
 
 
 @lru_cache(maxsize=32)
-def _lehmann_of(
-    beta: float, w_max: float, accuracy: float
-) -> sparse_ir.DiscreteLehmannRepresentation:
-    return sparse_ir.DiscreteLehmannRepresentation(_basis_of(beta, w_max, accuracy))
+def _lehmann_of(size: float, accuracy: float) -> sparse_ir.DiscreteLehmannRepresentation:
+    return sparse_ir.DiscreteLehmannRepresentation(_unit_basis(size, accuracy))
 
 
 def thermal_tau(energies: np.ndarray, weights: np.ndarray, tau: np.ndarray, beta: float):
