@@ -1,5 +1,6 @@
 """The DMFT loop on solvers whose fixed points are known in closed form."""
 
+import pickle
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -368,6 +369,8 @@ def test_a_solve_that_fails_leaves_what_the_loop_had_reached():
     assert result.solution is met[-1].solution and result.problem is met[-1].problem
     assert result.kl_history == tuple(iteration.kl for iteration in met)
     assert summarize(result, "failing", "bethe", 1.0)["converged"] is False
+    elsewhere = pickle.loads(pickle.dumps(caught.value))  # as from a worker
+    assert type(elsewhere) is ConvergenceError and str(elsewhere) == "stopped at a residual"
 
 
 @pytest.mark.parametrize(("fails_in", "n_loops"), [(1, 1), (3, 2)])

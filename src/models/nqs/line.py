@@ -156,7 +156,7 @@ class Line:
         signs = [np.where(h[0, 1:] < 0, -1.0, 1.0) * (-1.0) ** place.clip(max=N) for N in sector]
         gauge = np.concatenate([np.ones((2, 1)), signs], axis=1)
         order = np.arange(n_sites)
-        return cls(order, order, np.zeros_like(order), gauge, None, False, True)
+        return cls(order, order, np.zeros_like(order), gauge, is_stoquastic=False, is_star=True)
 
     def without_pairs(self) -> Line:
         """The signs of hops and spin flip alone, with no word on pairs that have moved."""

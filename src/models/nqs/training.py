@@ -46,8 +46,8 @@ POWER, POWER_BEYOND = 0.3, 0.5
 63,504 and 1.7e8 determinants."""
 
 STEPS, STEPS_BEYOND = 400, 2000
-"""Likewise: in large sectors errors fall about as the inverse of the number of steps, and in stars,
-whose amplitudes are small and many: 1.6e-7 and 1.1e-8 of ten sites."""
+"""Likewise: in large sectors errors fall about as the inverse of the number of steps, and more
+in stars (docs/nqs.md)."""
 
 CHANGE, CHANGE_OF_SEVERAL = 1.0, 0.3
 """Largest change of log p in a step, of one orbital and of several. With the former several lose

@@ -75,6 +75,8 @@ class DMFTResult(_Sites):
 class SolveFailedError(ConvergenceError):
     """A solve that did not converge within a loop; its text is that of the solver.
 
+    To another process the text alone goes, as a `ConvergenceError`.
+
     Attributes
     ----------
     result : DMFTResult
@@ -84,6 +86,9 @@ class SolveFailedError(ConvergenceError):
     def __init__(self, text: str, result: DMFTResult):
         super().__init__(text)
         self.result = result
+
+    def __reduce__(self):
+        return ConvergenceError, self.args
 
 
 @dataclass(frozen=True, eq=False)
