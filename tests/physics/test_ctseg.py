@@ -116,7 +116,7 @@ def test_bath_between_its_points():
 def test_every_configuration_is_what_the_expansion_says(floor):
     """After each of 4,000 moves: sorted times, inverse, lengths and overlap, and a weight that is
 
-    positive by its definition. Every kind of move is accepted on the way, the last with a floor."""
+    positive by its definition. Every kind of move is accepted on the way."""
     walker, seen = chain(seed=5, floor=floor), set()
     accepted = 0
     for _ in range(4000):
@@ -138,7 +138,7 @@ def test_every_configuration_is_what_the_expansion_says(floor):
         assert both == pytest.approx((lines[0] * lines[1]) @ np.diff(points), abs=1e-10)
         assert state.sign[0] == 1
         assert log_weight(spins, beta, EPS, U, lambda tau: delta(tau) - floor)[0] == 1
-    assert np.all(accepted[:6] > 10) and (accepted[6] > 10) == (floor > 0)
+    assert np.all(accepted > 10)
     assert {(0, False), (1, False), (1, True), (2, False), (2, True), (3, True)} <= seen
 
 
@@ -331,7 +331,7 @@ def test_until_error():
 
 
 def test_blocks_too_short_are_told():
-    solver = CtsegSolver(n_chains=1, n_sweeps=320, n_blocks=32, moves=1, n_warmup=500)
+    solver = CtsegSolver(n_chains=1, n_sweeps=6400, n_blocks=32, moves=1, n_warmup=500)
     said = solver.solve(PROBLEM).diagnostics
     assert said["autocorrelation"] > 2 and "errors may be too small" in said["warning"]
 

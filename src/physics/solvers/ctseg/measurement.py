@@ -178,7 +178,7 @@ def advance(
         while done[1] < moves:
             if max(state[3][0], state[3][1]) == room:
                 return
-            move(rng, state, beta, eps, U, table, scratch, counts, floor > 0)
+            move(rng, state, beta, eps, U, table, scratch, counts)
             done[1] += 1
             done[2] += 1
             if done[2] == REFRESH:

@@ -4,10 +4,11 @@
 insertion      of a segment into an empty stretch, or of a hole into a segment
 removal        of a segment or of a hole; of a spin without operators: full to empty or back
 shift          of one end of a segment, between its neighbours
-shift both     with a floor: of one end, and of one of the other kind and spin, by the same time
+shift both     of one end, and of one of the other kind and spin, by the same time
 =============  ===================================================================================
 
-Each attempt draws one of the kinds and a spin, all alike. Exchanging the spins changes no weight;
+Each attempt draws one of the kinds and a spin, all alike; `shift_both`, which has both spins, one
+time in 13. Exchanging the spins changes no weight;
 measurements average over both, which is that exchange, always accepted. A local moment that turns
 over for a while is a hole of one spin with a segment of the other; `shift_both` makes it longer at
 no cost of U, where single shifts take many short steps.
@@ -290,14 +291,14 @@ def put(state, spin, at_end, chosen, new, line, ratio, turned):
 
 
 @compiled
-def shift_both(rng, state, spin, at_end, beta, U, table, scratch):
-    """Attempt to move an annihilator (``at_end``) or a creator, and one of the other kind and spin.
+def shift_both(rng, state, at_end, beta, U, table, scratch):
+    """Attempt to move an annihilator (``at_end``) or a creator of up, with the other kind of down.
 
     By the same time, between the neighbours of both. A spin that turns over has a pair of such
     operators at each end: this makes it longer or shorter at no cost of U.
     """
     creators, annihilators, _, order, full, _ = state
-    other = 1 - spin
+    spin, other = 0, 1
     k, m = order[spin], order[other]
     if k == 0 or m == 0:
         return False
@@ -339,7 +340,7 @@ def shift_both(rng, state, spin, at_end, beta, U, table, scratch):
 
 
 @compiled
-def move(rng, state, beta, eps, U, table, scratch, counts, both):
+def move(rng, state, beta, eps, U, table, scratch, counts):
     """One attempt.
 
     Parameters
@@ -354,19 +355,15 @@ def move(rng, state, beta, eps, U, table, scratch, counts, both):
     scratch : (4, room) float64
     counts : (7, 2) int64
         Attempts and acceptances of each kind, counted on.
-    both : bool
-        Whether operators of both spins are shifted together, too.
     """
-    last = SHIFT_BOTH if both else SHIFT_START
-    draw = int(rng.random() * (2 * last + 2))
-    spin, kind = draw % 2, min(draw // 2, last)
+    draw = int(rng.random() * (2 * SHIFT_BOTH + 1))
+    spin, kind = draw % 2, draw // 2
     if kind == INSERT_SEGMENT or kind == INSERT_HOLE:
         done = insert(rng, state, spin, kind == INSERT_HOLE, beta, eps, U, table, scratch)
     elif kind == REMOVE_SEGMENT or kind == REMOVE_HOLE:
         done = remove(rng, state, spin, kind == REMOVE_HOLE, beta, eps, U)
     elif kind == SHIFT_BOTH:
-        at_end = rng.random() < 0.5
-        done = shift_both(rng, state, spin, at_end, beta, U, table, scratch)
+        done = shift_both(rng, state, rng.random() < 0.5, beta, U, table, scratch)
     else:
         done = shift(rng, state, spin, kind == SHIFT_END, beta, eps, U, table, scratch)
     counts[kind, 0] += 1
