@@ -59,6 +59,7 @@ WHAT = {
     "thermal_square": "converged loops on the square lattice, baths of five levels",
     "thermal_hypercubic": "the same on the hypercubic lattice",
     "thermal_reference": "converged loops at finite temperature, beta = 20 to 100",
+    "thermal_reference_finer": "some of them with seven bath levels",
     "thermal_transition": "converged loops through the Mott transition at beta = 50",
 }
 """The files, in the order of the card."""

@@ -30,6 +30,7 @@ from dmftnet.evaluation.assessment import find_checkpoints
 from dmftnet.evaluation.closure import LoopSettings
 from dmftnet.evaluation.thermal_closure import close_thermal, thermal_scalars
 from dmftnet.evaluation.thermal_errors import OneShot, one_shot
+from dmftnet.evaluation.thermal_finer import beside_finer, finer_section
 from dmftnet.evaluation.thermal_methods import costs, load_corrections, ras_milliseconds
 from dmftnet.evaluation.thermal_orbitals import against, by_group, orbitals_section
 from dmftnet.evaluation.thermal_sections import (
@@ -80,7 +81,7 @@ def check(plain: Mapping[str, Any]) -> None:
     checks.numbers("drawn_beta", plain["drawn_beta"])
     if plain["ground"] is not None:
         checks.path("ground", plain["ground"])
-    for key in ("orbitals", "orbitals_witness"):
+    for key in ("finer", "orbitals", "orbitals_witness"):
         if plain[key] is not None:
             checks.path(key, plain[key])
     if plain["held"]:
@@ -199,6 +200,9 @@ def main(config) -> None:
         for label, solver in solvers.items():
             closures[label] = close_thermal(solver, references, loop)
             update(len(closures), f"last {label}")
+    finer = {}
+    if plain["finer"] is not None:
+        finer = beside_finer(closures, ThermalLoopStore.open(plain["finer"]).references())
     seen = None
     if plain["witness"] is not None:
         name = plain["witness"]
@@ -223,6 +227,7 @@ def main(config) -> None:
         *of_orbitals,
         trust_section(told),
         loops_section(closures, plain["closed_by"], plain["drawn_beta"], seen),
+        *([finer_section(finer, Path(plain["finer"]).name)] if finer else []),
         transition_section(through),
         *([witness_section(*seen)] if seen else []),
         *([spectra_section(*drawn)] if drawn else []),
@@ -247,6 +252,7 @@ def main(config) -> None:
             label: {"scores": thermal_scalars(own), "loops": [c.plain() for c in own]}
             for label, own in closures.items()
         },
+        "finer": {label: [c.plain() for c in own] for label, own in finer.items()},
         "orbitals": their_numbers,
         "transition": {label: [t.plain() for t in own] for label, own in through.items()},
         "violations": {

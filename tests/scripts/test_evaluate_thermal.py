@@ -36,6 +36,7 @@ def arguments(folder, out, *more):
         "solvers.ctseg.n_warmup=200",
         f"references={folder}/loops.h5",
         f"transition={folder}/loops.h5",
+        f"finer={folder}/loops.h5",
         "orbitals=null",
         "U=[1.0]",
         "closed_by=[ipt]",
@@ -67,6 +68,9 @@ def test_every_number_is_in_the_metrics(report):
     assert list(numbers["loops"]) == ["ipt", "alone"]
     assert len(numbers["loops"]["ipt"]["loops"]) == 2
     assert numbers["loops"]["ipt"]["scores"]["failed"] == 0
+    assert list(numbers["finer"]) == ["ipt", "alone", "references"]
+    for one, own in zip(numbers["finer"]["ipt"], numbers["loops"]["ipt"]["loops"], strict=True):
+        assert one["Z_matsubara_exact"] == own["Z_matsubara_exact"]
     assert [t["start"] for t in numbers["transition"]["ipt"]] == ["metal", "atom"]
     broken = numbers["violations"]["exact labels"]["counts"]
     assert broken["predictions"] == 5 and broken["any"] == 0
