@@ -66,8 +66,8 @@ def as_closure(c: ThermalClosure) -> ThermalClosure:
     )
 
 
-def finer_section(found: Mapping[str, Sequence[ThermalClosure]], name: str) -> Section:
-    """Worst errors by solver, and every loop; `name` is that of the file."""
+def finer_section(found: Mapping[str, Sequence[ThermalClosure]], file: str) -> Section:
+    """Worst errors by solver, and every loop; `file` is the name of that of `finer`."""
     rows, loops = [], []
     for label, own in found.items():
         scalars = thermal_scalars(own)
@@ -84,7 +84,7 @@ def finer_section(found: Mapping[str, Sequence[ThermalClosure]], name: str) -> S
     each = ("solver", "U", "eps_d", "beta", "start", "right_phase", *named)
     return Section(
         "Loops beside more bath levels",
-        f"Some of the loops by the exact solver with more levels ({name}): worst errors of those "
+        f"Some of the loops by the exact solver with more levels ({file}): worst errors of those "
         f"in the right phase, Z relative. The row {REFERENCE} is the exact solver's loops to which "
         "the solvers are compared above.",
         [Table(columns, rows), Table(each, loops, "Every loop", folded=True)] if rows else (),

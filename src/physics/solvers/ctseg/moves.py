@@ -8,10 +8,10 @@ shift both     of one end, and of one of the other kind and spin, by the same ti
 =============  ===================================================================================
 
 Each attempt draws one of the kinds and a spin, all alike; `shift_both`, which has both spins, one
-time in 13. Exchanging the spins changes no weight;
-measurements average over both, which is that exchange, always accepted. A local moment that turns
-over for a while is a hole of one spin with a segment of the other; `shift_both` makes it longer at
-no cost of U, where single shifts take many short steps.
+time in 13. Exchanging the spins changes no weight; measurements average over both, which is that
+exchange, always accepted. A local moment that turns over for a while is a hole of one spin with a
+segment of the other; `shift_both` makes it longer at no cost of U, where single shifts take many
+short steps.
 
 Acceptance, insertion of a segment at a time drawn from [0, beta) with a length drawn from
 (0, l_max), l_max up to the next creator:
